@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * trace.h - reads a trace. Trusts nothing in the file, needs at most 64 MiB, and opens torn traces
+ * as they are. Format: docs/trace-format.md. Library firstbit_trace.
+ */
+#ifndef FIRSTBIT_TRACE_H
+#define FIRSTBIT_TRACE_H
+
+#include <stdio.h>
+
+#include "firstbit/event.h"
+#include "firstbit/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct fb_trace fb_trace;
+
+/* X(NAME, number, "name") */
+#define FB_TRACE_STATUS_LIST(X)                                                                    \
+    X(COMPLETE, 0, "complete") /* closed by its program */                                         \
+    X(TORN, 1, "torn")         /* ends early: killed, or still being written */                    \
+    X(FULL, 2, "full")         /* recording stopped: no space, or a size limit */                  \
+    X(CORRUPT, 3, "corrupt")   /* bytes are not what was written; fb_trace_info.damage says where */
+
+typedef enum fb_trace_status {
+#define FB_TRACE_STATUS_ENUM(name, number, text) FB_TRACE_##name = (number),
+    FB_TRACE_STATUS_LIST(FB_TRACE_STATUS_ENUM)
+#undef FB_TRACE_STATUS_ENUM
+} fb_trace_status;
+
+FB_API const char *fb_trace_status_name(fb_trace_status status);
+
+typedef struct fb_trace_info {
+    fb_trace_status status;
+    uint64_t damage; /* byte offset where reading must end, FB_NO_OFFSET when complete */
+    uint32_t version;
+    fb_hash id; /* unique id of the recording */
+    fb_level level;
+    uint64_t first_step, last_step; /* last finished step; first > last when there is none */
+    uint64_t steps;                 /* finished ones, step 0 included */
+    uint64_t events, bytes, chunks;
+    const char *header;             /* JSON text, lives as long as the trace */
+} fb_trace_info;
+
+/* Roots and chains of one finished step. Bit 1u << FB_CLASS_... of `classes`: recorded in this step
+ * (a class that is not has root 0 and the chain of the step before). */
+typedef struct fb_trace_step {
+    uint64_t step;
+    uint64_t first_event, events; /* event numbers count from 0 over the file */
+    uint32_t classes;
+    fb_hash root[FB_CLASS_COUNT];
+    fb_hash chain[FB_CLASS_COUNT];
+} fb_trace_step;
+
+/*
+ * Opens a trace for reading, torn or not.
+ *
+ * FB_E_NOT_FOUND, FB_E_IO   the file cannot be read (a directory, a pipe: FB_E_FORMAT)
+ * FB_E_FORMAT               empty, or no trace at all
+ * FB_E_VERSION              needs a feature that this reader lacks
+ * FB_E_CORRUPT              the header fails its check (damage further on: fb_trace_info.status)
+ */
+FB_API FB_NODISCARD fb_status fb_trace_open(fb_trace **out, const char *path, fb_error *err);
+FB_API void fb_trace_close(fb_trace *trace); /* NULL is fine */
+
+/* Cheap facts, known after open (status and totals come from the end of the file; a full check is
+ * fb_trace_verify). Lives as long as the trace. */
+FB_API const fb_trace_info *fb_trace_get_info(const fb_trace *trace);
+
+/* Bytes read from the file so far: the proof that a search was logarithmic. */
+FB_API uint64_t fb_trace_bytes_read(const fb_trace *trace);
+
+/* Roots and chains of a finished step, by O(log n) reads. FB_E_NOT_FOUND where that step is not in
+ * the trace; FB_E_CORRUPT. */
+FB_API FB_NODISCARD fb_status fb_trace_get_step(fb_trace *trace, uint64_t step,
+                                                fb_trace_step *out, fb_error *err);
+
+/* Puts the reader before the first event of `step`, or of the first later one that has events.
+ * Without a call, reading starts at the first event. FB_E_CORRUPT. */
+FB_API FB_NODISCARD fb_status fb_trace_seek(fb_trace *trace, uint64_t step, fb_error *err);
+
+/*
+ * The next event; *event is NULL at the end (of the sound part, where the trace is torn).
+ *
+ *   event   lives until the next call that reads; event->site numbers a site of this reader,
+ *           inputs are resolved to (site, step, micro)
+ *   number  of the event in the file, from 0; may be NULL
+ *
+ * FB_E_CORRUPT   a chunk fails its check; err->offset says where
+ */
+FB_API FB_NODISCARD fb_status fb_trace_next(fb_trace *trace, const fb_event **event,
+                                            uint64_t *number, fb_error *err);
+
+/* The site of an event or of an input reference of it: lives as long as the trace. NULL for a number
+ * that this reader has not met. */
+FB_API const fb_site *fb_trace_site(const fb_trace *trace, uint32_t site);
+
+/* The site's call stack as text, one frame a line ("function at file:line" where symbols are found,
+ * else "module+0xoffset"), innermost first; "" where none was recorded. Symbolized at the first call;
+ * lives as long as the trace. */
+FB_API const char *fb_trace_stack(fb_trace *trace, uint32_t site);
+
+/*
+ * Reads everything: checks of all chunks, roots and chains recomputed from the events, order of steps,
+ * footer against contents.
+ *
+ *   out       what was found; out->status is exact
+ *   progress  called now and then with bytes done and total; may be NULL
+ *
+ * FB_OK also for a torn or corrupt trace: see out->status; err then describes the damage.
+ */
+FB_API FB_NODISCARD fb_status fb_trace_verify(fb_trace_info *out, fb_trace *trace,
+                                              void (*progress)(void *, uint64_t, uint64_t),
+                                              void *argument, fb_error *err);
+
+/* Writes the sound part of `path` as a complete trace `to` and checks the result. *dropped: bytes of
+ * `path` that were left out. FB_E_USAGE when both are one file; as fb_trace_open and fb_recorder_open. */
+FB_API FB_NODISCARD fb_status fb_trace_recover(uint64_t *dropped, const char *path, const char *to,
+                                               fb_error *err);
+
+/* One event as one line of JSON (no newline), keys as in docs/trace-format.md, "JSON lines"; what
+ * `show --json` and `export jsonl` print. Returns malloc'd text, NULL when memory is out. */
+FB_API char *fb_trace_event_json(fb_trace *trace, const fb_event *event, uint64_t number);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
