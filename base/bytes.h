@@ -66,7 +66,8 @@ FB_BYTES_GETTER(f64, double)
 /* LEB128: 7 bits a byte, low first, at most 10 bytes; an overlong or overflowing one fails. */
 uint64_t fb_bytes_varint(fb_bytes *b);
 
-/* --- Writing: a buffer that grows -------------------------------------------------------------- */
+/* --- Writing: a buffer that grows --------------------------------------------------------------
+ */
 
 /* Starts as all zeros. After a failed allocation `failed` stays set, writes do nothing and the
  * contents stay as they were: check once, at the end. */

@@ -34,8 +34,8 @@ uint64_t fb_hash_name(const char *name);
  *   pool       shares the blocks out; NULL computes on the calling thread
  *
  * block i:  b[i] = XXH3-128(bytes [i·65536, (i+1)·65536), NaNs canonicalized)
- * tensor:   XXH3-128(dtype number u8, byte count u64, b[0], b[1], ...), all little-endian, a hash as
- *           lo then hi
+ * tensor:   XXH3-128(dtype number u8, byte count u64, b[0], b[1], ...), all little-endian, a hash
+ * as lo then hi
  */
 fb_hash fb_tensor_hash(fb_pool *pool, fb_dtype dtype, const void *data, size_t bytes,
                        bool *nonfinite);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * hash_block.h - hashing one 64 KiB block while it is in cache: one body (hash_block.inc), compiled
- * once for each instruction set, because inlined XXH3 is 2.5 times faster in wide registers than the
- * shared library. Private to base.
+ * once for each instruction set, because inlined XXH3 is 2.5 times faster in wide registers than
+ * the shared library. Private to base.
  */
 #ifndef FB_BASE_HASH_BLOCK_H
 #define FB_BASE_HASH_BLOCK_H

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * event.h - the one event model: what an engine or a recorder reports, a trace stores, replay checks
- * and diff compares. Knows nothing of machine learning beyond names.
+ * event.h - the one event model: what an engine or a recorder reports, a trace stores, replay
+ * checks and diff compares. Knows nothing of machine learning beyond names.
  *
  * The parts of an event that repeat every step are its *site*, told once; an fb_event then carries
- * what changes. The identity of an event is (step, micro, site's phase, path, op, occurrence, slot).
- * The normative text is docs/trace-format.md.
+ * what changes. The identity of an event is (step, micro, site's phase, path, op, occurrence,
+ * slot). The normative text is docs/trace-format.md.
  */
 #ifndef FIRSTBIT_EVENT_H
 #define FIRSTBIT_EVENT_H
@@ -86,13 +86,13 @@ extern "C" {
     X(SKETCH, 4, "sketch")                                                                         \
     X(VALUES, 5, "values")
 
-#define FB_EVENT_ENUM(prefix, name, number) FB_##prefix##_##name = (number),
-#define FB_PHASE_ENUM(name, number, text)   FB_EVENT_ENUM(PHASE, name, number)
-#define FB_KIND_ENUM(name, number, text)    FB_EVENT_ENUM(KIND, name, number)
-#define FB_ROLE_ENUM(name, number, text)    FB_EVENT_ENUM(ROLE, name, number)
+#define FB_EVENT_ENUM(prefix, name, number)      FB_##prefix##_##name = (number),
+#define FB_PHASE_ENUM(name, number, text)        FB_EVENT_ENUM(PHASE, name, number)
+#define FB_KIND_ENUM(name, number, text)         FB_EVENT_ENUM(KIND, name, number)
+#define FB_ROLE_ENUM(name, number, text)         FB_EVENT_ENUM(ROLE, name, number)
 #define FB_DTYPE_ENUM(name, number, text, bytes) FB_EVENT_ENUM(DTYPE, name, number)
-#define FB_CLASS_ENUM(name, number, text)   FB_EVENT_ENUM(CLASS, name, number)
-#define FB_LEVEL_ENUM(name, number, text)   FB_EVENT_ENUM(LEVEL, name, number)
+#define FB_CLASS_ENUM(name, number, text)        FB_EVENT_ENUM(CLASS, name, number)
+#define FB_LEVEL_ENUM(name, number, text)        FB_EVENT_ENUM(LEVEL, name, number)
 
 typedef enum fb_phase { FB_PHASE_NONE = 0, FB_PHASE_LIST(FB_PHASE_ENUM) } fb_phase;
 typedef enum fb_kind { FB_KIND_NONE = 0, FB_KIND_LIST(FB_KIND_ENUM) } fb_kind;
@@ -127,14 +127,14 @@ typedef struct fb_site {
     size_t size; /* sizeof(fb_site), so that fields can be appended */
     fb_kind kind;
     fb_phase phase;
-    const char *path; /* module or parameter path: "h.0.attn.qkv", "h.0.attn.qkv.weight" */
-    const char *op;   /* "linear", "adamw" */
-    const char *slot; /* which tensor of the op: "out", "grad", "param" */
+    const char *path;    /* module or parameter path: "h.0.attn.qkv", "h.0.attn.qkv.weight" */
+    const char *op;      /* "linear", "adamw" */
+    const char *slot;    /* which tensor of the op: "out", "grad", "param" */
     uint32_t occurrence; /* the how-manieth event of this identity within one (step, micro) */
-    bool note;        /* never training state: goes to class notes whatever its kind */
+    bool note;           /* never training state: goes to class notes whatever its kind */
 
-    fb_dtype dtype;   /* tensor, param, scalar (f32 or f64) */
-    uint32_t rank;    /* tensor, param; at most FB_RANK_MAX */
+    fb_dtype dtype; /* tensor, param, scalar (f32 or f64) */
+    uint32_t rank;  /* tensor, param; at most FB_RANK_MAX */
     uint64_t shape[FB_RANK_MAX];
 
     const char *stream;       /* draw, seed: name of the random stream */
@@ -165,8 +165,8 @@ typedef struct fb_event {
     size_t size;   /* sizeof(fb_event), so that fields can be appended */
     uint32_t site; /* number by which on_site introduced the site */
     uint32_t flags;
-    uint64_t step; /* 0 before the first update */
-    int32_t micro; /* micro-batch (in eval: evaluation batch), from 0, or FB_MICRO_NONE */
+    uint64_t step;    /* 0 before the first update */
+    int32_t micro;    /* micro-batch (in eval: evaluation batch), from 0, or FB_MICRO_NONE */
     uint32_t version; /* tensor, param: how often `storage` had been written; enters no hash */
     uint64_t storage; /* tensor, param: number of the memory that holds it; enters no hash */
 
@@ -204,7 +204,8 @@ typedef struct fb_observer {
 
     fb_status (*on_event)(void *self, const fb_event *event, fb_error *err);
 
-    /* Everything of this step, its evaluation and checkpoint too, has been reported. May be NULL. */
+    /* Everything of this step, its evaluation and checkpoint too, has been reported. May be NULL.
+     */
     fb_status (*on_step_end)(void *self, uint64_t step, fb_error *err);
 } fb_observer;
 

@@ -22,16 +22,16 @@ typedef struct fb_recorder fb_recorder;
 typedef struct fb_recorder_options {
     size_t size;        /* sizeof(fb_recorder_options) */
     fb_level level;     /* FB_LEVEL_NONE: FB_LEVEL_OPS */
-    const char *header; /* JSON object to store in the header: "configuration", "files", "seed", ...;
-                         * the recorder adds "environment". NULL: {} */
+    const char *header; /* JSON object to store in the header: "configuration", "files", "seed",
+                         * ...; the recorder adds "environment". NULL: {} */
     bool no_stacks;     /* do not capture call stacks */
 } fb_recorder_options;
 
 /* What a recorder has written so far. */
 typedef struct fb_recorder_stats {
     uint64_t events;
-    uint64_t bytes;    /* of the file */
-    bool stopped;      /* recording ended early; `error` says why */
+    uint64_t bytes; /* of the file */
+    bool stopped;   /* recording ended early; `error` says why */
     fb_error error;
 } fb_recorder_stats;
 
@@ -59,9 +59,9 @@ FB_API void fb_recorder_get_stats(const fb_recorder *recorder, fb_recorder_stats
 
 /* --- For programs that report by themselves ----------------------------------------------------
  *
- * Sites are found or made by name: the first call with new (phase, path, op, slot) makes one, and the
- * how-manieth call of that identity within a step is its occurrence. Names and data are borrowed for
- * the call. Each returns a reference that later events can name as an input.
+ * Sites are found or made by name: the first call with new (phase, path, op, slot) makes one, and
+ * the how-manieth call of that identity within a step is its occurrence. Names and data are
+ * borrowed for the call. Each returns a reference that later events can name as an input.
  */
 
 /* Sets the step of the events that follow: 0 before the first update, and that is where a recorder
@@ -74,9 +74,9 @@ FB_API void fb_recorder_micro(fb_recorder *recorder, int32_t micro);
 /* A tensor: an op's output, a gradient. data: row-major, dense. kind is FB_KIND_PARAM instead of
  * FB_KIND_TENSOR for a parameter or optimizer state after its update. */
 FB_API fb_ref fb_recorder_tensor(fb_recorder *recorder, fb_kind kind, fb_phase phase,
-                                 const char *path, const char *op, const char *slot,
-                                 fb_dtype dtype, uint32_t rank, const uint64_t *shape,
-                                 const void *data, const fb_ref *inputs, uint32_t input_count);
+                                 const char *path, const char *op, const char *slot, fb_dtype dtype,
+                                 uint32_t rank, const uint64_t *shape, const void *data,
+                                 const fb_ref *inputs, uint32_t input_count);
 
 /* `count` random numbers were taken from `stream` at position `counter` by `consumer`. values: what
  * was drawn, of dtype, hashed (NULL where the counter determines it). */

@@ -55,7 +55,7 @@ typedef enum fb_status {
 typedef struct fb_error {
     fb_status status;
     uint64_t offset; /* byte offset in the file at fault; FB_NO_OFFSET where that has no meaning */
-    char text[512];  /* one line, no newline, names the place: "b.fbt: chunk 12 at byte 4096: ..." */
+    char text[512]; /* one line, no newline, names the place: "b.fbt: chunk 12 at byte 4096: ..." */
 } fb_error;
 
 #define FB_NO_OFFSET UINT64_MAX

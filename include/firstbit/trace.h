@@ -41,7 +41,7 @@ typedef struct fb_trace_info {
     uint64_t first_step, last_step; /* last finished step; first > last when there is none */
     uint64_t steps;                 /* finished ones, step 0 included */
     uint64_t events, bytes, chunks;
-    const char *header;             /* JSON text, lives as long as the trace */
+    const char *header; /* JSON text, lives as long as the trace */
 } fb_trace_info;
 
 /* Roots and chains of one finished step. Bit 1u << FB_CLASS_... of `classes`: recorded in this step
@@ -74,8 +74,8 @@ FB_API uint64_t fb_trace_bytes_read(const fb_trace *trace);
 
 /* Roots and chains of a finished step, by O(log n) reads. FB_E_NOT_FOUND where that step is not in
  * the trace; FB_E_CORRUPT. */
-FB_API FB_NODISCARD fb_status fb_trace_get_step(fb_trace *trace, uint64_t step,
-                                                fb_trace_step *out, fb_error *err);
+FB_API FB_NODISCARD fb_status fb_trace_get_step(fb_trace *trace, uint64_t step, fb_trace_step *out,
+                                                fb_error *err);
 
 /* Puts the reader before the first event of `step`, or of the first later one that has events.
  * Without a call, reading starts at the first event. FB_E_CORRUPT. */
@@ -93,18 +93,18 @@ FB_API FB_NODISCARD fb_status fb_trace_seek(fb_trace *trace, uint64_t step, fb_e
 FB_API FB_NODISCARD fb_status fb_trace_next(fb_trace *trace, const fb_event **event,
                                             uint64_t *number, fb_error *err);
 
-/* The site of an event or of an input reference of it: lives as long as the trace. NULL for a number
- * that this reader has not met. */
+/* The site of an event or of an input reference of it: lives as long as the trace. NULL for a
+ * number that this reader has not met. */
 FB_API const fb_site *fb_trace_site(const fb_trace *trace, uint32_t site);
 
 /* The site's call stack as text, one frame a line ("function at file:line" where symbols are found,
- * else "module+0xoffset"), innermost first; "" where none was recorded. Symbolized at the first call;
- * lives as long as the trace. */
+ * else "module+0xoffset"), innermost first; "" where none was recorded. Symbolized at the first
+ * call; lives as long as the trace. */
 FB_API const char *fb_trace_stack(fb_trace *trace, uint32_t site);
 
 /*
- * Reads everything: checks of all chunks, roots and chains recomputed from the events, order of steps,
- * footer against contents.
+ * Reads everything: checks of all chunks, roots and chains recomputed from the events, order of
+ * steps, footer against contents.
  *
  *   out       what was found; out->status is exact
  *   progress  called now and then with bytes done and total; may be NULL
@@ -115,8 +115,9 @@ FB_API FB_NODISCARD fb_status fb_trace_verify(fb_trace_info *out, fb_trace *trac
                                               void (*progress)(void *, uint64_t, uint64_t),
                                               void *argument, fb_error *err);
 
-/* Writes the sound part of `path` as a complete trace `to` and checks the result. *dropped: bytes of
- * `path` that were left out. FB_E_USAGE when both are one file; as fb_trace_open and fb_recorder_open. */
+/* Writes the sound part of `path` as a complete trace `to` and checks the result. *dropped: bytes
+ * of `path` that were left out. FB_E_USAGE when both are one file; as fb_trace_open and
+ * fb_recorder_open. */
 FB_API FB_NODISCARD fb_status fb_trace_recover(uint64_t *dropped, const char *path, const char *to,
                                                fb_error *err);
 
