@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * main.c - the firstbit command: finds the subcommand, parses its arguments, runs it, and sees that
+ * everything that it printed arrived.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/args.h"
+#include "cli/command.h"
+#include "cli/output.h"
+
+/* FIRSTBIT_COMMANDS is X(train) X(show) ...: the list of cli/CMakeLists.txt. */
+#define X(name) extern const cli_command cli_##name;
+FIRSTBIT_COMMANDS
+#undef X
+
+static const cli_command *const commands[] = {
+#define X(name) &cli_##name,
+    FIRSTBIT_COMMANDS
+#undef X
+};
+enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
+
+static const cli_command *find_command(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    }
+    return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[COMMAND_COUNT + 1];
+
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        names[i] = commands[i]->name;
+    names[COMMAND_COUNT] = "help";
+
+    const char *close = cli_suggest(name, names, COMMAND_COUNT + 1);
+    fputs("firstbit: unknown command ", stderr);
+    cli_put(stderr, name);
+    if (close != NULL)
+        fprintf(stderr, " (did you mean %s?)\n", close);
+    else
+        fputs(" (firstbit --help lists them)\n", stderr);
+    return CLI_TROUBLE;
+}
+
+static void print_overview(FILE *out)
+{
+    fputs("firstbit finds the first bit where two machine-learning runs part ways, and says why.\n"
+          "\n"
+          "usage: firstbit COMMAND [ARGUMENT]...\n"
+          "\n",
+          out);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
+    fputs("\n"
+          "firstbit COMMAND --help explains a command; firstbit --version says which one this is.\n"
+          "Exit status: 0 same, verified or done; 1 different; 2 trouble; 3 undecidable.\n",
+          out);
+}
+
+/* Prints `text` with every line after the first indented by `indent` spaces. */
+static void print_indented(FILE *out, const char *text, int indent)
+{
+    for (const char *newline; (newline = strchr(text, '\n')) != NULL; text = newline + 1)
+        fprintf(out, "%.*s\n%*s", (int)(newline - text), text, indent, "");
+    fputs(text, out);
+}
+
+static void print_option(FILE *out, const cli_option *option)
+{
+    enum { HELP_COLUMN = 26 };
+    char name[64];
+
+    snprintf(name, sizeof name, "%c%c%c --%s%s%s", option->letter ? '-' : ' ',
+             option->letter ? option->letter : ' ', option->letter ? ',' : ' ', option->name,
+             option->value != NULL ? " " : "", option->value != NULL ? option->value : "");
+    if (strlen(name) + 2 >= HELP_COLUMN - 1)
+        fprintf(out, "  %s\n%*s", name, HELP_COLUMN, "");
+    else
+        fprintf(out, "  %-*s", HELP_COLUMN - 2, name);
+    print_indented(out, option->help, HELP_COLUMN);
+    fputc('\n', out);
+}
+
+void cli_print_help(FILE *out, const cli_command *command)
+{
+    static const cli_option help = {"help", 'h', NULL, "print this text", false};
+
+    fprintf(out, "firstbit %s: %s\n\nusage: firstbit %s ", command->name, command->summary,
+            command->name);
+    print_indented(out, command->synopsis,
+                   (int)(strlen("usage: firstbit  ") + strlen(command->name)));
+    fputs("\n\n", out);
+    for (const cli_option *o = command->options; o != NULL && o->name != NULL; o++)
+        print_option(out, o);
+    print_option(out, &help);
+    if (command->details != NULL)
+        fprintf(out, "\n%s", command->details);
+}
+
+/* Results that did not reach stdout (a full disk) are trouble, whatever the command found. */
+static int flush_results(const char *command, int status)
+{
+    const bool failed_before = ferror(stdout) != 0;
+
+    errno = 0;
+    if (fflush(stdout) == 0 && !failed_before)
+        return status;
+    fprintf(stderr, "firstbit%s%s: cannot write standard output: %s\n", command[0] ? " " : "",
+            command, errno != 0 ? strerror(errno) : "write failed");
+    return CLI_TROUBLE;
+}
+
+static int run_command(const cli_command *command, int argc, char **argv)
+{
+    cli_args args;
+    int status = cli_args_parse(&args, command, argc, argv);
+
+    if (status == 0 && args.help)
+        cli_print_help(stdout, command);
+    else if (status == 0)
+        status = command->run(&args);
+    cli_args_free(&args);
+    status = flush_results(command->name, status);
+
+    /* Whoever started us learns of the signal as if it had not been caught. */
+    if (cli_interrupted()) {
+        signal(cli_interrupt_signal(), SIG_DFL);
+        raise(cli_interrupt_signal());
+    }
+    return status;
+}
+
+static int help_command(int argc, char **argv)
+{
+    if (argc < 1) {
+        print_overview(stdout);
+        return flush_results("help", CLI_SAME);
+    }
+
+    const cli_command *command = find_command(argv[0]);
+    if (command == NULL)
+        return unknown_command(argv[0]);
+    cli_print_help(stdout, command);
+    return flush_results("help", CLI_SAME);
+}
+
+int main(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : NULL;
+
+    if (word == NULL) {
+        print_overview(stderr);
+        return CLI_TROUBLE;
+    }
+    if (strcmp(word, "--version") == 0) {
+        puts("firstbit " FIRSTBIT_VERSION);
+        return flush_results("", CLI_SAME);
+    }
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0)
+        return help_command(argc - 2, argv + 2);
+    if (word[0] == '-') {
+        fputs("firstbit: expected a command before ", stderr);
+        cli_put(stderr, word);
+        fputs(" (firstbit --help lists them)\n", stderr);
+        return CLI_TROUBLE;
+    }
+
+    const cli_command *command = find_command(word);
+    return command != NULL ? run_command(command, argc - 2, argv + 2) : unknown_command(word);
+}
