@@ -28,8 +28,9 @@ const char *fb_streams_name(const fb_streams *streams, size_t index);
 /* The generator of a stream at a step (for the shuffle stream: an epoch). */
 fb_philox fb_streams_at(const fb_streams *streams, size_t index, uint64_t step);
 
-/* Random permutation of 0..n-1 by descending Fisher-Yates from position `position` of the stream.
- */
+/* Random permutation of 0..n-1 by descending Fisher-Yates. Takes n - 1 numbers of 64 bits (two
+ * words each) from the stream, from number `position` on, which counts such numbers: the first one
+ * taken is made of words 2·position and 2·position + 1. */
 void fb_permutation(uint64_t *out, uint64_t n, const fb_philox *stream, uint64_t position);
 
 #endif
