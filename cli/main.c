@@ -22,27 +22,28 @@ static const cli_command *const commands[] = {
 #define X(name) &cli_##name,
     FIRSTBIT_COMMANDS
 #undef X
+        NULL,
 };
-enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 static const cli_command *find_command(const char *name)
 {
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(commands[i]->name, name) == 0)
-            return commands[i];
+    for (const cli_command *const *c = commands; *c != NULL; c++) {
+        if (strcmp((*c)->name, name) == 0)
+            return *c;
     }
     return NULL;
 }
 
 static int unknown_command(const char *name)
 {
-    const char *names[COMMAND_COUNT + 1];
+    const char *names[sizeof commands / sizeof commands[0]];
+    size_t count = 0;
 
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        names[i] = commands[i]->name;
-    names[COMMAND_COUNT] = "help";
+    for (const cli_command *const *c = commands; *c != NULL; c++)
+        names[count++] = (*c)->name;
+    names[count++] = "help"; /* in the place of the final NULL */
 
-    const char *close = cli_suggest(name, names, COMMAND_COUNT + 1);
+    const char *close = cli_suggest(name, names, count);
     fputs("firstbit: unknown command ", stderr);
     cli_put(stderr, name);
     if (close != NULL)
@@ -59,8 +60,8 @@ static void print_overview(FILE *out)
           "usage: firstbit COMMAND [ARGUMENT]...\n"
           "\n",
           out);
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
+    for (const cli_command *const *c = commands; *c != NULL; c++)
+        fprintf(out, "  %-9s %s\n", (*c)->name, (*c)->summary);
     fputs("\n"
           "firstbit COMMAND --help explains a command; firstbit --version says which one this is.\n"
           "Exit status: 0 same, verified or done; 1 different; 2 trouble; 3 undecidable.\n",
