@@ -45,8 +45,10 @@ enum { FB_OUT_VOCAB = -1, FB_OUT_CLASSES = -2 };
  * paths "h.0...", "h.1...". A residual holds its branch as children: y = x + branch(x). */
 typedef struct fb_layer_config {
     fb_layer_type type;
-    const char *path;  /* unique: names of the enclosing lists and of the layer, joined by dots */
-    const char *where; /* place in the configuration, for messages: "model[1].repeat.layers[0]" */
+    const char *path; /* unique: names of the enclosing lists and of the layer, joined by dots */
+    const char
+        *where; /* place in the configuration, for messages: "model[1].layers[0]"; a layer in
+                 * a residual: "model[1].layers[0].residual[2]"; copies of a repeat share it */
 
     int64_t dim;      /* embedding: channels */
     bool positions;   /* embedding: add a learned position */
@@ -68,12 +70,13 @@ typedef enum fb_data_type { FB_DATA_TEXT, FB_DATA_TOKENS, FB_DATA_IDX, FB_DATA_N
 
 typedef struct fb_data_config {
     fb_data_type type;
-    const char *path;   /* text, tokens: the file; idx: images; npy: inputs; as configured */
-    const char *labels; /* idx: labels; npy: targets */
-    int64_t context;    /* text, tokens: T */
-    int64_t vocab;      /* tokens: V, larger than every token; 0 for text (the file tells) */
-    double split[3];    /* shares of train, val, test; they sum to 1 */
-    double mean, std;   /* idx: x = (byte/255 - mean)/std in float32 */
+    const char *path;     /* text, tokens: the file; idx: images; npy: inputs; as configured */
+    const char *labels;   /* idx: labels; npy: targets */
+    int64_t context;      /* text, tokens: T */
+    int64_t vocab;        /* tokens: V, larger than every token; 0 for text (the file tells) */
+    double split[3];      /* shares of train, val, test; they sum to 1 */
+    double mean, std;     /* idx: x = (byte/255 - mean)/std in float32 */
+    int64_t ignore_index; /* the loss's: a target of this value is no class and in range */
 } fb_data_config;
 
 typedef enum fb_loss_type { FB_LOSS_CROSS_ENTROPY, FB_LOSS_MSE } fb_loss_type;
@@ -85,7 +88,8 @@ typedef enum fb_optimizer_type {
 typedef enum fb_schedule_type {
     FB_SCHEDULE_CONSTANT, /* factor 1 */
     FB_SCHEDULE_WARMUP,   /* linear from 1/warmup to 1, then 1 */
-    FB_SCHEDULE_COSINE,   /* warm-up, then half a cosine down to min_factor at step `total` */
+    FB_SCHEDULE_COSINE,   /* warm-up (t <= warmup: t/warmup), then half a cosine down to min_factor
+                           * at step `total`, which it keeps; total may be below warmup */
     FB_SCHEDULE_STEP      /* factor gamma^floor((t-1)/every) */
 } fb_schedule_type;
 

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * config_write.c - the resolved JSON text, and the memory of a configuration.
+ *
+ * cJSON's own printing compares numbers with a tolerance and so loses the last bit of some; here a
+ * number gets the shortest text that reads back as the same double.
+ */
+#include "engine/config_reader.h"
+
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- Text ------------------------------------------------------------------------------------- */
+
+void fb__write_raw(fb__reader *r, const char *text)
+{
+    if (!r->silent)
+        fb_buffer_append(&r->out, text, strlen(text));
+}
+
+void fb__write_key(fb__reader *r, const char *key)
+{
+    const uint8_t last = r->out.count == 0 ? '{' : r->out.data[r->out.count - 1];
+
+    if (last != '{' && last != '[')
+        fb__write_raw(r, ",");
+    fb__write_string(r, key);
+    fb__write_raw(r, ":");
+}
+
+void fb__write_string(fb__reader *r, const char *text)
+{
+    char escape[8];
+
+    if (text == NULL) {
+        fb__write_raw(r, "null");
+        return;
+    }
+    fb__write_raw(r, "\"");
+    for (const char *c = text; *c != '\0' && !r->silent; c++) {
+        if (*c == '"' || *c == '\\')
+            (void)snprintf(escape, sizeof escape, "\\%c", *c);
+        else if ((unsigned char)*c < 0x20)
+            (void)snprintf(escape, sizeof escape, "\\u%04x", (unsigned)*c);
+        else
+            (void)snprintf(escape, sizeof escape, "%c", *c);
+        fb__write_raw(r, escape);
+    }
+    fb__write_raw(r, "\"");
+}
+
+/* JSON has a point whatever the locale of the process says. */
+static void use_point(char *text)
+{
+    const char *local = localeconv()->decimal_point;
+    const size_t length = strlen(local);
+    char *found = length == 0 ? NULL : strstr(text, local);
+
+    if (found != NULL && strcmp(local, ".") != 0) {
+        *found = '.';
+        memmove(found + 1, found + length, strlen(found + length) + 1);
+    }
+}
+
+void fb__number_text(char out[FB__NUMBER_TEXT], double value)
+{
+    if (fabs(value) <= FB__INTEGER_MAX && value == floor(value)) {
+        (void)snprintf(out, FB__NUMBER_TEXT, "%.0f", value);
+        return;
+    }
+    for (int digits = 1; digits <= 17; digits++) { /* 17 digits tell any two doubles apart */
+        (void)snprintf(out, FB__NUMBER_TEXT, "%.*g", digits, value);
+        if (strtod(out, NULL) == value)
+            break;
+    }
+    use_point(out);
+}
+
+void fb__write_number(fb__reader *r, double value)
+{
+    char text[FB__NUMBER_TEXT];
+
+    fb__number_text(text, value);
+    fb__write_raw(r, text);
+}
+
+/* --- Memory ----------------------------------------------------------------------------------- */
+
+typedef struct block {
+    struct block *next;
+    size_t used, size;
+    _Alignas(max_align_t) char bytes[];
+} block;
+
+struct fb__arena {
+    block *blocks; /* newest first; the first one may have room */
+};
+
+enum { BLOCK_BYTES = 65536 };
+
+fb__arena *fb__arena_create(void)
+{
+    return calloc(1, sizeof(fb__arena));
+}
+
+void fb__arena_destroy(fb__arena *arena)
+{
+    if (arena == NULL)
+        return;
+    for (block *b = arena->blocks; b != NULL;) {
+        block *next = b->next;
+        free(b);
+        b = next;
+    }
+    free(arena);
+}
+
+void *fb__arena_zeros(fb__arena *arena, size_t count, size_t size)
+{
+    const size_t align = _Alignof(max_align_t);
+    size_t bytes;
+    void *at;
+
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2)
+        return NULL;
+    bytes = (bytes + align - 1) / align * align;
+    if (arena->blocks == NULL || arena->blocks->size - arena->blocks->used < bytes) {
+        const size_t room = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
+        block *b = calloc(1, sizeof *b + room);
+
+        if (b == NULL)
+            return NULL;
+        b->size = room;
+        b->next = arena->blocks;
+        arena->blocks = b;
+    }
+    at = arena->blocks->bytes + arena->blocks->used;
+    arena->blocks->used += bytes;
+    return at;
+}
+
+char *fb__arena_text(fb__arena *arena, const char *text)
+{
+    const size_t bytes = strlen(text) + 1;
+    char *copy = fb__arena_zeros(arena, bytes, 1);
+
+    if (copy != NULL)
+        memcpy(copy, text, bytes);
+    return copy;
+}
