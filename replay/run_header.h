@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * run_header.h - what the header of a trace says about the run: its JSON, read and checked.
+ */
+#ifndef FB_REPLAY_RUN_HEADER_H
+#define FB_REPLAY_RUN_HEADER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cjson/cJSON.h>
+
+#include "firstbit/event.h"
+#include "firstbit/status.h"
+#include "firstbit/trace.h"
+
+/* A file that the run read: data or weights. */
+typedef struct fb__run_file {
+    const char *path; /* as configured */
+    uint64_t bytes;
+    fb_hash hash;
+} fb__run_file;
+
+/* Strings live as long as `json`. */
+typedef struct fb__run_header {
+    cJSON *json;
+    const cJSON *configuration; /* object, or NULL: no run of the engine */
+    bool has_contract;
+    uint32_t contract;
+    const char *fingerprint; /* NULL where there is none */
+    unsigned threads;        /* 0: not recorded */
+    const char *isa;         /* NULL: not recorded */
+    const char *kernels;     /* NULL: not recorded */
+    fb__run_file *files;
+    size_t file_count;
+} fb__run_header;
+
+/* `name` is how messages call the trace. FB_E_CORRUPT where the header is no JSON object or a key
+ * has a wrong type; FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__run_header_read(fb__run_header *out, const char *text, const char *name,
+                                           fb_error *err);
+void fb__run_header_free(fb__run_header *header); /* all zeros are fine */
+
+/* Whether the run's matrix products promise no bits (contract 0). */
+bool fb__run_header_is_openblas(const fb__run_header *header);
+
+#endif
