@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include <cjson/cJSON.h>
+#include <cJSON.h>
 
 #include "cli/args.h"
 #include "firstbit/event.h"

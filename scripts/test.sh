@@ -1,0 +1,89 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# test.sh - installs what is missing, builds everything the ways it must build, runs every test and
+# check. The last line counts them: "N passed, N failed". Logs: build/log/.
+#
+#   scripts/test.sh             all of it (under ten minutes on two cores)
+#   scripts/test.sh STEP...     some steps, by the names that a run prints
+set -u
+cd "$(dirname "$0")/.." || exit 2
+scripts/setup.sh test || exit 2
+
+log=build/log
+mkdir -p "$log"
+passed=0
+failed=0
+wanted=" $* "
+
+# step NAME COMMAND...: runs it into a log; on failure prints the end of it.
+step() {
+    local name=$1 start=$SECONDS status
+    shift
+    [[ $wanted == "  " || $wanted == *" $name "* ]] || return 0
+    "$@" >"$log/$name.log" 2>&1 </dev/null
+    status=$?
+    if [ $status -eq 0 ]; then
+        printf 'ok      %-18s %4d s\n' "$name" $((SECONDS - start))
+    else
+        printf 'FAILED  %-18s %4d s   (%s)\n' "$name" $((SECONDS - start)) "$log/$name.log"
+        tail -n 40 "$log/$name.log" | sed 's/^/    /'
+    fi
+    count "$log/$name.log" $status
+}
+
+# Adds what a step ran: each test of ctest or of the case runner, else the step itself.
+count() {
+    local line
+    line=$(grep -E '^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+' "$1" | tail -n 1)
+    if [[ $line =~ ,\ ([0-9]+)\ tests?\ failed\ out\ of\ ([0-9]+) ]]; then
+        echo "        $line"
+        failed=$((failed + BASH_REMATCH[1]))
+        passed=$((passed + BASH_REMATCH[2] - BASH_REMATCH[1]))
+        [ "$2" -eq 0 ] || [ "${BASH_REMATCH[1]}" -gt 0 ] || failed=$((failed + 1))
+    elif [ "$2" -eq 0 ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+    fi
+}
+
+build() { # PRESET
+    cmake --preset "$1" -DFIRSTBIT_WERROR=ON && cmake --build "build/$1" -j 2
+}
+
+run_ctest() { # PRESET, then arguments of ctest
+    local preset=$1
+    shift
+    ctest --test-dir "build/$preset" --output-on-failure -j 2 "$@"
+}
+
+tidy() {
+    # The analysis of clang 14, of every source that the release build compiles for this machine.
+    run-clang-tidy -quiet -j 2 -p build/clang "$PWD/(base|kernels|engine|tracer|replay|diff|cli)/" |
+        awk '/(warning|error):/ { n++ } { print } END { exit n > 0 }'
+}
+
+static_check() {
+    cppcheck --quiet -j 2 --std=c11 --enable=warning,performance,portability --inline-suppr \
+        --suppressions-list=tests/cppcheck_suppressions.txt --error-exitcode=1 \
+        --project=build/release/compile_commands.json -i tests
+}
+
+step build-gcc build release
+step test-gcc run_ctest release
+step build-clang build clang
+step test-clang run_ctest clang -L quick
+step build-sanitized build asan
+step test-sanitized run_ctest asan -LE slow
+step build-threads build tsan
+step test-threads run_ctest tsan -L threads
+step clang-tidy tidy
+step cppcheck static_check
+step identity scripts/identity.sh --quick build/release/cli/firstbit build/clang/cli/firstbit \
+    build/asan/cli/firstbit
+step demo scripts/demo.sh --no-build build/release
+
+echo
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ] && [ $passed -gt 0 ]

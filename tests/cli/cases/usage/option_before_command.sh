@@ -1,0 +1,1 @@
+firstbit --threads 3 train

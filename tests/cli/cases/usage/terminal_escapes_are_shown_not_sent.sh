@@ -1,0 +1,1 @@
+firstbit "$(printf '\033[31mred\302\233')"

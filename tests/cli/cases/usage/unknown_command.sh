@@ -1,0 +1,1 @@
+firstbit trian gpt.json
