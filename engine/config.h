@@ -46,9 +46,9 @@ enum { FB_OUT_VOCAB = -1, FB_OUT_CLASSES = -2 };
 typedef struct fb_layer_config {
     fb_layer_type type;
     const char *path; /* unique: names of the enclosing lists and of the layer, joined by dots */
-    const char
-        *where; /* place in the configuration, for messages: "model[1].layers[0]"; a layer in
-                 * a residual: "model[1].layers[0].residual[2]"; copies of a repeat share it */
+    /* Place in the configuration, for messages: "model[1].layers[0]", in a residual
+     * "model[1].layers[0].residual[2]". Copies of a repeat share it. */
+    const char *where;
 
     int64_t dim;      /* embedding: channels */
     bool positions;   /* embedding: add a learned position */
