@@ -105,7 +105,7 @@ fb_status fb_config_parse(fb_config *out, const char *text, const char *name,
     config.memory = r.arena;
     status = r.arena == NULL || r.paths == NULL || r.embeddings == NULL
                  ? fb__config_no_memory(&r)
-                 : fb__config_tree(&tree, &r, text, false);
+                 : fb__config_tree(&tree, &r, text);
     for (size_t i = 0; i < set_count && status == FB_OK; i++)
         status = fb__config_set_apply(&r, tree, &sets[i]);
     if (status == FB_OK)

@@ -18,7 +18,6 @@
 #include "engine/config.h"
 
 enum {
-    FB__CONFIG_DEPTH_MAX = 64,      /* nesting of the JSON text; bounds recursion */
     FB__CONFIG_LAYERS_MAX = 100000, /* layers after unrolling; bounds memory */
     FB__CONFIG_LAYER_NAME_MAX = 64, /* bytes of one layer's name */
     FB__CONFIG_LAYER_PATH_MAX = 200 /* bytes of a layer's path */
@@ -144,9 +143,8 @@ void fb__number_text(char out[FB__NUMBER_TEXT], double value);
 
 /* --- The parts of a configuration ------------------------------------------------------------- */
 
-/* text -> tree, checked for encoding and depth. *out is NULL for text that is no JSON when
- * `lenient`. Delete the tree with cJSON_Delete. */
-fb_status fb__config_tree(cJSON **out, fb__reader *r, const char *text, bool lenient);
+/* text -> tree. Delete it with cJSON_Delete. */
+fb_status fb__config_tree(cJSON **out, fb__reader *r, const char *text);
 
 /* Applies --set NAME=VALUE to the tree. */
 fb_status fb__config_set_apply(fb__reader *r, cJSON *tree, const fb_config_set *set);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * config_tree.c - from JSON text to a tree: what cJSON leaves unchecked is checked before it runs;
- * and the changes that --set makes to the tree.
+ * config_tree.c - from JSON text to a tree, and the changes that --set makes to it.
  */
 #include "engine/config_reader.h"
 
@@ -10,91 +9,19 @@
 #include <string.h>
 
 #include "base/error.h"
-
-enum { VALUES_MAX = 2000000 }; /* of one text; a value costs cJSON 64 bytes */
+#include "engine/json.h"
 
 /* --- Text ------------------------------------------------------------------------------------- */
 
-/* Bytes of the UTF-8 character at `c`, 0 where there is none (RFC 3629: no overlong forms, no
- * surrogates, nothing above U+10FFFF). */
-static size_t utf8_length(const unsigned char *c)
+fb_status fb__config_tree(cJSON **out, fb__reader *r, const char *text)
 {
-    const bool one = (c[0] != 0) && (c[1] & 0xc0) == 0x80;
-    const bool two = one && (c[2] & 0xc0) == 0x80;
-    const bool three = two && (c[3] & 0xc0) == 0x80;
+    fb__json_fault fault;
 
-    if (c[0] < 0x80)
-        return 1;
-    if (c[0] >= 0xc2 && c[0] <= 0xdf)
-        return one ? 2 : 0;
-    if ((c[0] & 0xf0) == 0xe0)
-        return two && !(c[0] == 0xe0 && c[1] < 0xa0) && !(c[0] == 0xed && c[1] > 0x9f) ? 3 : 0;
-    if (c[0] >= 0xf0 && c[0] <= 0xf4)
-        return three && !(c[0] == 0xf0 && c[1] < 0x90) && !(c[0] == 0xf4 && c[1] > 0x8f) ? 4 : 0;
-    return 0;
-}
-
-static fb_status fail_at(fb__reader *r, const char *text, const char *at, const char *what)
-{
-    size_t line = 1, column = 1;
-
-    for (const char *c = text; c < at; c++) {
-        column = *c == '\n' ? 1 : column + 1;
-        line += *c == '\n';
-    }
-    return fb__fail(r->err, FB_E_CONFIG, (uint64_t)(at - text), "%s: line %zu, column %zu: %s",
-                    r->name, line, column, what);
-}
-
-/* Bounds what parsing can cost, and refuses what a C string cannot hold. */
-static fb_status check_text(fb__reader *r, const char *text)
-{
-    size_t depth = 0, values = 1;
-    bool in_string = false;
-
-    for (const char *c = text; *c != '\0';) {
-        const size_t length = utf8_length((const unsigned char *)c);
-
-        if (length == 0)
-            return fail_at(r, text, c, "not valid UTF-8");
-        if (in_string && *c == '\\') {
-            if (strncmp(c + 1, "u0000", 5) == 0)
-                return fail_at(r, text, c, "a string with a zero character");
-            c += c[1] == '\\' || c[1] == '"' ? 2 : 1;
-            continue;
-        }
-        if (*c == '"')
-            in_string = !in_string;
-        if (!in_string) {
-            depth += *c == '[' || *c == '{';
-            depth -= (*c == ']' || *c == '}') && depth > 0;
-            values += *c == ',' || *c == '[' || *c == '{';
-        }
-        if (depth > FB__CONFIG_DEPTH_MAX)
-            return fail_at(r, text, c, "nested more than 64 deep");
-        if (values > VALUES_MAX)
-            return fail_at(r, text, c, "more than 2000000 values");
-        c += length;
-    }
-    return FB_OK;
-}
-
-fb_status fb__config_tree(cJSON **out, fb__reader *r, const char *text, bool lenient)
-{
-    const char *end = NULL;
-    fb_status status = check_text(r, text);
-    char what[64];
-
-    *out = NULL;
-    if (status != FB_OK)
-        return status;
-    *out = cJSON_ParseWithOpts(text, &end, true);
-    if (*out != NULL || lenient)
+    *out = fb__json_parse(text, &fault);
+    if (*out != NULL)
         return FB_OK;
-    if (end == NULL || *end == '\0')
-        return fail_at(r, text, text + strlen(text), "not valid JSON, it ends early");
-    (void)snprintf(what, sizeof what, "not valid JSON at '%c'", *end);
-    return fail_at(r, text, end, what);
+    return fb__fail(r->err, FB_E_CONFIG, fault.offset, "%s: line %zu, column %zu: %s", r->name,
+                    fault.line, fault.column, fault.what);
 }
 
 /* --- Changes ---------------------------------------------------------------------------------- */
@@ -223,14 +150,13 @@ static fb_status apply_at(fb__reader *r, cJSON *tree, const fb_config_set *set, 
 
 fb_status fb__config_set_apply(fb__reader *r, cJSON *tree, const fb_config_set *set)
 {
-    cJSON *value = NULL;
-    fb_status status = fb__config_tree(&value, r, set->value, true);
+    cJSON *value;
+    fb__json_fault fault;
+    fb_status status = FB_OK;
 
-    if (status != FB_OK)
-        return fb__fail(r->err, FB_E_CONFIG, FB_NO_OFFSET,
-                        "%s: --set %s: the value is not valid UTF-8, has a zero character or is "
-                        "too large",
-                        r->name, set->path);
+    if (!fb__json_check(set->value, &fault))
+        return set_fail(r, set, fault.what);
+    value = fb__json_parse(set->value, NULL);
     if (!cJSON_IsObject(tree))
         status = set_fail(r, set, "the configuration is no object");
     else if (value == NULL && (value = cJSON_CreateString(set->value)) == NULL)

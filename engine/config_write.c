@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/json.h"
+
 /* --- Text ------------------------------------------------------------------------------------- */
 
 void fb__write_raw(fb__reader *r, const char *text)
@@ -33,23 +35,8 @@ void fb__write_key(fb__reader *r, const char *key)
 
 void fb__write_string(fb__reader *r, const char *text)
 {
-    char escape[8];
-
-    if (text == NULL) {
-        fb__write_raw(r, "null");
-        return;
-    }
-    fb__write_raw(r, "\"");
-    for (const char *c = text; *c != '\0' && !r->silent; c++) {
-        if (*c == '"' || *c == '\\')
-            (void)snprintf(escape, sizeof escape, "\\%c", *c);
-        else if ((unsigned char)*c < 0x20)
-            (void)snprintf(escape, sizeof escape, "\\u%04x", (unsigned)*c);
-        else
-            (void)snprintf(escape, sizeof escape, "%c", *c);
-        fb__write_raw(r, escape);
-    }
-    fb__write_raw(r, "\"");
+    if (!r->silent)
+        fb__json_put_string(&r->out, text);
 }
 
 /* JSON has a point whatever the locale of the process says. */

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * json.h - untrusted JSON text to a cJSON tree, with bounds that cJSON itself lacks; and strings to
+ * JSON.
+ */
+#ifndef FB_ENGINE_JSON_H
+#define FB_ENGINE_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <cJSON.h>
+
+#include "base/bytes.h"
+
+enum {
+    FB__JSON_DEPTH_MAX = 64,      /* nesting; bounds recursion */
+    FB__JSON_VALUES_MAX = 2000000 /* values of one text; each costs cJSON 64 bytes */
+};
+
+/* Where and why a text was refused. */
+typedef struct fb__json_fault {
+    size_t offset, line, column; /* line and column count from 1 */
+    char what[64];               /* "not valid JSON at ']'" */
+} fb__json_fault;
+
+/*
+ * Parses a whole text that ends with a zero byte.
+ *
+ * NULL, and *fault filled (may be NULL), for text that is not JSON, not UTF-8, nested too deep, too
+ * large, or has a string with a zero character, which C could not hold; also when memory is out.
+ * Delete the tree with cJSON_Delete.
+ */
+cJSON *fb__json_parse(const char *text, fb__json_fault *fault);
+
+/* Whether the text is within the bounds above and valid UTF-8, JSON or not. */
+bool fb__json_check(const char *text, fb__json_fault *fault);
+
+/* Appends a quoted and escaped string, or null for NULL. */
+void fb__json_put_string(fb_buffer *out, const char *text);
+
+#endif
