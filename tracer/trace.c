@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * trace.c - reading a trace: open, seek, event by event, the chains of any step.
+ */
+#include "tracer/trace_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "tracer/stack.h"
+
+const char *fb_trace_status_name(fb_trace_status status)
+{
+    switch (status) {
+#define STATUS_CASE(name, number, text)                                                            \
+    case FB_TRACE_##name:                                                                          \
+        return text;
+        FB_TRACE_STATUS_LIST(STATUS_CASE)
+#undef STATUS_CASE
+    }
+    return "?";
+}
+
+fb_status fb_trace_open(fb_trace **out, const char *path, fb_error *err)
+{
+    fb_trace *t = calloc(1, sizeof *t);
+    fb_status status;
+
+    *out = NULL;
+    if (t == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
+    t->descriptor = -1;
+    status = fb__trace_open_source(t, path, err);
+    if (status == FB_OK &&
+        (!fb__sites_init(&t->sites) || !fb__chunk_reader_init(&t->chunk, &t->sites)))
+        status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
+    if (status == FB_OK)
+        status = fb__trace_find_end(t, err);
+    if (status != FB_OK) {
+        fb_trace_close(t);
+        return status;
+    }
+    t->next_offset = t->header.span;
+    *out = t;
+    return FB_OK;
+}
+
+void fb_trace_close(fb_trace *trace)
+{
+    fb_trace *t = trace;
+
+    if (t == NULL)
+        return;
+    for (uint32_t i = 0; i < t->stack_count; i++)
+        free(t->stacks[i]);
+    free(t->stacks);
+    free(t->steps);
+    fb__chunk_reader_free(&t->chunk);
+    fb__sites_free(&t->sites);
+    free(t->json);
+    free(t->path);
+    if (t->descriptor >= 0)
+        (void)close(t->descriptor);
+    free(t);
+}
+
+const fb_trace_info *fb_trace_get_info(const fb_trace *trace)
+{
+    return &trace->info;
+}
+
+uint64_t fb_trace_bytes_read(const fb_trace *trace)
+{
+    return trace->bytes_read;
+}
+
+/* --- Chains ------------------------------------------------------------------------------------
+ */
+
+/* The steps part of a chunk, checked; kept, because a search asks for neighbours. */
+static fb_status read_steps(fb_trace *t, const fb_chunk_header *head, fb_error *err)
+{
+    fb_status status;
+    uint8_t *bytes;
+    size_t got;
+
+    if (t->steps != NULL && t->steps_offset == head->offset)
+        return FB_OK;
+    bytes = realloc(t->steps, head->steps_bytes + 1);
+    if (bytes == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);
+    t->steps = bytes;
+    t->steps_offset = 0;
+    status = fb__trace_read(t, bytes, head->steps_bytes, head->offset + FB_CHUNK_HEADER_BYTES, &got,
+                            err);
+    if (status != FB_OK)
+        return status;
+    if (got < head->steps_bytes || fb__check(bytes, got) != head->steps_check)
+        return fb__fail(err, FB_E_CORRUPT, head->offset,
+                        "%s: chunk %llu at byte %llu: checksum mismatch", t->path,
+                        (unsigned long long)head->sequence, (unsigned long long)head->offset);
+    t->steps_offset = head->offset;
+    t->steps_bytes = head->steps_bytes;
+    return FB_OK;
+}
+
+fb_status fb_trace_get_step(fb_trace *trace, uint64_t step, fb_trace_step *out, fb_error *err)
+{
+    fb_trace *t = trace;
+    fb_chunk_header head;
+    fb_trace_step entry;
+    fb_bytes steps;
+    fb_status status = fb__trace_find_chunk(t, step, true, &head, err);
+
+    if (status == FB_OK)
+        status = read_steps(t, &head, err);
+    if (status != FB_OK)
+        return status;
+    steps = fb_bytes_of(t->steps, t->steps_bytes);
+    memset(&entry, 0, sizeof entry);
+    while (fb_bytes_left(&steps) > 0) {
+        if (!fb__get_step_entry(&steps, &entry))
+            return fb__fail(err, FB_E_CORRUPT, head.offset, "%s: chunk %llu at byte %llu: bad step",
+                            t->path, (unsigned long long)head.sequence,
+                            (unsigned long long)head.offset);
+        if (entry.step >= step)
+            break;
+    }
+    if (entry.step != step || steps.at == steps.end - t->steps_bytes)
+        return fb__fail(err, FB_E_NOT_FOUND, FB_NO_OFFSET, "%s: step %llu is not in this trace",
+                        t->path, (unsigned long long)step);
+    *out = entry;
+    return FB_OK;
+}
+
+/* --- Events ------------------------------------------------------------------------------------
+ */
+
+fb_status fb_trace_seek(fb_trace *trace, uint64_t step, fb_error *err)
+{
+    fb_trace *t = trace;
+    fb_chunk_header head;
+    fb_error found;
+    const fb_status status = fb__trace_find_chunk(t, step, false, &head, &found);
+
+    t->chunk.loaded = false;
+    t->seek_step = step;
+    if (status == FB_E_NOT_FOUND) {
+        t->next_offset = t->end;
+        return FB_OK;
+    }
+    if (status != FB_OK) {
+        if (err != NULL)
+            *err = found;
+        return status;
+    }
+    t->next_offset = head.offset;
+    t->next_sequence = head.sequence;
+    t->next_event = head.first_event;
+    return FB_OK;
+}
+
+/* Goes on to the chunk at t->next_offset, or leaves t->chunk.loaded false at the end. */
+static fb_status next_chunk(fb_trace *t, fb_error *err)
+{
+    while (t->next_offset < t->end && !t->chunk.loaded) {
+        fb_chunk_header head;
+        fb_status status = fb__trace_chunk_header(t, t->next_offset, &head, err);
+
+        if (status != FB_OK)
+            return status;
+        if (head.sequence != t->next_sequence || head.first_event != t->next_event ||
+            fb__align_up(head.offset + fb__chunk_bytes(&head)) > t->end)
+            return fb__fail(err, FB_E_CORRUPT, head.offset,
+                            "%s: chunk %llu at byte %llu: does not follow the one before", t->path,
+                            (unsigned long long)head.sequence, (unsigned long long)head.offset);
+        if (head.type == FB_CHUNK_EVENTS) {
+            status = fb__trace_load(t, &head, err);
+            if (status != FB_OK)
+                return status;
+        }
+        t->next_offset = fb__align_up(head.offset + fb__chunk_bytes(&head));
+        t->next_sequence++;
+        t->next_event += head.events;
+    }
+    return FB_OK;
+}
+
+fb_status fb__trace_next_item(fb_trace *t, fb_item *item, fb_error *err)
+{
+    for (;;) {
+        fb_status status;
+
+        if (!t->chunk.loaded) {
+            status = next_chunk(t, err);
+            if (status != FB_OK)
+                return status;
+            if (!t->chunk.loaded) {
+                *item = FB_ITEM_END;
+                return FB_OK;
+            }
+        }
+        status = fb__chunk_reader_next(&t->chunk, item, err);
+        if (status != FB_OK) {
+            t->chunk.loaded = false;
+            t->next_offset = t->chunk.head.offset; /* asked again, it fails again */
+            t->next_sequence = t->chunk.head.sequence;
+            t->next_event = t->chunk.head.first_event;
+            return fb__fail_in(err, status, "%s: ", t->path);
+        }
+        if (*item != FB_ITEM_END)
+            return FB_OK;
+        t->chunk.loaded = false;
+    }
+}
+
+fb_status fb_trace_next(fb_trace *trace, const fb_event **event, uint64_t *number, fb_error *err)
+{
+    fb_trace *t = trace;
+    fb_item item;
+
+    *event = NULL;
+    do {
+        const fb_status status = fb__trace_next_item(t, &item, err);
+
+        if (status != FB_OK)
+            return status;
+        if (item == FB_ITEM_END)
+            return FB_OK;
+    } while (item != FB_ITEM_EVENT || t->chunk.event.step < t->seek_step);
+    *event = &t->chunk.event;
+    if (number != NULL)
+        *number = t->next_event - t->chunk.events_left - 1;
+    return FB_OK;
+}
+
+const fb_site *fb_trace_site(const fb_trace *trace, uint32_t site)
+{
+    return site < trace->sites.count ? &fb__sites_get(&trace->sites, site)->site : NULL;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * trace_file.c - creating and appending, so that a failure harms neither the file nor the program.
+ */
+#include "tracer/trace_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+/* A write beyond RLIMIT_FSIZE raises SIGXFSZ, which would end the program: it is held back for the
+ * calling thread, and taken away where the write raised it. */
+typedef struct signal_guard {
+    sigset_t before;
+    int was_pending;
+} signal_guard;
+
+static void guard_begin(signal_guard *guard)
+{
+    sigset_t limit, pending;
+
+    sigemptyset(&limit);
+    sigaddset(&limit, SIGXFSZ);
+    sigemptyset(&pending);
+    (void)sigpending(&pending);
+    guard->was_pending = sigismember(&pending, SIGXFSZ) == 1;
+    (void)pthread_sigmask(SIG_BLOCK, &limit, &guard->before);
+}
+
+static void guard_end(const signal_guard *guard)
+{
+    const int error_number = errno;
+    const struct timespec at_once = {0, 0};
+    sigset_t limit;
+
+    sigemptyset(&limit);
+    sigaddset(&limit, SIGXFSZ);
+    if (!guard->was_pending)
+        (void)sigtimedwait(&limit, NULL, &at_once);
+    (void)pthread_sigmask(SIG_SETMASK, &guard->before, NULL);
+    errno = error_number;
+}
+
+/* All bytes or an errno. */
+static int write_all(int descriptor, const uint8_t *bytes, size_t count, uint64_t offset)
+{
+    signal_guard guard;
+    int error_number = 0;
+
+    guard_begin(&guard);
+    while (count > 0 && error_number == 0) {
+        const ssize_t n = pwrite(descriptor, bytes, count, (off_t)offset);
+
+        if (n > 0) {
+            bytes += n;
+            count -= (size_t)n;
+            offset += (uint64_t)n;
+        } else if (n == 0) {
+            error_number = EIO;
+        } else if (errno != EINTR) {
+            error_number = errno;
+        }
+    }
+    guard_end(&guard);
+    return error_number;
+}
+
+static fb_status fail_errno(fb_error *err, const char *path, int error_number)
+{
+    const fb_status status = error_number == EFBIG ? FB_E_FULL : fb__status_of_errno(error_number);
+
+    return fb__fail(err, status, FB_NO_OFFSET, "%s: %s", path, strerror(error_number));
+}
+
+/* Temporary names differ by process and by attempt; the file appears beside its final place, where
+ * a rename is one step. */
+static int open_temporary(char *name, size_t size, const char *path)
+{
+    for (unsigned attempt = 0; attempt < 100; attempt++) {
+        int descriptor;
+
+        (void)snprintf(name, size, "%s.%ld.%u.part", path, (long)getpid(), attempt);
+        descriptor = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (descriptor >= 0 || errno != EEXIST)
+            return descriptor;
+    }
+    return -1;
+}
+
+fb_status fb__trace_file_create(fb_trace_file *out, const char *path, const void *contents,
+                                size_t count, fb_error *err)
+{
+    const size_t name_size = strlen(path) + 64;
+    char *name = malloc(name_size), *copy = strdup(path);
+    struct stat there;
+    int descriptor = -1, error_number = 0;
+
+    out->descriptor = -1;
+    if (name == NULL || copy == NULL) {
+        error_number = ENOMEM;
+    } else if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) {
+        error_number = S_ISDIR(there.st_mode) ? EISDIR : EEXIST;
+    } else {
+        descriptor = open_temporary(name, name_size, path);
+        error_number = descriptor < 0 ? errno : 0;
+    }
+    if (error_number == 0) {
+        error_number = write_all(descriptor, contents, count, 0);
+        if (error_number == 0 && rename(name, path) != 0)
+            error_number = errno;
+        if (error_number != 0) {
+            (void)unlink(name);
+            (void)close(descriptor);
+        }
+    }
+    free(name);
+    if (error_number != 0) {
+        free(copy);
+        return fail_errno(err, path, error_number);
+    }
+    *out = (fb_trace_file){.descriptor = descriptor, .bytes = count, .path = copy};
+    return FB_OK;
+}
+
+fb_status fb__trace_file_append(fb_trace_file *file, const void *bytes, size_t count, fb_error *err)
+{
+    const int error_number = write_all(file->descriptor, bytes, count, file->bytes);
+
+    if (error_number != 0) {
+        if (ftruncate(file->descriptor, (off_t)file->bytes) != 0)
+            errno = 0; /* the tail stays: readers stop before it */
+        return fail_errno(err, file->path, error_number);
+    }
+    file->bytes += count;
+    return FB_OK;
+}
+
+fb_status fb__trace_file_footer(fb_trace_file *file, fb_chunk_header *head, const fb_footer *footer,
+                                fb_error *err)
+{
+    uint8_t page[FB_FORMAT_ALIGN] = {0};
+    fb_buffer body = {0};
+
+    fb__put_footer(&body, footer);
+    if (body.failed)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", file->path);
+    head->type = FB_CHUNK_FOOTER;
+    head->codec = FB_CODEC_NONE;
+    head->packed_raw = head->packed_stored = (uint32_t)body.count;
+    head->hash_bytes = head->steps_bytes = head->events = head->steps = 0;
+    head->steps_check = fb__check(NULL, 0);
+    head->first_step = head->last_step =
+        footer->finished_step == FB_NO_STEP ? 0 : footer->finished_step;
+    memcpy(page + FB_CHUNK_HEADER_BYTES, body.data, body.count);
+    head->body_check = fb__check(body.data, body.count);
+    fb__put_chunk_header(page, head);
+    fb_buffer_free(&body);
+    return fb__trace_file_append(file, page, sizeof page, err);
+}
+
+fb_status fb__trace_file_close(fb_trace_file *file, fb_error *err)
+{
+    fb_status status = FB_OK;
+
+    if (file->descriptor >= 0 && close(file->descriptor) != 0 && errno != EINTR)
+        status = fail_errno(err, file->path, errno);
+    free(file->path);
+    *file = (fb_trace_file){.descriptor = -1};
+    return status;
+}

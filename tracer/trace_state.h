@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * trace_state.h - an open trace as the reader's parts see it: trace_source.c (bytes and chunk
+ * headers), trace.c (open, seek, next), trace_verify.c, trace_recover.c, event_json.c. Private to
+ * tracer.
+ */
+#ifndef FB_TRACER_TRACE_STATE_H
+#define FB_TRACER_TRACE_STATE_H
+
+#include "firstbit/trace.h"
+#include "tracer/chunk_reader.h"
+#include "tracer/format.h"
+#include "tracer/sites.h"
+
+struct fb_trace {
+    char *path;
+    int descriptor;
+    uint64_t size, bytes_read;
+    fb_file_header header;
+    char *json;
+    fb_trace_info info;
+    fb_error damage; /* why reading ends at info.damage */
+
+    fb_footer footer;
+    bool has_footer, has_last;
+    fb_chunk_header last; /* of the last sound chunk with events */
+    uint64_t end;         /* where sound chunks with events end */
+
+    fb_sites sites;
+    fb_chunk_reader chunk;
+    uint64_t next_offset; /* of the chunk after the one being read */
+    uint64_t next_sequence, next_event;
+    uint64_t seek_step; /* events of earlier steps are passed over */
+
+    uint8_t *steps; /* of the chunk that fb_trace_get_step read last */
+    uint64_t steps_offset;
+    uint32_t steps_bytes;
+
+    char **stacks; /* text, by site, made when asked for */
+    uint32_t stack_count;
+};
+
+/* --- trace_source.c ----------------------------------------------------------------------------
+ */
+
+/* Reads up to `count` bytes at `offset`; *got is less only at the end of the file. FB_E_IO. */
+FB_NODISCARD fb_status fb__trace_read(fb_trace *t, void *to, size_t count, uint64_t offset,
+                                      size_t *got, fb_error *err);
+
+/* Reads a chunk header and nothing more. FB_E_CORRUPT where there is no sound one; FB_E_IO. */
+FB_NODISCARD fb_status fb__trace_chunk_header(fb_trace *t, uint64_t offset, fb_chunk_header *out,
+                                              fb_error *err);
+
+/* Reads a chunk's body into t->chunk and lets it check and take it. FB_E_CORRUPT, FB_E_IO,
+ * FB_E_LIMIT, FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__trace_load(fb_trace *t, const fb_chunk_header *head, fb_error *err);
+
+/* Whether a whole chunk with a right body check lies at `offset`; false also where reading fails.
+ */
+bool fb__trace_sound_chunk(fb_trace *t, uint64_t offset, fb_chunk_header *out);
+
+/* The last sound chunk at or before `from`, looking at every page; false where there is none. */
+bool fb__trace_scan_back(fb_trace *t, uint64_t from, fb_chunk_header *out);
+
+/* The first chunk whose (footed) step is at least `step`, by skip pointers from the last one:
+ *   finished  true: the last finished step counts, false: the last step of its records
+ * FB_E_NOT_FOUND where even the last chunk is before it. */
+FB_NODISCARD fb_status fb__trace_find_chunk(fb_trace *t, uint64_t step, bool finished,
+                                            fb_chunk_header *out, fb_error *err);
+
+/* Opens the file and reads its header. As fb_trace_open. */
+FB_NODISCARD fb_status fb__trace_open_source(fb_trace *t, const char *path, fb_error *err);
+
+/* Finds the footer or the last sound chunk; fills t->info. */
+FB_NODISCARD fb_status fb__trace_find_end(fb_trace *t, fb_error *err);
+
+/* --- trace.c -----------------------------------------------------------------------------------
+ */
+
+/* The next event or end of step, in t->chunk. As fb_trace_next. */
+FB_NODISCARD fb_status fb__trace_next_item(fb_trace *t, fb_item *item, fb_error *err);
+
+#endif
