@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/error.h"
 
@@ -121,7 +122,10 @@ static bool is_one_slip(const char *a, const char *b)
 const char *fb__did_you_mean(const char *word, const char *const *words, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (strcmp(word, words[i]) != 0 && is_one_slip(word, words[i]))
+        if (strcasecmp(word, words[i]) == 0)
+            return words[i];
+    for (size_t i = 0; i < count; i++)
+        if (is_one_slip(word, words[i]))
             return words[i];
     return NULL;
 }
@@ -204,7 +208,7 @@ fb_status fb__read_choice(fb__reader *r, const cJSON *value, const char *const *
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(value, names[i]);
 
         if (item != NULL && found != NULL)
-            return fb__config_fail(r, "expected one of %s, got \"%s\" and \"%s\"", expected,
+            return fb__config_fail(r, "expected only one of %s, got \"%s\" and \"%s\"", expected,
                                    found->string, names[i]);
         if (item != NULL) {
             found = item;
@@ -307,21 +311,30 @@ static bool take_width(int64_t *out, const fb__field *f, const cJSON *value)
     return *out == FB_OUT_VOCAB || strcmp(value->valuestring, "classes") == 0;
 }
 
-static bool take_integer_pair(int64_t out[2], const fb__field *f, const cJSON *value)
+/* A pair is a list of two, or one integer for both. */
+static fb_status take_pair(fb__reader *r, const fb__field *f, const cJSON *value, void *at)
 {
-    if (cJSON_IsArray(value))
-        return cJSON_GetArraySize(value) == 2 && take_integer(&out[0], f, value->child) &&
-               take_integer(&out[1], f, value->child->next);
-    if (!take_integer(&out[0], f, value))
-        return false;
-    out[1] = out[0];
-    return true;
-}
+    const bool is_integer = f->type == FB__FIELD_INTEGER_PAIR;
+    fb__field one = *f;
+    int64_t *integers = at;
+    double *numbers = at;
 
-static bool take_number_pair(double out[2], const fb__field *f, const cJSON *value)
-{
-    return cJSON_IsArray(value) && cJSON_GetArraySize(value) == 2 &&
-           take_number(&out[0], f, value->child) && take_number(&out[1], f, value->child->next);
+    if (is_integer && take_integer(&integers[0], f, value)) {
+        integers[1] = integers[0];
+        return FB_OK;
+    }
+    if (!cJSON_IsArray(value) || cJSON_GetArraySize(value) != 2)
+        return field_expected(r, f, value);
+    one.type = is_integer ? FB__FIELD_INTEGER : FB__FIELD_NUMBER;
+    for (int i = 0; i < 2; i++) {
+        const cJSON *item = i == 0 ? value->child : value->child->next;
+
+        if (is_integer ? take_integer(&integers[i], f, item) : take_number(&numbers[i], f, item))
+            continue;
+        fb__where_push(r, "[%d]", i);
+        return field_expected(r, &one, item);
+    }
+    return FB_OK;
 }
 
 static bool take_form(bool *out, const fb__field *f, const cJSON *value)
@@ -371,11 +384,8 @@ static fb_status take_value(fb__reader *r, const fb__field *f, const cJSON *valu
         ok = take_width(at, f, value);
         break;
     case FB__FIELD_INTEGER_PAIR:
-        ok = take_integer_pair(at, f, value);
-        break;
     case FB__FIELD_NUMBER_PAIR:
-        ok = take_number_pair(at, f, value);
-        break;
+        return take_pair(r, f, value, at);
     case FB__FIELD_STRING:
     case FB__FIELD_OPTIONAL_TEXT:
         return take_text(r, at, f, value);

@@ -14,6 +14,12 @@ static_assert(AT(optimizer.beta2) == AT(optimizer.beta1) + sizeof(double), "beta
 
 /* --- Data ------------------------------------------------------------------------------------- */
 
+static fb_status bad_share(fb__reader *r, int i, const cJSON *item)
+{
+    fb__where_push(r, "[%d]", i);
+    return fb__config_expected(r, "a share from 0 to 1", item);
+}
+
 /* 2 or 3 shares of train, val and test; a missing third one is 0. */
 static fb_status read_split(fb__reader *r, const cJSON *value, void *base)
 {
@@ -31,7 +37,7 @@ static fb_status read_split(fb__reader *r, const cJSON *value, void *base)
         for (int i = 0; i < 3; i++, item = item == NULL ? NULL : item->next) {
             if (item != NULL &&
                 !(cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble <= 1))
-                return fb__config_expected(r, expected, item);
+                return bad_share(r, i, item);
             split[i] = item == NULL ? 0 : item->valuedouble;
         }
         /* 0.7 + 0.2 + 0.1 need not be 1 in float64; 1e-9 of any file is less than a byte. */

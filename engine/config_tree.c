@@ -150,13 +150,11 @@ static fb_status apply_at(fb__reader *r, cJSON *tree, const fb_config_set *set, 
 
 fb_status fb__config_set_apply(fb__reader *r, cJSON *tree, const fb_config_set *set)
 {
-    cJSON *value;
-    fb__json_fault fault;
+    cJSON *value = fb__json_parse(set->value, NULL);
     fb_status status = FB_OK;
 
-    if (!fb__json_check(set->value, &fault))
-        return set_fail(r, set, fault.what);
-    value = fb__json_parse(set->value, NULL);
+    if (!fb__json_is_utf8(set->value))
+        return set_fail(r, set, "the value is not valid UTF-8");
     if (!cJSON_IsObject(tree))
         status = set_fail(r, set, "the configuration is no object");
     else if (value == NULL && (value = cJSON_CreateString(set->value)) == NULL)

@@ -21,20 +21,20 @@ enum {
 /* Where and why a text was refused. */
 typedef struct fb__json_fault {
     size_t offset, line, column; /* line and column count from 1 */
-    char what[64];               /* "not valid JSON at ']'" */
+    char what[64];               /* "expected a value, got ']'" */
 } fb__json_fault;
 
 /*
  * Parses a whole text that ends with a zero byte.
  *
- * NULL, and *fault filled (may be NULL), for text that is not JSON, not UTF-8, nested too deep, too
- * large, or has a string with a zero character, which C could not hold; also when memory is out.
+ * NULL, and *fault filled (may be NULL), for text that is not strict JSON, not UTF-8, nested too
+ * deep, too large, or has a string with a zero character, which C could not hold; also when memory
+ * is out.
  * Delete the tree with cJSON_Delete.
  */
 cJSON *fb__json_parse(const char *text, fb__json_fault *fault);
 
-/* Whether the text is within the bounds above and valid UTF-8, JSON or not. */
-bool fb__json_check(const char *text, fb__json_fault *fault);
+bool fb__json_is_utf8(const char *text);
 
 /* Appends a quoted and escaped string, or null for NULL. */
 void fb__json_put_string(fb_buffer *out, const char *text);
