@@ -1,0 +1,3 @@
+. "$CASES/prelude.sh"
+digits
+cp conv.json images.idx3; firstbit train conv.json

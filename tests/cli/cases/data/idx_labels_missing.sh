@@ -1,0 +1,3 @@
+. "$CASES/prelude.sh"
+digits
+rm labels.idx1; firstbit train conv.json

@@ -1,0 +1,3 @@
+. "$CASES/prelude.sh"
+tiny_run
+rm input.txt; firstbit train run.json; ls

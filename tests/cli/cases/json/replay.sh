@@ -1,0 +1,3 @@
+. "$CASES/prelude.sh"
+tiny_trace run.fbt
+firstbit replay run.fbt --json | keys; firstbit train run.json -o bad.fbt --inject flip:step=3,path=h.1.mlp.fc,slot=out,element=17,bit=2 >/dev/null; firstbit replay bad.fbt --json | keys

@@ -1,0 +1,3 @@
+. "$CASES/prelude.sh"
+tiny_trace run.fbt
+firstbit verify run.fbt --json | keys

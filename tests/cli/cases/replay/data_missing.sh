@@ -1,0 +1,3 @@
+. "$CASES/prelude.sh"
+tiny_trace run.fbt
+rm input.txt; status firstbit replay run.fbt

@@ -1,0 +1,2 @@
+. "$CASES/prelude.sh"
+firstbit info nowhere.fbt

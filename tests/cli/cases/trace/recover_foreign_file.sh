@@ -1,0 +1,2 @@
+. "$CASES/prelude.sh"
+tiny_run; status firstbit recover run.json -o out.fbt; ls

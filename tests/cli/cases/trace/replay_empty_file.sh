@@ -1,0 +1,2 @@
+. "$CASES/prelude.sh"
+: >empty.fbt; firstbit replay empty.fbt

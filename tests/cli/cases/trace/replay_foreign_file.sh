@@ -1,0 +1,2 @@
+. "$CASES/prelude.sh"
+tiny_run; firstbit replay run.json

@@ -1,0 +1,2 @@
+. "$CASES/prelude.sh"
+firstbit replay nowhere.fbt

@@ -1,0 +1,2 @@
+. "$CASES/prelude.sh"
+mkdir folder; firstbit show folder

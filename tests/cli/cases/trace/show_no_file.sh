@@ -1,0 +1,2 @@
+. "$CASES/prelude.sh"
+firstbit show nowhere.fbt

@@ -1,0 +1,3 @@
+. "$CASES/prelude.sh"
+tiny_trace run.fbt
+size=$(stat -c %s run.fbt); head -c $((size - 4500)) run.fbt >torn.fbt; status firstbit verify torn.fbt

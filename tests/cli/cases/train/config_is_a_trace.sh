@@ -1,0 +1,3 @@
+. "$CASES/prelude.sh"
+tiny_run
+tiny_trace run.fbt; firstbit train run.fbt

@@ -1,0 +1,3 @@
+. "$CASES/prelude.sh"
+tiny_run
+: >empty.json; firstbit train empty.json

@@ -1,0 +1,3 @@
+firstbit help train >one
+firstbit train --help >two
+cmp one two

@@ -1,0 +1,1 @@
+firstbit show --help
