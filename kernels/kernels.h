@@ -2,13 +2,14 @@
  *
  * kernels.h - the pure numeric functions and the tables that hold one implementation of each.
  *
- * Contract 1 (docs/numerics.md) fixes every bit: an entry gives the same output on every instruction
- * set, for every thread count. Kernels cannot fail and never allocate; preconditions are asserted.
+ * Contract 1 (docs/numerics.md) fixes every bit: an entry gives the same output on every
+ * instruction set, for every thread count. Kernels cannot fail and never allocate; preconditions
+ * are asserted.
  *
- * Conventions: matrices are row-major float32 and dense unless a leading dimension is given; outputs
- * come first; outputs do not overlap inputs unless a comment says so; sizes are in elements and may
- * be 0. B batch, T time, C channels, H heads, D = C/H, V vocabulary, M N K of a matrix product.
- * "pool" shares out the work and lends scratch memory; it is never NULL.
+ * Conventions: matrices are row-major float32 and dense unless a leading dimension is given;
+ * outputs come first; outputs do not overlap inputs unless a comment says so; sizes are in elements
+ * and may be 0. B batch, T time, C channels, H heads, D = C/H, V vocabulary, M N K of a matrix
+ * product. "pool" shares out the work and lends scratch memory; it is never NULL.
  */
 #ifndef FB_KERNELS_H
 #define FB_KERNELS_H
@@ -50,8 +51,8 @@ typedef struct fb_matmul {
     size_t stride_a, stride_b, stride_c;
 } fb_matmul;
 
-/* Multi-head self-attention over packed projections qkv [B,T,3C]: C queries, C keys, C values a row,
- * head h at columns h·D. Visible keys of query i: 0..i when causal, else all T. */
+/* Multi-head self-attention over packed projections qkv [B,T,3C]: C queries, C keys, C values a
+ * row, head h at columns h·D. Visible keys of query i: 0..i when causal, else all T. */
 typedef struct fb_attention {
     size_t batch, time, heads, head_dim;
     bool causal;
@@ -78,7 +79,8 @@ typedef struct fb_sgd_step {
     bool first; /* momentum buffer is set to the gradient instead of mixed */
 } fb_sgd_step;
 
-/* A counter-based stream: Philox4x32-10 with key = seed and counter = (position/4, step, stream). */
+/* A counter-based stream: Philox4x32-10 with key = seed and counter = (position/4, step, stream).
+ */
 typedef struct fb_philox {
     uint64_t seed;
     uint32_t step, stream;
@@ -162,8 +164,9 @@ typedef struct fb_kernels {
     void (*avgpool2d)(fb_pool *pool, float *y, const float *x, const fb_conv2d *shape);
     void (*avgpool2d_backward)(fb_pool *pool, float *dx, const float *dy, const fb_conv2d *shape);
 
-    /* y = keep ? x·float(1/(1-p)) : +0 with the random words position .. position+n-1 of the stream,
-     * keep where word >= floor(p·2^32). 0 <= p < 1. y may be x. Backward is the same call on dy. */
+    /* y = keep ? x·float(1/(1-p)) : +0 with the random words position .. position+n-1 of the
+     * stream, keep where word >= floor(p·2^32). 0 <= p < 1. y may be x. Backward is the same call
+     * on dy. */
     void (*dropout)(fb_pool *pool, float *y, const float *x, size_t n, double p,
                     const fb_philox *stream, uint64_t position);
     /* out[i] = mean + std·z with z the standard normals of the stream from position 0, computed as
@@ -171,7 +174,8 @@ typedef struct fb_kernels {
     void (*fill_normal)(fb_pool *pool, float *out, size_t n, float mean, float std,
                         const fb_philox *stream, uint64_t position);
 
-    /* In place. m and v (momentum) have n elements; momentum may be NULL when step->momentum is 0. */
+    /* In place. m and v (momentum) have n elements; momentum may be NULL when step->momentum is 0.
+     */
     void (*adam)(fb_pool *pool, float *p, float *m, float *v, const float *g, size_t n,
                  const fb_adam_step *step);
     void (*sgd)(fb_pool *pool, float *p, float *momentum, const float *g, size_t n,
@@ -206,7 +210,8 @@ uint64_t fb_philox_bounded(const fb_philox *stream, uint64_t index, uint64_t n);
 /* Row sum in float64, not narrowed; joins of chunk and micro-batch losses use it. */
 double fb_row_sum_f64(const float *x, size_t n);
 
-/* Joins n float64 parts by the tree of the contract, in place; returns parts[0], or +0 for n = 0. */
+/* Joins n float64 parts by the tree of the contract, in place; returns parts[0], or +0 for n = 0.
+ */
 double fb_tree_sum_f64(double *parts, size_t n);
 
 #endif

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+#
+# functions_tables.py - derives every constant of functions_tables.inc (needs python3-mpmath).
+#
+#   python3 kernels/functions_tables.py > kernels/functions_tables.inc
+#
+# Polynomials are Chebyshev interpolants at 60 digits, within a factor of two of the minimax error;
+# the error bound that each one prints as a comment is measured on 400 points of its interval.
+from mpmath import mp, mpf, cos, erfc, exp, expm1, log, log1p, pi, quad, sin, sqrt, findroot
+
+mp.dps = 60
+
+
+def fit(f, lo, hi, n):
+    """n coefficients, ascending, of the Chebyshev interpolant of f on [lo, hi]."""
+    lo, hi = mpf(lo), mpf(hi)
+    nodes = [(lo + hi) / 2 + (hi - lo) / 2 * cos(pi * (2 * i + 1) / (2 * n)) for i in range(n)]
+    matrix = mp.matrix(n, n)
+    right = mp.matrix(n, 1)
+    for i, x in enumerate(nodes):
+        right[i] = f(x)
+        for j in range(n):
+            matrix[i, j] = x**j
+    return [mpf(c) for c in mp.lu_solve(matrix, right)]
+
+
+def horner(c, x):
+    y = mpf(0)
+    for a in reversed(c):
+        y = y * x + a
+    return y
+
+
+def bound(value, approximation, lo, hi):
+    """log2 of the largest error relative to the value, constants rounded to float64."""
+    worst = mpf(0)
+    for i in range(401):
+        x = mpf(lo) + (mpf(hi) - mpf(lo)) * i / 400
+        v = value(x)
+        if v != 0:
+            worst = max(worst, abs(approximation(x) / v - 1))
+    return float(log(worst) / log(2)) if worst else -200.0
+
+
+def hexed(x):
+    return float(x).hex()
+
+
+def rounded(x, bits):
+    """x to that many significant bits."""
+    m, e = mp.frexp(x)
+    return mp.ldexp(mp.nint(mp.ldexp(m, bits)), int(e) - bits)
+
+
+def f64(x):
+    return mpf(float(x))
+
+
+def scalar(name, x, text):
+    print(f"#define {name} {hexed(x)} /* {text} */")
+
+
+def array(name, values, text):
+    print(f"/* {text} */")
+    print(f"static const double {name}[{len(values)}] = {{")
+    line = "   "
+    for v in values:
+        item = f" {hexed(v)},"
+        if len(line) + len(item) > 98:
+            print(line)
+            line = "   "
+        line += item
+    print(line)
+    print("};\n")
+
+
+def table(name, rows, text):
+    """rows[coefficient][interval]: one line of 16 for a lookup of each coefficient."""
+    print(f"/* {text} */")
+    print(f"static const double {name}[{len(rows)}][16] = {{")
+    for row in rows:
+        print("    {")
+        for i in range(0, 16, 4):
+            print("        " + ", ".join(hexed(v) for v in row[i : i + 4]) + ",")
+        print("    },")
+    print("};\n")
+
+
+def exponential():
+    step = log(2) / 16
+    high = rounded(step, 38)
+    scalar("EXP_STEPS", 16 / log(2), "16/ln 2")
+    scalar("EXP_LN2_HI", high, "ln 2/16 to 38 bits: its product with a step count is exact")
+    scalar("EXP_LN2_LO", step - high, "the rest of it")
+    print()
+    powers = [mpf(2) ** (mpf(j) / 16) for j in range(16)]
+    array("exp_power", [f64(p) for p in powers], "2^(j/16)")
+    array("exp_power_lo", [p - f64(p) for p in powers], "what rounding left out of it")
+    half = step / 2 * mpf("1.0001")
+    q = [f64(c) for c in fit(lambda r: (expm1(r) - r) / r**2 if r else mpf(1) / 2, -half, half, 6)]
+    err = bound(lambda r: exp(r), lambda r: 1 + r + r * r * horner(q, r), -half, half)
+    array("exp_poly", q, f"(e^r - 1 - r)/r^2, |r| <= ln 2/32; relative error of e^r 2^{err:.1f}")
+
+
+def logarithm():
+    high = rounded(log(2), 38)
+    scalar("LOG_LN2_HI", high, "ln 2 to 38 bits")
+    scalar("LOG_LN2_LO", log(2) - high, "the rest of it")
+    print("#define LOG_OFFSET 0x3fe6800000000000 /* 0.703125: where the 16 intervals begin */\n")
+    inverse = []
+    for i in range(16):
+        ends = []
+        for j in (i, i + 1):
+            bits = 0x3FE6800000000000 + (j << 48)
+            exponent = (bits >> 52) - 1023
+            ends.append(mp.ldexp(1 + mpf(bits & ((1 << 52) - 1)) / 2**52, exponent))
+        middle = mpf(1) if ends[0] < 1 < ends[1] else (ends[0] + ends[1]) / 2
+        inverse.append(rounded(1 / middle, 12))
+    logs = [-log(c) for c in inverse]
+    highs = [mp.nint(v * 2**38) / 2**38 for v in logs]
+    array("log_inverse", inverse, "1/c to 12 bits, c the middle of interval i: z/c - 1 is exact")
+    array("log_center", highs, "ln c to 2^-38: sums with multiples of LOG_LN2_HI are exact")
+    array("log_center_lo", [v - h for v, h in zip(logs, highs)], "the rest of it")
+    half = mpf("0.0334")
+    q = [f64(c) for c in fit(lambda r: (log1p(r) - r) / r**2 if abs(r) > mpf(10)**-25 else -mpf(1)/2,
+                             -half, half, 10)]
+    err = bound(log1p, lambda r: r + r * r * horner(q, r), -half, half)
+    array("log_poly", q, f"(ln(1+r) - r)/r^2, |r| <= 0.0334; relative error of ln(1+r) 2^{err:.1f}")
+
+
+def circle():
+    high = rounded(pi / 2, 30)
+    scalar("PI_2_HI", high, "pi/2 to 30 bits: its product with a quadrant is exact")
+    scalar("PI_2_LO", pi / 2 - high, "the rest of it")
+    scalar("TWO_OVER_PI", 2 / pi, "2/pi")
+    print()
+    half = pi / 4 * mpf("1.0001")
+
+    def sine(z):
+        x = sqrt(z)
+        return (sin(x) - x) / x**3 if z > mpf(10)**-20 else -mpf(1) / 6
+
+    def cosine(z):
+        x = sqrt(z)
+        return (cos(x) - 1 + z / 2) / z**2 if z > mpf(10)**-14 else mpf(1) / 24
+
+    s = [f64(c) for c in fit(sine, 0, half**2, 8)]
+    err = bound(sin, lambda x: x + x**3 * horner(s, x * x), 0, half)
+    array("sin_poly", s, f"(sin r - r)/r^3 in r^2, |r| <= pi/4; relative error of sin 2^{err:.1f}")
+    c = [f64(v) for v in fit(cosine, 0, half**2, 8)]
+    err = bound(cos, lambda x: 1 - x * x / 2 + x**4 * horner(c, x * x), 0, half)
+    array("cos_poly", c, f"(cos r - 1 + r^2/2)/r^4 in r^2; relative error of cos 2^{err:.1f}")
+
+
+def intervals():
+    """[lo, hi] of a for the 16 quarter octaves of a + 1 from 1 on."""
+    out = []
+    for i in range(16):
+        octave, quarter = divmod(i, 4)
+        out.append(tuple((1 + mpf(q) / 4) * 2**octave - 1 for q in (quarter, quarter + 1)))
+    return out
+
+
+def piecewise(name, f, centers, count, text):
+    rows, worst = [], -200.0
+    for (lo, hi), c in zip(intervals(), centers):
+        zero = abs(f(c)) < mpf(10)**-50
+        if zero:
+            derivative = mp.diff(f, c)
+            q = fit(lambda t: f(c + t) / t if abs(t) > mpf(10)**-25 else derivative,
+                    lo - c, hi - c, count - 1)
+            q = [mpf(0)] + q
+        else:
+            q = fit(lambda t: f(c + t), lo - c, hi - c, count)
+        q = [f64(v) for v in q]
+        rows.append(q)
+        if zero:
+            continue
+        worst = max(worst, bound(lambda t: f(c + t), lambda t: q[0] + t * horner(q[1:], t),
+                                 lo - c, hi - c))
+    by_coefficient = [[rows[i][j] for i in range(16)] for j in range(count)]
+    table(name, by_coefficient, f"{text}; relative error 2^{worst:.1f}")
+
+
+def gaussian():
+    root2pi = sqrt(2 * pi)
+
+    def tail(a):
+        return exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2
+
+    def slope(a):
+        return tail(a) - a / root2pi
+
+    middles = [f64((lo + hi) / 2) for lo, hi in intervals()]
+    scalar("INV_SQRT_2PI", 1 / root2pi, "1/sqrt(2 pi)")
+    print()
+    array("normal_center", middles, "the middle of interval i of a: quarter octaves of a + 1")
+    piecewise("normal_tail", tail, middles, 16, "e^(a^2/2) Phi(-a), by coefficient of a - center")
+    root = findroot(slope, mpf("0.7517916"))
+    centers = [root if lo < root < hi + mpf("0.01") else m for (lo, hi), m in zip(intervals(), middles)]
+    array("slope_center", [f64(c) for c in centers],
+          "as normal_center, but where the derivative of GELU vanishes in the intervals next to that root")
+    array("slope_center_lo", [c - f64(c) for c in centers], "what rounding left out of it")
+    piecewise("slope_tail", slope, centers, 17,
+              "e^(a^2/2) Phi(-a) - a/sqrt(2 pi), by coefficient of a - center")
+
+
+def gelu_tanh():
+    for name, value, text in (("GELU_C1", 2 * sqrt(2 / pi), "2 sqrt(2/pi)"),
+                              ("GELU_C3", 2 * sqrt(2 / pi) * mpf("0.044715"), "0.044715 times that")):
+        high = rounded(value, 28)
+        scalar(name + "_HI", high, text + ", to 28 bits: its product with a float32 is exact")
+        scalar(name + "_LO", value - high, "the rest of it")
+    print()
+
+
+print("/* SPDX-License-Identifier: Apache-2.0")
+print(" *")
+print(" * functions_tables.inc - constants of functions.inc, written by functions_tables.py.")
+print(" */")
+print("/* clang-format off */")
+exponential()
+logarithm()
+circle()
+gaussian()
+gelu_tanh()

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * vec_ref.h - vectors of 16 lanes in plain C: the definition that every other vec_*.h follows.
+ *
+ * Types, all of 16 lanes numbered from 0:
+ *   f16   float32             fmask  a choice for each of its lanes
+ *   d16   float64             dmask  a choice for each of its lanes
+ *   q16   64-bit integers, arithmetic modulo 2^64
+ *
+ * Every operation is the IEEE one in each lane, rounded to nearest even. A body that is written with
+ * these names has one order, whatever the width of the machine's registers. Everything is static, so
+ * that nothing compiled for one instruction set can be linked into another's code.
+ */
+#ifndef FB_VEC_REF_H
+#define FB_VEC_REF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels/software_fma.h"
+#include "kernels/vec_loop.h"
+
+/* The tiles of C that a product may keep in registers, rows x vectors of 16 columns: all heights up
+ * to TILE_ROWS, and widths that are powers of two from 1. */
+enum { TILE_ROWS = 4, TILE_VECTORS_MAX = 1 };
+#define TILE_SHAPES(X)                                                                             \
+    X(1, 1) X(2, 1) X(3, 1) X(4, 1)
+
+#define VEC static inline __attribute__((always_inline, unused))
+
+typedef struct f16 {
+    float lane[16];
+} f16;
+
+typedef struct fmask {
+    bool lane[16];
+} fmask;
+
+typedef struct d16 {
+    double lane[16];
+} d16;
+
+typedef struct dmask {
+    bool lane[16];
+} dmask;
+
+typedef struct q16 {
+    uint64_t lane[16];
+} q16;
+
+#define EACH_LANE(type, expression)                                                                \
+    type r;                                                                                        \
+    for (int i = 0; i < 16; i++)                                                                   \
+        r.lane[i] = (expression);                                                                  \
+    return r
+
+/* --- float32 ---------------------------------------------------------------------------------- */
+
+VEC f16 f16_set1(float x)
+{
+    EACH_LANE(f16, x);
+}
+
+/* 16 floats at p, of any alignment. */
+VEC f16 f16_load(const float *p)
+{
+    EACH_LANE(f16, p[i]);
+}
+
+VEC void f16_store(float *p, f16 x)
+{
+    memcpy(p, x.lane, sizeof x.lane);
+}
+
+/* The n <= 16 floats at p, nothing beyond them is touched; the lanes from n on are +0. */
+VEC f16 f16_load_n(const float *p, size_t n)
+{
+    EACH_LANE(f16, (size_t)i < n ? p[i] : 0.0f);
+}
+
+VEC void f16_store_n(float *p, f16 x, size_t n)
+{
+    memcpy(p, x.lane, n * sizeof *p);
+}
+
+VEC f16 f16_add(f16 a, f16 b)
+{
+    EACH_LANE(f16, a.lane[i] + b.lane[i]);
+}
+
+VEC f16 f16_sub(f16 a, f16 b)
+{
+    EACH_LANE(f16, a.lane[i] - b.lane[i]);
+}
+
+VEC f16 f16_mul(f16 a, f16 b)
+{
+    EACH_LANE(f16, a.lane[i] * b.lane[i]);
+}
+
+VEC f16 f16_div(f16 a, f16 b)
+{
+    EACH_LANE(f16, a.lane[i] / b.lane[i]);
+}
+
+VEC f16 f16_sqrt(f16 a)
+{
+    EACH_LANE(f16, __builtin_sqrtf(a.lane[i]));
+}
+
+/* a·b + c, rounded once. */
+VEC f16 f16_fma(f16 a, f16 b, f16 c)
+{
+    EACH_LANE(f16, software_fmaf(a.lane[i], b.lane[i], c.lane[i]));
+}
+
+/* Comparisons with a NaN are false. */
+VEC fmask f16_gt(f16 a, f16 b)
+{
+    EACH_LANE(fmask, a.lane[i] > b.lane[i]);
+}
+
+VEC fmask f16_le(f16 a, f16 b)
+{
+    EACH_LANE(fmask, a.lane[i] <= b.lane[i]);
+}
+
+VEC fmask f16_is_nan(f16 a)
+{
+    EACH_LANE(fmask, a.lane[i] != a.lane[i]);
+}
+
+VEC fmask fmask_or(fmask a, fmask b)
+{
+    EACH_LANE(fmask, a.lane[i] || b.lane[i]);
+}
+
+/* m ? a : b */
+VEC f16 f16_select(fmask m, f16 a, f16 b)
+{
+    EACH_LANE(f16, m.lane[i] ? a.lane[i] : b.lane[i]);
+}
+
+/* Rows become columns: lane j of row i goes to lane i of row j. */
+VEC void f16_transpose(f16 row[16])
+{
+    for (int i = 0; i < 16; i++)
+        for (int j = 0; j < i; j++) {
+            const float swap = row[i].lane[j];
+            row[i].lane[j] = row[j].lane[i];
+            row[j].lane[i] = swap;
+        }
+}
+
+/* --- float64 ---------------------------------------------------------------------------------- */
+
+VEC d16 d16_set1(double x)
+{
+    EACH_LANE(d16, x);
+}
+
+VEC d16 d16_load(const double *p)
+{
+    EACH_LANE(d16, p[i]);
+}
+
+VEC void d16_store(double *p, d16 x)
+{
+    memcpy(p, x.lane, sizeof x.lane);
+}
+
+VEC d16 d16_widen(f16 x)
+{
+    EACH_LANE(d16, (double)x.lane[i]);
+}
+
+/* To float32, rounded to nearest even; overflow gives infinity, small results are subnormal. */
+VEC f16 d16_narrow(d16 x)
+{
+    EACH_LANE(f16, (float)x.lane[i]);
+}
+
+VEC d16 d16_add(d16 a, d16 b)
+{
+    EACH_LANE(d16, a.lane[i] + b.lane[i]);
+}
+
+VEC d16 d16_sub(d16 a, d16 b)
+{
+    EACH_LANE(d16, a.lane[i] - b.lane[i]);
+}
+
+VEC d16 d16_mul(d16 a, d16 b)
+{
+    EACH_LANE(d16, a.lane[i] * b.lane[i]);
+}
+
+VEC d16 d16_div(d16 a, d16 b)
+{
+    EACH_LANE(d16, a.lane[i] / b.lane[i]);
+}
+
+VEC dmask d16_gt(d16 a, d16 b)
+{
+    EACH_LANE(dmask, a.lane[i] > b.lane[i]);
+}
+
+VEC d16 d16_select(dmask m, d16 a, d16 b)
+{
+    EACH_LANE(d16, m.lane[i] ? a.lane[i] : b.lane[i]);
+}
+
+/* The sum of all lanes: lane j + lane j+h for h = 8, 4, 2, 1. */
+VEC double d16_fold(d16 x)
+{
+    for (int h = 8; h > 0; h /= 2)
+        for (int j = 0; j < h; j++)
+            x.lane[j] = x.lane[j] + x.lane[j + h];
+    return x.lane[0];
+}
+
+/* table[index mod 16] in each lane. */
+VEC d16 d16_lookup(const double table[16], q16 index)
+{
+    EACH_LANE(d16, table[index.lane[i] & 15]);
+}
+
+/* --- Bits of float64 -------------------------------------------------------------------------- */
+
+VEC q16 d16_bits(d16 x)
+{
+    q16 r;
+    memcpy(&r, &x, sizeof r);
+    return r;
+}
+
+VEC d16 q16_double(q16 x)
+{
+    d16 r;
+    memcpy(&r, &x, sizeof r);
+    return r;
+}
+
+VEC q16 q16_set1(uint64_t x)
+{
+    EACH_LANE(q16, x);
+}
+
+VEC q16 q16_add(q16 a, q16 b)
+{
+    EACH_LANE(q16, a.lane[i] + b.lane[i]);
+}
+
+VEC q16 q16_sub(q16 a, q16 b)
+{
+    EACH_LANE(q16, a.lane[i] - b.lane[i]);
+}
+
+VEC q16 q16_and(q16 a, q16 b)
+{
+    EACH_LANE(q16, a.lane[i] & b.lane[i]);
+}
+
+VEC q16 q16_xor(q16 a, q16 b)
+{
+    EACH_LANE(q16, a.lane[i] ^ b.lane[i]);
+}
+
+VEC q16 q16_shl(q16 a, int bits)
+{
+    EACH_LANE(q16, a.lane[i] << bits);
+}
+
+VEC q16 q16_shr(q16 a, int bits)
+{
+    EACH_LANE(q16, a.lane[i] >> bits);
+}
+
+#endif
