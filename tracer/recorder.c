@@ -97,14 +97,6 @@ static bool reserve_offset(fb_recorder *r)
     return true;
 }
 
-static void set_skips(const fb_recorder *r, fb_chunk_header *head)
-{
-    for (int k = 0; k < FB_CHUNK_SKIPS; k++)
-        head->skip[k] = UINT64_C(1) << k <= r->chunk_count
-                            ? r->chunk_offsets[r->chunk_count - (UINT64_C(1) << k)]
-                            : 0;
-}
-
 static fb_chunk_header chunk_header(const fb_recorder *r)
 {
     fb_chunk_header head = {.id = r->id,
@@ -116,7 +108,8 @@ static fb_chunk_header chunk_header(const fb_recorder *r)
                             .first_nonfinite = r->first_nonfinite};
 
     memcpy(head.chain, r->chain, sizeof head.chain);
-    set_skips(r, &head);
+    for (int k = 0; k < FB_CHUNK_SKIPS && UINT64_C(1) << k <= r->chunk_count; k++)
+        head.skip[k] = r->chunk_offsets[r->chunk_count - (UINT64_C(1) << k)];
     return head;
 }
 
@@ -160,7 +153,9 @@ static fb_status write_footer(fb_recorder *r, fb_error *err)
     head.sequence = r->chunk_count;
     head.offset = r->file.bytes;
     head.first_event = footer.events;
-    set_skips(r, &head);
+    memset(head.skip, 0, sizeof head.skip);
+    if (r->chunk_count > 0)
+        head.skip[0] = r->sealed.offset;
     if (r->stopped)
         (void)snprintf(footer.reason, sizeof footer.reason, "%s", r->error.text);
     return fb__trace_file_footer(&r->file, &head, &footer, err);
@@ -301,7 +296,11 @@ static fb_status create_file(fb_recorder *r, const char *path, fb_error *err)
     }
     fb__put_file_header(image, &header, json);
     memcpy(image + FB_HEADER_BYTES, json, header.json_bytes);
-    status = fb__trace_file_create(&r->file, path, image, header.span, err);
+    status = fb__trace_file_begin(&r->file, path, err);
+    if (status == FB_OK)
+        status = fb__trace_file_append(&r->file, image, header.span, err);
+    if (status == FB_OK)
+        status = fb__trace_file_publish(&r->file, err);
     free(image);
     free(json);
     return status;
@@ -309,6 +308,7 @@ static fb_status create_file(fb_recorder *r, const char *path, fb_error *err)
 
 static void destroy(fb_recorder *r)
 {
+    (void)fb__trace_file_close(&r->file, NULL);
     fb__recorder_free_direct(r);
     fb__builder_free(&r->builder);
     fb__sites_free(&r->sites);

@@ -162,8 +162,7 @@ fb_status fb_trace_seek(fb_trace *trace, uint64_t step, fb_error *err)
     return FB_OK;
 }
 
-/* Goes on to the chunk at t->next_offset, or leaves t->chunk.loaded false at the end. */
-static fb_status next_chunk(fb_trace *t, fb_error *err)
+fb_status fb__trace_next_chunk(fb_trace *t, fb_error *err)
 {
     while (t->next_offset < t->end && !t->chunk.loaded) {
         fb_chunk_header head;
@@ -194,7 +193,7 @@ fb_status fb__trace_next_item(fb_trace *t, fb_item *item, fb_error *err)
         fb_status status;
 
         if (!t->chunk.loaded) {
-            status = next_chunk(t, err);
+            status = fb__trace_next_chunk(t, err);
             if (status != FB_OK)
                 return status;
             if (!t->chunk.loaded) {

@@ -81,6 +81,9 @@ static fb_status fail_errno(fb_error *err, const char *path, int error_number)
     return fb__fail(err, status, FB_NO_OFFSET, "%s: %s", path, strerror(error_number));
 }
 
+/* --- Creating ----------------------------------------------------------------------------------
+ */
+
 /* Temporary names differ by process and by attempt; the file appears beside its final place, where
  * a rename is one step. */
 static int open_temporary(char *name, size_t size, const char *path)
@@ -96,40 +99,40 @@ static int open_temporary(char *name, size_t size, const char *path)
     return -1;
 }
 
-fb_status fb__trace_file_create(fb_trace_file *out, const char *path, const void *contents,
-                                size_t count, fb_error *err)
+fb_status fb__trace_file_begin(fb_trace_file *out, const char *path, fb_error *err)
 {
     const size_t name_size = strlen(path) + 64;
-    char *name = malloc(name_size), *copy = strdup(path);
     struct stat there;
-    int descriptor = -1, error_number = 0;
+    fb_status status;
 
-    out->descriptor = -1;
-    if (name == NULL || copy == NULL) {
-        error_number = ENOMEM;
+    *out = (fb_trace_file){.descriptor = -1, .path = strdup(path), .temporary = malloc(name_size)};
+    if (out->path == NULL || out->temporary == NULL) {
+        status = fail_errno(err, path, ENOMEM);
     } else if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) {
-        error_number = S_ISDIR(there.st_mode) ? EISDIR : EEXIST;
+        status = fail_errno(err, path, S_ISDIR(there.st_mode) ? EISDIR : EEXIST);
     } else {
-        descriptor = open_temporary(name, name_size, path);
-        error_number = descriptor < 0 ? errno : 0;
+        out->descriptor = open_temporary(out->temporary, name_size, path);
+        if (out->descriptor >= 0)
+            return FB_OK;
+        status = fail_errno(err, path, errno);
     }
-    if (error_number == 0) {
-        error_number = write_all(descriptor, contents, count, 0);
-        if (error_number == 0 && rename(name, path) != 0)
-            error_number = errno;
-        if (error_number != 0) {
-            (void)unlink(name);
-            (void)close(descriptor);
-        }
-    }
-    free(name);
-    if (error_number != 0) {
-        free(copy);
-        return fail_errno(err, path, error_number);
-    }
-    *out = (fb_trace_file){.descriptor = descriptor, .bytes = count, .path = copy};
+    free(out->temporary);
+    out->temporary = NULL;
+    (void)fb__trace_file_close(out, NULL);
+    return status;
+}
+
+fb_status fb__trace_file_publish(fb_trace_file *file, fb_error *err)
+{
+    if (rename(file->temporary, file->path) != 0)
+        return fail_errno(err, file->path, errno);
+    free(file->temporary);
+    file->temporary = NULL;
     return FB_OK;
 }
+
+/* --- Appending ---------------------------------------------------------------------------------
+ */
 
 fb_status fb__trace_file_append(fb_trace_file *file, const void *bytes, size_t count, fb_error *err)
 {
@@ -171,6 +174,9 @@ fb_status fb__trace_file_close(fb_trace_file *file, fb_error *err)
 {
     fb_status status = FB_OK;
 
+    if (file->temporary != NULL)
+        (void)unlink(file->temporary);
+    free(file->temporary);
     if (file->descriptor >= 0 && close(file->descriptor) != 0 && errno != EINTR)
         status = fail_errno(err, file->path, errno);
     free(file->path);

@@ -13,18 +13,19 @@
 #include "tracer/format.h"
 
 typedef struct fb_trace_file {
-    int descriptor; /* -1: closed */
-    uint64_t bytes; /* end of the last whole append */
-    char *path;     /* for messages */
+    int descriptor;  /* -1: closed */
+    uint64_t bytes;  /* end of the last whole append */
+    char *path;      /* for messages, and its name in the end */
+    char *temporary; /* its name until it is published, then NULL */
 } fb_trace_file;
 
-/*
- * Creates `path` with these contents, under a temporary name first, so that nobody ever sees a part
- * of them; an existing file is replaced in one step. A directory, device or pipe of that name is
- * refused. FB_E_IO, FB_E_NOT_FOUND, FB_E_FULL, FB_E_MEMORY.
- */
-FB_NODISCARD fb_status fb__trace_file_create(fb_trace_file *out, const char *path,
-                                             const void *contents, size_t count, fb_error *err);
+/* Begins an empty file under a temporary name beside `path`, so that nobody ever sees a
+ * half-written one there. A directory, device or pipe of that name is refused. FB_E_IO,
+ * FB_E_NOT_FOUND, FB_E_FULL, FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__trace_file_begin(fb_trace_file *out, const char *path, fb_error *err);
+
+/* Gives the file its name; an existing one is replaced in one step. FB_E_IO, ... */
+FB_NODISCARD fb_status fb__trace_file_publish(fb_trace_file *file, fb_error *err);
 
 /* Appends; on failure the file is cut back to where it was and stays usable. Never raises SIGXFSZ.
  * FB_E_FULL (no space, quota or size limit), FB_E_IO. */
@@ -36,7 +37,8 @@ FB_NODISCARD fb_status fb__trace_file_append(fb_trace_file *file, const void *by
 FB_NODISCARD fb_status fb__trace_file_footer(fb_trace_file *file, fb_chunk_header *head,
                                              const fb_footer *footer, fb_error *err);
 
-/* Closes; FB_E_IO where the system reports a write that failed late. Closed already is fine. */
+/* Closes; a file that was not published is removed. FB_E_IO where the system reports a write that
+ * failed late. Closed already is fine. */
 fb_status fb__trace_file_close(fb_trace_file *file, fb_error *err);
 
 #endif

@@ -62,7 +62,7 @@ bool fb__trace_sound_chunk(fb_trace *t, uint64_t offset, fb_chunk_header *out);
 /* The last sound chunk at or before `from`, looking at every page; false where there is none. */
 bool fb__trace_scan_back(fb_trace *t, uint64_t from, fb_chunk_header *out);
 
-/* The first chunk whose (footed) step is at least `step`, by skip pointers from the last one:
+/* The first chunk whose step is at least `step`, by skip pointers from the last one:
  *   finished  true: the last finished step counts, false: the last step of its records
  * FB_E_NOT_FOUND where even the last chunk is before it. */
 FB_NODISCARD fb_status fb__trace_find_chunk(fb_trace *t, uint64_t step, bool finished,
@@ -76,6 +76,9 @@ FB_NODISCARD fb_status fb__trace_find_end(fb_trace *t, fb_error *err);
 
 /* --- trace.c -----------------------------------------------------------------------------------
  */
+
+/* Loads the chunk at t->next_offset unless one is loaded; at the end none is. As fb_trace_next. */
+FB_NODISCARD fb_status fb__trace_next_chunk(fb_trace *t, fb_error *err);
 
 /* The next event or end of step, in t->chunk. As fb_trace_next. */
 FB_NODISCARD fb_status fb__trace_next_item(fb_trace *t, fb_item *item, fb_error *err);

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * trace_recover.c - the sound part of a torn trace as a whole one.
+ *
+ * Chunks are copied as they are, so that their pointers and checks stay right; a footer ends them.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/error.h"
+#include "tracer/trace_file.h"
+#include "tracer/trace_state.h"
+
+static bool one_file(const char *a, const char *b)
+{
+    struct stat sa, sb;
+
+    return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
+           sa.st_ino == sb.st_ino;
+}
+
+/* Copies bytes [from, to) of the trace behind what is in the file. */
+static fb_status copy_bytes(fb_trace *t, fb_trace_file *file, uint64_t from, uint64_t to,
+                            fb_error *err)
+{
+    uint8_t *buffer = malloc(FB_CHUNK_RAW);
+    fb_status status = FB_OK;
+
+    if (buffer == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
+    while (from < to && status == FB_OK) {
+        const size_t count = to - from < FB_CHUNK_RAW ? (size_t)(to - from) : FB_CHUNK_RAW;
+        size_t got;
+
+        status = fb__trace_read(t, buffer, count, from, &got, err);
+        if (status == FB_OK && got < count)
+            status = fb__fail(err, FB_E_CHANGED, from, "%s: became shorter meanwhile", t->path);
+        if (status == FB_OK)
+            status = fb__trace_file_append(file, buffer, count, err);
+        from += count;
+    }
+    free(buffer);
+    return status;
+}
+
+/* What the copied part holds, told by its last chunk. */
+static fb_status describe(fb_trace *t, uint64_t end, fb_chunk_header *head, fb_footer *footer,
+                          fb_error *err)
+{
+    fb_chunk_header first, last;
+    fb_status status;
+
+    *head = (fb_chunk_header){.id = t->header.id,
+                              .offset = end,
+                              .finished_step = FB_NO_STEP,
+                              .first_nonfinite = FB_NO_EVENT};
+    *footer =
+        (fb_footer){.status = FB_TRACE_COMPLETE, .recovered = true, .finished_step = FB_NO_STEP};
+    if (end == t->header.span)
+        return FB_OK;
+    status = fb__trace_chunk_header(t, t->header.span, &first, err);
+    if (status != FB_OK)
+        return status;
+    if (!fb__trace_scan_back(t, end - FB_FORMAT_ALIGN, &last))
+        return fb__fail(err, FB_E_CORRUPT, end, "%s: no sound chunk before byte %llu", t->path,
+                        (unsigned long long)end);
+    *head = last;
+    memset(head->skip, 0, sizeof head->skip);
+    head->skip[0] = last.offset;
+    head->offset = end;
+    head->sequence = footer->chunks = last.sequence + 1;
+    head->first_event = footer->events = last.first_event + last.events;
+    footer->steps = last.finished_steps;
+    footer->finished_step = last.finished_step;
+    footer->first_step = footer->steps == 0 ? 0 : first.first_step;
+    return FB_OK;
+}
+
+/* Nobody may trust what was not read again. */
+static fb_status check_result(const char *path, uint64_t events, fb_error *err)
+{
+    fb_trace_info info;
+    fb_trace *t;
+    fb_status status = fb_trace_open(&t, path, err);
+
+    if (status != FB_OK)
+        return status;
+    status = fb_trace_verify(&info, t, NULL, NULL, err);
+    fb_trace_close(t);
+    if (status == FB_OK && (info.status != FB_TRACE_COMPLETE || info.events != events))
+        return fb__fail(err, FB_E_IO, FB_NO_OFFSET, "%s: reads back as %s with %llu events", path,
+                        fb_trace_status_name(info.status), (unsigned long long)info.events);
+    return status;
+}
+
+static fb_status write_sound_part(fb_trace *t, const char *to, uint64_t end, fb_error *err)
+{
+    fb_chunk_header head;
+    fb_footer footer;
+    fb_trace_file file;
+    fb_status status = describe(t, end, &head, &footer, err);
+
+    if (status == FB_OK)
+        status = fb__trace_file_begin(&file, to, err);
+    if (status != FB_OK)
+        return status;
+    status = copy_bytes(t, &file, 0, end, err);
+    if (status == FB_OK)
+        status = fb__trace_file_footer(&file, &head, &footer, err);
+    if (status == FB_OK)
+        status = check_result(file.temporary, footer.events, err);
+    if (status == FB_OK)
+        status = fb__trace_file_publish(&file, err);
+    return status == FB_OK ? fb__trace_file_close(&file, err)
+                           : (fb__trace_file_close(&file, NULL), status);
+}
+
+fb_status fb_trace_recover(uint64_t *dropped, const char *path, const char *to, fb_error *err)
+{
+    fb_trace_info found;
+    fb_error damage;
+    fb_trace *t;
+    uint64_t end;
+    fb_status status;
+
+    if (one_file(path, to))
+        return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET, "%s and %s are one file", path, to);
+    status = fb_trace_open(&t, path, err);
+    if (status != FB_OK)
+        return status;
+    status = fb_trace_verify(&found, t, NULL, NULL, &damage);
+    if (status != FB_OK) {
+        if (err != NULL)
+            *err = damage;
+        fb_trace_close(t);
+        return status;
+    }
+    /* A damaged chunk ends what can be kept: chains and event numbers of later ones build on it.
+     * The footer of a whole trace is written anew. */
+    end = found.status == FB_TRACE_CORRUPT && found.damage < t->end ? found.damage : t->end;
+    status = write_sound_part(t, to, end, err);
+    *dropped = t->size - end - (t->has_footer && end == t->end ? FB_FORMAT_ALIGN : 0);
+    fb_trace_close(t);
+    return status;
+}
