@@ -61,6 +61,16 @@ static bool try_debug_file(program *p, const fb_module *module)
     return try_path(p, module, path);
 }
 
+/* The loader does not tell the path of the main program. */
+static bool try_own_file(program *p, const fb_module *module)
+{
+    char path[4096];
+    const ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+
+    path[n < 0 ? 0 : n] = '\0';
+    return n > 0 && try_path(p, module, path);
+}
+
 static bool find_program(program *p, const fb_module *module, const char *name, const char *folder)
 {
     static const char *const places[] = {"/usr/lib/x86_64-linux-gnu",
@@ -77,7 +87,7 @@ static bool find_program(program *p, const fb_module *module, const char *name, 
     p->elf = (fb_elf){NULL, 0};
     if (module->build_id_bytes == 0 || strchr(name, '/') != NULL)
         return false;
-    if (try_debug_file(p, module) || try_path(p, module, "/proc/self/exe") ||
+    if (try_debug_file(p, module) || try_own_file(p, module) ||
         dl_iterate_phdr(try_loaded, &s) != 0)
         return true;
     if (folder != NULL && snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path &&
@@ -176,38 +186,20 @@ char *fb__stack_text(const fb_sites *sites, uint32_t frame, const char *folder)
     return (char *)out.data;
 }
 
-/* Text by site, made once; the table grows with the sites. */
-static char **stack_slot(fb_trace *t, uint32_t site)
-{
-    if (site >= t->stack_count) {
-        char **stacks = realloc(t->stacks, t->sites.count * sizeof *stacks);
-
-        if (stacks == NULL)
-            return NULL;
-        for (uint32_t i = t->stack_count; i < t->sites.count; i++)
-            stacks[i] = NULL;
-        t->stacks = stacks;
-        t->stack_count = t->sites.count;
-    }
-    return &t->stacks[site];
-}
-
 const char *fb_trace_stack(fb_trace *trace, uint32_t site)
 {
     fb_trace *t = trace;
     const char *slash = strrchr(t->path, '/');
     char *folder;
-    char **slot;
 
     if (site >= t->sites.count || fb__sites_get(&t->sites, site)->frame == FB_FRAME_NONE)
         return "";
-    slot = stack_slot(t, site);
-    if (slot == NULL)
-        return "";
-    if (*slot == NULL) {
-        folder = slash == NULL ? NULL : strndup(t->path, (size_t)(slash - t->path));
-        *slot = fb__stack_text(&t->sites, fb__sites_get(&t->sites, site)->frame, folder);
-        free(folder);
-    }
-    return *slot == NULL ? "" : *slot;
+    if (t->stack != NULL && t->stack_site == site)
+        return t->stack;
+    free(t->stack);
+    folder = slash == NULL ? NULL : strndup(t->path, (size_t)(slash - t->path));
+    t->stack = fb__stack_text(&t->sites, fb__sites_get(&t->sites, site)->frame, folder);
+    t->stack_site = site;
+    free(folder);
+    return t->stack == NULL ? "" : t->stack;
 }

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "tracer/stack.h"
 
 const char *fb_trace_status_name(fb_trace_status status)
 {
@@ -53,9 +52,7 @@ void fb_trace_close(fb_trace *trace)
 
     if (t == NULL)
         return;
-    for (uint32_t i = 0; i < t->stack_count; i++)
-        free(t->stacks[i]);
-    free(t->stacks);
+    free(t->stack);
     free(t->steps);
     fb__chunk_reader_free(&t->chunk);
     fb__sites_free(&t->sites);

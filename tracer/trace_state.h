@@ -36,8 +36,8 @@ struct fb_trace {
     uint64_t steps_offset;
     uint32_t steps_bytes;
 
-    char **stacks; /* text, by site, made when asked for */
-    uint32_t stack_count;
+    char *stack; /* text of the stack asked for last */
+    uint32_t stack_site;
 };
 
 /* --- trace_source.c ----------------------------------------------------------------------------

@@ -20,12 +20,12 @@ extern "C" {
 typedef struct fb_recorder fb_recorder;
 
 typedef struct fb_recorder_options {
-    size_t size;        /* sizeof(fb_recorder_options) */
-    fb_level level;     /* FB_LEVEL_NONE: FB_LEVEL_OPS */
-    const char *header; /* JSON object to store in the header: "configuration", "files", "seed",
-                         * ...; the recorder adds "environment". NULL: {} */
-    bool no_stacks;     /* do not capture call stacks */
-    uint64_t state_every;      /* below level ops: steps between records of the class state; 0: 100 */
+    size_t size;          /* sizeof(fb_recorder_options) */
+    fb_level level;       /* FB_LEVEL_NONE: FB_LEVEL_OPS */
+    const char *header;   /* JSON object to store in the header: "configuration", "files", "seed",
+                           * ...; the recorder adds "environment". NULL: {} */
+    bool no_stacks;       /* do not capture call stacks */
+    uint64_t state_every; /* below level ops: steps between records of the class state; 0: 100 */
     uint64_t checkpoint_every; /* and it is recorded in each multiple of this too; 0: none */
 } fb_recorder_options;
 

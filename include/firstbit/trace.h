@@ -98,8 +98,8 @@ FB_API FB_NODISCARD fb_status fb_trace_next(fb_trace *trace, const fb_event **ev
 FB_API const fb_site *fb_trace_site(const fb_trace *trace, uint32_t site);
 
 /* The site's call stack as text, one frame a line ("function at file:line" where symbols are found,
- * else "module+0xoffset"), innermost first; "" where none was recorded. Symbolized at the first
- * call; lives as long as the trace. */
+ * else "module+0xoffset"), innermost first; "" where none was recorded. Program files are looked
+ * for on this machine by build id. Lives until the next call of this function for this trace. */
 FB_API const char *fb_trace_stack(fb_trace *trace, uint32_t site);
 
 /*
