@@ -171,12 +171,12 @@ static int check_positional(const cli_args *args)
     const cli_command *command = args->command;
 
     if (args->positional_count > command->positional_max)
-        return cli_fail(args, "unexpected argument %s (usage: firstbit %s %.*s)",
+        return cli_fail(args, "unexpected argument %s (usage: firstbit %s %s)",
                         args->positional[command->positional_max], command->name,
-                        (int)strcspn(command->synopsis, "\n"), command->synopsis);
+                        command->synopsis);
     if (args->positional_count < command->positional_min)
-        return cli_fail(args, "missing argument (usage: firstbit %s %.*s)", command->name,
-                        (int)strcspn(command->synopsis, "\n"), command->synopsis);
+        return cli_fail(args, "missing argument (usage: firstbit %s %s)", command->name,
+                        command->synopsis);
     return 0;
 }
 

@@ -47,8 +47,8 @@ typedef struct cli_option {
 typedef struct cli_command {
     const char *name;
     const char *summary;       /* one line for the list of commands */
-    const char *synopsis;      /* what follows "firstbit NAME" in a usage line; a '\n' in it breaks
-                                * the line, the printer indents */
+    const char *synopsis;      /* what follows "firstbit NAME" in a usage line, in one line: the
+                                * printer breaks it */
     const cli_option *options; /* ends with an all-zero row; --help is added by itself */
     size_t positional_min, positional_max;
     const char *details; /* text after the options: what it does, exit status, examples; ends with

@@ -55,7 +55,7 @@ static int unknown_command(const char *name)
 
 static void print_overview(FILE *out)
 {
-    fputs("firstbit finds the first bit where two machine-learning runs part ways, and says why.\n"
+    fputs("firstbit: the first bit where two machine-learning runs part ways, and why\n"
           "\n"
           "usage: firstbit COMMAND [ARGUMENT]...\n"
           "\n",
@@ -63,7 +63,7 @@ static void print_overview(FILE *out)
     for (const cli_command *const *c = commands; *c != NULL; c++)
         fprintf(out, "  %-9s %s\n", (*c)->name, (*c)->summary);
     fputs("\n"
-          "firstbit COMMAND --help explains a command; firstbit --version says which one this is.\n"
+          "firstbit COMMAND --help explains a command; firstbit --version says which it is.\n"
           "Exit status: 0 same, verified or done; 1 different; 2 trouble; 3 undecidable.\n",
           out);
 }
@@ -76,9 +76,40 @@ static void print_indented(FILE *out, const char *text, int indent)
     fputs(text, out);
 }
 
+/* Bytes of the first word of a synopsis; a bracket with all that is in it is one word. */
+static size_t word_length(const char *text)
+{
+    size_t n = 0;
+    int depth = 0;
+
+    for (; text[n] != '\0' && (depth > 0 || (text[n] != ' ' && text[n] != '\n')); n++)
+        depth += (text[n] == '[') - (text[n] == ']');
+    return n;
+}
+
+/* "usage: firstbit NAME SYNOPSIS", broken between words at 80 columns. */
+static void print_usage(FILE *out, const cli_command *command)
+{
+    const size_t indent = strlen("usage: firstbit ") + strlen(command->name);
+    size_t column = indent;
+
+    fprintf(out, "usage: firstbit %s", command->name);
+    for (const char *word = command->synopsis; *word != '\0';) {
+        const size_t n = word_length(word);
+        if (column + 1 + n > 80) {
+            fprintf(out, "\n%*s", (int)indent, "");
+            column = indent;
+        }
+        fprintf(out, " %.*s", (int)n, word);
+        column += 1 + n;
+        word += n + (word[n] != '\0');
+    }
+    fputc('\n', out);
+}
+
 static void print_option(FILE *out, const cli_option *option)
 {
-    enum { HELP_COLUMN = 26 };
+    enum { HELP_COLUMN = 24 };
     char name[64];
 
     snprintf(name, sizeof name, "%c%c%c --%s%s%s", option->letter ? '-' : ' ',
@@ -96,11 +127,9 @@ void cli_print_help(FILE *out, const cli_command *command)
 {
     static const cli_option help = {"help", 'h', NULL, "print this text", false};
 
-    fprintf(out, "firstbit %s: %s\n\nusage: firstbit %s ", command->name, command->summary,
-            command->name);
-    print_indented(out, command->synopsis,
-                   (int)(strlen("usage: firstbit  ") + strlen(command->name)));
-    fputs("\n\n", out);
+    fprintf(out, "firstbit %s: %s\n\n", command->name, command->summary);
+    print_usage(out, command);
+    fputc('\n', out);
     for (const cli_option *o = command->options; o != NULL && o->name != NULL; o++)
         print_option(out, o);
     print_option(out, &help);

@@ -27,7 +27,7 @@ page() { # TITLE
     NR == 1 {
         print ".TH " toupper(roff(title)) " 1 \"\" \"firstbit " version "\" \"firstbit manual\""
         section("NAME")
-        sub(/^firstbit( [a-z]+:)? /, "")
+        sub(/^firstbit( [a-z]+)?: /, "")
         print roff(title) " \\- " roff($0)
         next
     }
