@@ -8,55 +8,129 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "tracer/environment.h"
 #include "tracer/format.h"
 
-/* The caller knows better where both say something. */
-static bool add_environment(cJSON *document)
+/* --- The caller's members, each as its own text ------------------------------------------------
+ *
+ * Numbers must not lose a bit, so the document is never printed from its parsed form. The scanner
+ * below walks text that cJSON has accepted: all brackets and quotes match.
+ */
+
+static const char *skip_space(const char *s)
 {
-    cJSON *given = cJSON_GetObjectItemCaseSensitive(document, "environment");
+    return s + strspn(s, " \t\r\n");
+}
+
+static const char *skip_string(const char *s)
+{
+    for (s++; *s != '"' && *s != '\0'; s++)
+        if (*s == '\\' && s[1] != '\0')
+            s++;
+    return *s == '\0' ? s : s + 1;
+}
+
+/* Past the value that begins at s: up to the comma or bracket behind it. */
+static const char *skip_value(const char *s)
+{
+    int depth = 0;
+
+    while (*s != '\0') {
+        if (*s == '"') {
+            s = skip_string(s);
+            continue;
+        }
+        if (depth == 0 && (*s == ',' || *s == '}'))
+            break;
+        depth += (*s == '{' || *s == '[') - (*s == '}' || *s == ']');
+        s++;
+    }
+    return s;
+}
+
+/* Appends the members of `object` except "environment", each followed by a comma. */
+static void put_members(fb_buffer *out, const char *object)
+{
+    static const char environment[] = "\"environment\"";
+    const char *s = skip_space(skip_space(object) + 1);
+
+    while (*s == '"') {
+        const char *end = skip_value(s);
+
+        if (strncmp(s, environment, sizeof environment - 1) != 0) {
+            fb_buffer_append(out, s, (size_t)(end - s));
+            fb_buffer_u8(out, ',');
+        }
+        s = skip_space(*end == ',' ? end + 1 : end);
+    }
+}
+
+/* --- The environment ---------------------------------------------------------------------------
+ */
+
+/* The caller's environment and ours, whose members give way. NULL when memory is out. */
+static cJSON *merge_environment(const cJSON *given)
+{
+    cJSON *merged = cJSON_IsObject(given) ? cJSON_Duplicate(given, true) : cJSON_CreateObject();
     cJSON *found = fb__environment();
 
-    if (found == NULL)
-        return false;
-    if (!cJSON_IsObject(given)) {
-        cJSON_DeleteItemFromObjectCaseSensitive(document, "environment");
-        if (cJSON_AddItemToObject(document, "environment", found))
-            return true;
+    if (merged == NULL || found == NULL) {
+        cJSON_Delete(merged);
         cJSON_Delete(found);
-        return false;
+        return NULL;
     }
     while (found->child != NULL) {
         cJSON *item = cJSON_DetachItemViaPointer(found, found->child);
 
-        if (cJSON_HasObjectItem(given, item->string) ||
-            !cJSON_AddItemToObject(given, item->string, item))
+        if (cJSON_HasObjectItem(merged, item->string) ||
+            !cJSON_AddItemToObject(merged, item->string, item))
             cJSON_Delete(item);
     }
     cJSON_Delete(found);
-    return true;
+    return merged;
+}
+
+static char *environment_text(const cJSON *document)
+{
+    cJSON *merged = merge_environment(cJSON_GetObjectItemCaseSensitive(document, "environment"));
+    char *text = merged == NULL ? NULL : cJSON_PrintUnformatted(merged);
+
+    cJSON_Delete(merged);
+    return text;
 }
 
 fb_status fb__header_json(char **out, const char *object, fb_error *err)
 {
-    cJSON *document = object == NULL ? cJSON_CreateObject() : cJSON_Parse(object);
-    char *text;
+    const char *given = object == NULL ? "{}" : object;
+    cJSON *document = cJSON_ParseWithOpts(given, NULL, true);
+    fb_buffer text = {0};
+    char *environment;
 
     if (!cJSON_IsObject(document)) {
         cJSON_Delete(document);
-        return fb__fail(err, object == NULL ? FB_E_MEMORY : FB_E_USAGE, FB_NO_OFFSET,
+        return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET,
                         "the header of a trace must be a JSON object");
     }
-    text = add_environment(document) ? cJSON_PrintUnformatted(document) : NULL;
+    environment = environment_text(document);
     cJSON_Delete(document);
-    if (text == NULL)
-        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
-    if (strlen(text) > FB_HEADER_JSON_MAX) {
-        free(text);
-        return fb__fail(err, FB_E_LIMIT, FB_NO_OFFSET, "a trace header of more than %d bytes",
-                        FB_HEADER_JSON_MAX);
+    fb_buffer_u8(&text, '{');
+    put_members(&text, given);
+    fb_buffer_append(&text, "\"environment\":", strlen("\"environment\":"));
+    if (environment != NULL)
+        fb_buffer_append(&text, environment, strlen(environment));
+    fb_buffer_append(&text, "}", 2);
+    if (environment == NULL || text.failed || text.count - 1 > FB_HEADER_JSON_MAX) {
+        const bool no_memory = environment == NULL || text.failed;
+
+        free(environment);
+        fb_buffer_free(&text);
+        return no_memory ? fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory")
+                         : fb__fail(err, FB_E_LIMIT, FB_NO_OFFSET,
+                                    "a trace header of more than %d bytes", FB_HEADER_JSON_MAX);
     }
-    *out = text;
+    free(environment);
+    *out = (char *)text.data;
     return FB_OK;
 }

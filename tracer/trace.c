@@ -109,7 +109,7 @@ fb_status fb_trace_get_step(fb_trace *trace, uint64_t step, fb_trace_step *out, 
     fb_chunk_header head;
     fb_trace_step entry;
     fb_bytes steps;
-    fb_status status = fb__trace_find_chunk(t, step, true, &head, err);
+    fb_status status = fb__trace_find_chunk(t, FB_TARGET_FINISHED, step, &head, err);
 
     if (status == FB_OK)
         status = read_steps(t, &head, err);
@@ -135,28 +135,43 @@ fb_status fb_trace_get_step(fb_trace *trace, uint64_t step, fb_trace_step *out, 
 /* --- Events ------------------------------------------------------------------------------------
  */
 
-fb_status fb_trace_seek(fb_trace *trace, uint64_t step, fb_error *err)
+static fb_status seek_chunk(fb_trace *t, fb_target target, uint64_t value, fb_error *err)
 {
-    fb_trace *t = trace;
     fb_chunk_header head;
-    fb_error found;
-    const fb_status status = fb__trace_find_chunk(t, step, false, &head, &found);
+    fb_error failure;
+    const fb_status status = fb__trace_find_chunk(t, target, value, &head, &failure);
 
     t->chunk.loaded = false;
-    t->seek_step = step;
+    t->seek_step = t->seek_event = 0;
     if (status == FB_E_NOT_FOUND) {
         t->next_offset = t->end;
         return FB_OK;
     }
     if (status != FB_OK) {
         if (err != NULL)
-            *err = found;
+            *err = failure;
         return status;
     }
     t->next_offset = head.offset;
     t->next_sequence = head.sequence;
     t->next_event = head.first_event;
     return FB_OK;
+}
+
+fb_status fb_trace_seek(fb_trace *trace, uint64_t step, fb_error *err)
+{
+    const fb_status status = seek_chunk(trace, FB_TARGET_STEP, step, err);
+
+    trace->seek_step = step;
+    return status;
+}
+
+fb_status fb_trace_seek_event(fb_trace *trace, uint64_t number, fb_error *err)
+{
+    const fb_status status = seek_chunk(trace, FB_TARGET_EVENT, number, err);
+
+    trace->seek_event = number;
+    return status;
 }
 
 fb_status fb__trace_next_chunk(fb_trace *t, fb_error *err)
@@ -215,6 +230,7 @@ fb_status fb__trace_next_item(fb_trace *t, fb_item *item, fb_error *err)
 fb_status fb_trace_next(fb_trace *trace, const fb_event **event, uint64_t *number, fb_error *err)
 {
     fb_trace *t = trace;
+    uint64_t at;
     fb_item item;
 
     *event = NULL;
@@ -225,10 +241,11 @@ fb_status fb_trace_next(fb_trace *trace, const fb_event **event, uint64_t *numbe
             return status;
         if (item == FB_ITEM_END)
             return FB_OK;
-    } while (item != FB_ITEM_EVENT || t->chunk.event.step < t->seek_step);
+        at = t->next_event - t->chunk.events_left - 1;
+    } while (item != FB_ITEM_EVENT || t->chunk.event.step < t->seek_step || at < t->seek_event);
     *event = &t->chunk.event;
     if (number != NULL)
-        *number = t->next_event - t->chunk.events_left - 1;
+        *number = at;
     return FB_OK;
 }
 

@@ -97,14 +97,20 @@ bool fb__trace_scan_back(fb_trace *t, uint64_t from, fb_chunk_header *out)
     return false;
 }
 
-static uint64_t step_of(const fb_chunk_header *head, bool finished)
+static bool reaches(const fb_chunk_header *head, fb_target target, uint64_t value)
 {
-    if (!finished)
-        return head->last_step + 1; /* steps from 0: 0 is "before all of them" */
-    return head->finished_step == FB_NO_STEP ? 0 : head->finished_step + 1;
+    switch (target) {
+    case FB_TARGET_FINISHED:
+        return head->finished_step != FB_NO_STEP && head->finished_step >= value;
+    case FB_TARGET_STEP:
+        return head->last_step >= value;
+    case FB_TARGET_EVENT:
+        break;
+    }
+    return head->first_event + head->events > value;
 }
 
-fb_status fb__trace_find_chunk(fb_trace *t, uint64_t step, bool finished, fb_chunk_header *out,
+fb_status fb__trace_find_chunk(fb_trace *t, fb_target target, uint64_t value, fb_chunk_header *out,
                                fb_error *err)
 {
     fb_chunk_header found = t->last;
@@ -114,9 +120,10 @@ fb_status fb__trace_find_chunk(fb_trace *t, uint64_t step, bool finished, fb_chu
             *err = t->damage;
         return t->damage.status;
     }
-    if (!t->has_last || step > FB_STEP_MAX || step_of(&t->last, finished) < step + 1)
-        return fb__fail(err, FB_E_NOT_FOUND, FB_NO_OFFSET, "%s: step %llu is not in this trace",
-                        t->path, (unsigned long long)step);
+    if (!t->has_last || !reaches(&t->last, target, value))
+        return fb__fail(err, FB_E_NOT_FOUND, FB_NO_OFFSET, "%s: %s %llu is not in this trace",
+                        t->path, target == FB_TARGET_EVENT ? "event" : "step",
+                        (unsigned long long)value);
     for (int k = FB_CHUNK_SKIPS; k-- > 0;) {
         fb_chunk_header back;
         fb_status status;
@@ -130,7 +137,7 @@ fb_status fb__trace_find_chunk(fb_trace *t, uint64_t step, bool finished, fb_chu
             return fb__fail(err, FB_E_CORRUPT, found.offset,
                             "%s: chunk %llu at byte %llu: skip pointer leads astray", t->path,
                             (unsigned long long)found.sequence, (unsigned long long)found.offset);
-        if (step_of(&back, finished) >= step + 1)
+        if (reaches(&back, target, value))
             found = back;
     }
     *out = found;
@@ -257,10 +264,16 @@ static void fill_totals(fb_trace *t)
     fb_chunk_header first;
 
     info->first_step = 1; /* none: first > last */
+    info->first_nonfinite = FB_NO_EVENT;
+    info->recovered = t->has_footer && t->footer.recovered;
+    info->reason = info->status == FB_TRACE_COMPLETE ? ""
+                   : info->status == FB_TRACE_FULL   ? t->footer.reason
+                                                     : t->damage.text;
     if (!t->has_last)
         return;
     info->events = t->last.first_event + t->last.events;
     info->chunks = t->last.sequence + 1;
+    info->first_nonfinite = t->last.first_nonfinite;
     if (t->last.finished_step == FB_NO_STEP)
         return;
     info->steps = t->last.finished_steps;

@@ -30,7 +30,7 @@ struct fb_trace {
     fb_chunk_reader chunk;
     uint64_t next_offset; /* of the chunk after the one being read */
     uint64_t next_sequence, next_event;
-    uint64_t seek_step; /* events of earlier steps are passed over */
+    uint64_t seek_step, seek_event; /* earlier events are passed over */
 
     uint8_t *steps; /* of the chunk that fb_trace_get_step read last */
     uint64_t steps_offset;
@@ -62,10 +62,16 @@ bool fb__trace_sound_chunk(fb_trace *t, uint64_t offset, fb_chunk_header *out);
 /* The last sound chunk at or before `from`, looking at every page; false where there is none. */
 bool fb__trace_scan_back(fb_trace *t, uint64_t from, fb_chunk_header *out);
 
-/* The first chunk whose step is at least `step`, by skip pointers from the last one:
- *   finished  true: the last finished step counts, false: the last step of its records
- * FB_E_NOT_FOUND where even the last chunk is before it. */
-FB_NODISCARD fb_status fb__trace_find_chunk(fb_trace *t, uint64_t step, bool finished,
+/* What a chunk is looked for by: all grow from chunk to chunk. */
+typedef enum fb_target {
+    FB_TARGET_FINISHED, /* a step that finished in it */
+    FB_TARGET_STEP,     /* the step of its last record */
+    FB_TARGET_EVENT,    /* the number of its last event */
+} fb_target;
+
+/* The first chunk that reaches `value`, by skip pointers from the last one: O(log n) chunk headers
+ * are read. FB_E_NOT_FOUND where even the last chunk does not; FB_E_CORRUPT, FB_E_IO. */
+FB_NODISCARD fb_status fb__trace_find_chunk(fb_trace *t, fb_target target, uint64_t value,
                                             fb_chunk_header *out, fb_error *err);
 
 /* Opens the file and reads its header. As fb_trace_open. */

@@ -205,7 +205,7 @@ static void rewind_trace(fb_trace *t)
 {
     t->chunk.loaded = false;
     t->next_offset = t->header.span;
-    t->next_sequence = t->next_event = t->seek_step = 0;
+    t->next_sequence = t->next_event = t->seek_step = t->seek_event = 0;
 }
 
 fb_status fb_trace_verify(fb_trace_info *out, fb_trace *trace,

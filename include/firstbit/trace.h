@@ -6,8 +6,6 @@
 #ifndef FIRSTBIT_TRACE_H
 #define FIRSTBIT_TRACE_H
 
-#include <stdio.h>
-
 #include "firstbit/event.h"
 #include "firstbit/status.h"
 
@@ -41,7 +39,10 @@ typedef struct fb_trace_info {
     uint64_t first_step, last_step; /* last finished step; first > last when there is none */
     uint64_t steps;                 /* finished ones, step 0 included */
     uint64_t events, bytes, chunks;
-    const char *header; /* JSON text, lives as long as the trace */
+    const char *header;       /* JSON text, lives as long as the trace */
+    uint64_t first_nonfinite; /* number of the first event with a NaN or infinity, or UINT64_MAX */
+    bool recovered;           /* made by fb_trace_recover from a torn or corrupt trace */
+    const char *reason; /* why it is not complete, "" where it is; lives as long as the trace */
 } fb_trace_info;
 
 /* Roots and chains of one finished step. Bit 1u << FB_CLASS_... of `classes`: recorded in this step
@@ -80,6 +81,9 @@ FB_API FB_NODISCARD fb_status fb_trace_get_step(fb_trace *trace, uint64_t step, 
 /* Puts the reader before the first event of `step`, or of the first later one that has events.
  * Without a call, reading starts at the first event. FB_E_CORRUPT. */
 FB_API FB_NODISCARD fb_status fb_trace_seek(fb_trace *trace, uint64_t step, fb_error *err);
+
+/* Puts the reader before event `number`, or at the end where there is none. FB_E_CORRUPT. */
+FB_API FB_NODISCARD fb_status fb_trace_seek_event(fb_trace *trace, uint64_t number, fb_error *err);
 
 /*
  * The next event; *event is NULL at the end (of the sound part, where the trace is torn).
