@@ -17,7 +17,8 @@
 #include "base/error.h"
 
 struct fb__save {
-    char *path, *temporary;
+    char *path; /* NULL: the bytes are hashed and go nowhere */
+    char *temporary;
     int file;
     int error; /* errno of the first failure, or 0 */
     XXH3_state_t *hash;
@@ -62,16 +63,19 @@ fb_status fb__save_open(fb__save **out, const char *path, fb_error *err)
     int error = ENOMEM;
 
     if (save == NULL)
-        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory",
+                        path == NULL ? "hash of a file" : path);
     save->file = -1;
-    save->path = strdup(path);
+    save->path = path == NULL ? NULL : strdup(path);
     save->hash = XXH3_createState();
-    if (save->path != NULL && save->hash != NULL)
+    if (path == NULL && save->hash != NULL)
+        error = 0;
+    else if (save->path != NULL && save->hash != NULL)
         error = create_temporary(save);
     if (error != 0) {
         discard(save);
-        return fb__fail(err, fb__status_of_errno(error), FB_NO_OFFSET, "%s: cannot write: %s", path,
-                        strerror(error));
+        return fb__fail(err, fb__status_of_errno(error), FB_NO_OFFSET, "%s: cannot write: %s",
+                        path == NULL ? "hash of a file" : path, strerror(error));
     }
     (void)XXH3_128bits_reset(save->hash);
     *out = save;
@@ -85,6 +89,8 @@ void fb__save_put(fb__save *save, const void *bytes, size_t count)
     if (save->error != 0 || count == 0)
         return;
     (void)XXH3_128bits_update(save->hash, bytes, count);
+    if (save->path == NULL)
+        return;
     while (count > 0) {
         const ssize_t n = write(save->file, at, count < WRITE_MAX ? count : WRITE_MAX);
 
@@ -114,9 +120,9 @@ static void sync_folder(const char *path)
     free(folder);
 }
 
-fb_status fb__save_close(fb__save *save, fb_hash *hash, fb_error *err)
+/* Syncs the file and gives it its name; a failure goes to save->error. */
+static void finish(fb__save *save)
 {
-    fb_status status = FB_OK;
     int closed;
 
     if (save->error == 0 && fsync(save->file) != 0)
@@ -127,7 +133,14 @@ fb_status fb__save_close(fb__save *save, fb_hash *hash, fb_error *err)
         save->error = errno;
     if (save->error == 0 && rename(save->temporary, save->path) != 0)
         save->error = errno;
+}
 
+fb_status fb__save_close(fb__save *save, fb_hash *hash, fb_error *err)
+{
+    fb_status status = FB_OK;
+
+    if (save->path != NULL)
+        finish(save);
     if (save->error != 0) {
         (void)unlink(save->temporary);
         status = fb__fail(err, fb__status_of_errno(save->error), FB_NO_OFFSET,
@@ -137,7 +150,8 @@ fb_status fb__save_close(fb__save *save, fb_hash *hash, fb_error *err)
 
         if (hash != NULL)
             *hash = (fb_hash){h.low64, h.high64};
-        sync_folder(save->path);
+        if (save->path != NULL)
+            sync_folder(save->path);
     }
     discard(save);
     return status;

@@ -14,8 +14,8 @@
 
 typedef struct fb__save fb__save;
 
-/* Starts a file that will be `path`. FB_E_IO, FB_E_FULL, FB_E_NOT_FOUND (no such folder),
- * FB_E_MEMORY. */
+/* Starts a file that will be `path`; NULL: only its hash is wanted. FB_E_IO, FB_E_FULL,
+ * FB_E_NOT_FOUND (no such folder), FB_E_MEMORY. */
 FB_NODISCARD fb_status fb__save_open(fb__save **out, const char *path, fb_error *err);
 
 /* Appends bytes. A failure is kept and told by fb__save_close. */

@@ -101,7 +101,8 @@ fb_status fb_safetensors_write(const char *path, const fb_safetensor *tensors, s
     put_padding(&header);
     if (header.failed) {
         fb_buffer_free(&header);
-        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory",
+                        path == NULL ? "safetensors" : path);
     }
     status = fb__save_open(&save, path, err);
     if (status == FB_OK) {

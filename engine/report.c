@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * report.c - sites, references and events on their way to the observer.
+ */
+#include "engine/report.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+
+/* --- Building --------------------------------------------------------------------------------- */
+
+uint32_t fb__report_site(fb__report *report, fb_site site)
+{
+    fb__site *entry;
+
+    if (report->site_count == report->site_capacity) {
+        const size_t capacity = report->site_capacity * 2 + 64;
+        fb__site *larger = realloc(report->sites, capacity * sizeof *larger);
+
+        if (larger == NULL) {
+            report->out_of_memory = true;
+            return 0;
+        }
+        report->sites = larger;
+        report->site_capacity = capacity;
+    }
+    site.size = sizeof site;
+    entry = &report->sites[report->site_count];
+    *entry = (fb__site){.site = site, .number = UINT32_MAX};
+    entry->class_bit = 1u << fb_site_class(&site);
+    return (uint32_t)report->site_count++;
+}
+
+uint32_t fb__report_late_site(fb__report *report, fb_site site)
+{
+    const uint32_t index = fb__report_site(report, site);
+
+    if (!report->out_of_memory)
+        report->sites[index].late = true;
+    return index;
+}
+
+static void add_input(fb__report *report, uint32_t site, fb__input input)
+{
+    fb__site *entry;
+    fb__input *larger;
+
+    if (report->out_of_memory)
+        return;
+    entry = &report->sites[site];
+    if ((entry->input_count & (entry->input_count - 1)) == 0) { /* full at 0, 1, 2, 4, 8, ... */
+        const size_t capacity = entry->input_count == 0 ? 1 : entry->input_count * 2u;
+
+        larger = realloc(entry->inputs, capacity * sizeof *larger);
+        if (larger == NULL) {
+            report->out_of_memory = true;
+            return;
+        }
+        entry->inputs = larger;
+    }
+    entry->inputs[entry->input_count++] = input;
+}
+
+void fb__report_input(fb__report *report, uint32_t site, fb__input_rule rule, uint32_t input)
+{
+    add_input(report, site, (fb__input){.rule = rule, .site = input});
+}
+
+void fb__report_param_input(fb__report *report, uint32_t site, uint32_t update, uint32_t init)
+{
+    add_input(report, site, (fb__input){FB__INPUT_PARAM, update, init});
+}
+
+static size_t references_of(const fb__report *report, const fb__site *entry)
+{
+    const uint32_t micros =
+        entry->site.phase == FB_PHASE_EVAL ? report->eval_micros : report->micros;
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < entry->input_count; i++)
+        count += entry->inputs[i].rule == FB__INPUT_MICROS ? micros : 1;
+    return count;
+}
+
+fb_status fb__report_seal(fb__report *report, fb_error *err)
+{
+    size_t most = 1;
+
+    for (size_t i = 0; !report->out_of_memory && i < report->site_count; i++) {
+        const size_t count = references_of(report, &report->sites[i]);
+        if (count > most)
+            most = count;
+    }
+    if (most > FB_INPUTS_MAX)
+        return fb__fail(err, FB_E_LIMIT, FB_NO_OFFSET,
+                        "an event would have %zu inputs, more than %d: fewer micro-batches", most,
+                        FB_INPUTS_MAX);
+    report->references = calloc(most, sizeof *report->references);
+    report->reference_capacity = most;
+    if (report->out_of_memory || report->references == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory for the event sites");
+    return FB_OK;
+}
+
+void fb__report_free(fb__report *report)
+{
+    for (size_t i = 0; i < report->site_count; i++)
+        free(report->sites[i].inputs);
+    free(report->sites);
+    free(report->references);
+    *report = (fb__report){0};
+}
+
+/* --- Reporting -------------------------------------------------------------------------------- */
+
+void fb__report_observe(fb__report *report, const fb_observer *observer)
+{
+    report->observer = observer;
+    report->announced = 0;
+    report->classes = 0;
+    for (size_t i = 0; i < report->site_count; i++)
+        report->sites[i].number = UINT32_MAX;
+}
+
+static void announce(fb__report *report, fb__site *entry)
+{
+    if (report->status != FB_OK || entry->number != UINT32_MAX)
+        return;
+    entry->number = report->announced++;
+    report->status = report->observer->on_site(report->observer->self, entry->number, &entry->site,
+                                               &report->error);
+}
+
+void fb__report_begin_step(fb__report *report, uint64_t step)
+{
+    const fb_observer *observer = report->observer;
+
+    report->step = step;
+    if (observer == NULL)
+        return;
+    if (report->announced == 0)
+        for (size_t i = 0; i < report->site_count; i++)
+            if (!report->sites[i].late)
+                announce(report, &report->sites[i]);
+    report->classes = observer->wants == NULL ? UINT32_MAX : observer->wants(observer->self, step);
+}
+
+void fb__report_end_step(fb__report *report)
+{
+    const fb_observer *observer = report->observer;
+
+    if (observer != NULL && observer->on_step_end != NULL && report->status == FB_OK)
+        report->status = observer->on_step_end(observer->self, report->step, &report->error);
+}
+
+/* Writes the references of one input from *to on; returns the end. */
+static fb_ref *resolve(const fb__report *report, const fb__input *input, int32_t micro,
+                       uint32_t micros, fb_ref *to)
+{
+    const uint32_t number = report->sites[input->site].number;
+
+    switch (input->rule) {
+    case FB__INPUT_MICRO:
+        *to++ = (fb_ref){number, micro, report->step};
+        break;
+    case FB__INPUT_STEP:
+        *to++ = (fb_ref){number, FB_MICRO_NONE, report->step};
+        break;
+    case FB__INPUT_MICROS:
+        for (uint32_t i = 0; i < micros; i++)
+            *to++ = (fb_ref){number, (int32_t)i, report->step};
+        break;
+    case FB__INPUT_PARAM:
+        *to++ = (fb_ref){report->updated == 0 ? report->sites[input->first].number : number,
+                         FB_MICRO_NONE, report->updated};
+        break;
+    case FB__INPUT_PREVIOUS:
+        if (report->updated > 0)
+            *to++ = (fb_ref){number, FB_MICRO_NONE, report->updated};
+        break;
+    case FB__INPUT_EPOCH:
+        *to++ = (fb_ref){number, FB_MICRO_NONE, report->epoch_step};
+        break;
+    }
+    return to;
+}
+
+void fb__report_event(fb__report *report, uint32_t site, int32_t micro, fb_event event)
+{
+    fb__site *entry = &report->sites[site];
+    const uint32_t micros =
+        entry->site.phase == FB_PHASE_EVAL ? report->eval_micros : report->micros;
+    fb_ref *end = report->references;
+
+    if (!fb__report_wants(report, site))
+        return;
+    announce(report, entry);
+    if (report->status != FB_OK)
+        return;
+    for (uint32_t i = 0; i < entry->input_count; i++)
+        end = resolve(report, &entry->inputs[i], micro, micros, end);
+    event.size = sizeof event;
+    event.site = entry->number;
+    event.step = report->step;
+    event.micro = micro;
+    event.inputs = report->references;
+    event.input_count = (uint32_t)(end - report->references);
+    report->status = report->observer->on_event(report->observer->self, &event, &report->error);
+}
+
+static void note_nonfinite(fb__report *report, const fb__site *entry, int32_t micro)
+{
+    if (report->nonfinite.found)
+        return;
+    report->nonfinite = (fb_nonfinite){
+        .found = true,
+        .step = report->step,
+        .micro = micro,
+        .path = entry->site.path,
+        .op = entry->site.op,
+        .slot = entry->site.slot,
+    };
+}
+
+fb__contents fb__report_tensor(fb__report *report, uint32_t site, int32_t micro, const void *data,
+                               uint64_t storage, uint32_t version, const fb__contents *known)
+{
+    const fb__site *entry = &report->sites[site];
+    fb_event event = {.data = data, .storage = storage, .version = version};
+    fb__contents contents = {.nonfinite = false};
+    size_t count = 1;
+
+    if (!fb__report_wants(report, site))
+        return contents;
+    for (uint32_t i = 0; i < entry->site.rank; i++)
+        count *= entry->site.shape[i];
+    event.data_bytes = count * fb_dtype_bytes(entry->site.dtype);
+    if (known != NULL && !fb_hash_is_zero(known->hash))
+        contents = *known;
+    else
+        contents.hash = fb_tensor_hash(report->pool, entry->site.dtype, data, event.data_bytes,
+                                       &contents.nonfinite);
+    event.hash = contents.hash;
+    if (contents.nonfinite) {
+        event.flags |= FB_EVENT_NONFINITE;
+        note_nonfinite(report, entry, micro);
+    }
+    fb__report_event(report, site, micro, event);
+    return contents;
+}
+
+void fb__report_scalar(fb__report *report, uint32_t site, int32_t micro, double value)
+{
+    const bool nonfinite = !isfinite(value);
+
+    if (nonfinite)
+        note_nonfinite(report, &report->sites[site], micro);
+    fb__report_event(report, site, micro,
+                     (fb_event){.value = value, .flags = nonfinite ? FB_EVENT_NONFINITE : 0});
+}
