@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cmd_info.c - firstbit info: what a trace is of, how it ended, what it holds.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/args.h"
+#include "cli/command.h"
+#include "cli/output.h"
+#include "firstbit/trace.h"
+
+#define FINAL_HASH_SLOT "final_hash" /* slot of the mark that ends a run */
+
+/* What takes a look at the events. */
+typedef struct findings {
+    char final_hash[33]; /* "" where the trace has none */
+    bool nonfinite;
+    uint64_t event, step;
+    int32_t micro;
+    const fb_site *site;
+} findings;
+
+/* --- Looking ---------------------------------------------------------------------------------- */
+
+static bool is_hash(const char *text)
+{
+    return text != NULL && strlen(text) == 32 && strspn(text, "0123456789abcdef") == 32;
+}
+
+/* The mark lies among the last events; where they are damaged there is none. */
+static void find_final_hash(fb_trace *t, findings *out)
+{
+    const fb_trace_info *info = fb_trace_get_info(t);
+    const fb_event *e;
+
+    if (info->steps == 0 || fb_trace_seek(t, info->last_step, NULL) != FB_OK)
+        return;
+    while (fb_trace_next(t, &e, NULL, NULL) == FB_OK && e != NULL) {
+        const fb_site *site = fb_trace_site(t, e->site);
+
+        if (site->kind == FB_KIND_MARK && strcmp(site->slot, FINAL_HASH_SLOT) == 0 &&
+            is_hash(e->text))
+            memcpy(out->final_hash, e->text, sizeof out->final_hash);
+    }
+}
+
+static void find_nonfinite(fb_trace *t, findings *out)
+{
+    const uint64_t number = fb_trace_get_info(t)->first_nonfinite;
+    const fb_event *e;
+
+    if (number == UINT64_MAX || fb_trace_seek_event(t, number, NULL) != FB_OK ||
+        fb_trace_next(t, &e, NULL, NULL) != FB_OK || e == NULL)
+        return;
+    out->nonfinite = true;
+    out->event = number;
+    out->step = e->step;
+    out->micro = e->micro;
+    out->site = fb_trace_site(t, e->site);
+}
+
+/* --- JSON ------------------------------------------------------------------------------------- */
+
+static void move_member(cJSON *to, cJSON *from, const char *key)
+{
+    cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(from, key);
+
+    if (item == NULL || !cJSON_AddItemToObject(to, key, item))
+        cJSON_AddNullToObject(to, key);
+}
+
+static void add_nonfinite(cJSON *o, const findings *found)
+{
+    cJSON *event;
+
+    if (!found->nonfinite) {
+        cJSON_AddNullToObject(o, "first_nonfinite");
+        return;
+    }
+    event = cJSON_AddObjectToObject(o, "first_nonfinite");
+    cli_json_count(event, "event", found->event);
+    cli_json_count(event, "step", found->step);
+    if (found->micro == FB_MICRO_NONE)
+        cJSON_AddNullToObject(event, "micro");
+    else
+        cli_json_count(event, "micro", (uint64_t)found->micro);
+    cli_json_text(event, "phase",
+                  found->site->phase == FB_PHASE_NONE ? NULL : fb_phase_name(found->site->phase));
+    cli_json_text(event, "path", found->site->path);
+    cli_json_text(event, "op", found->site->op);
+    cli_json_text(event, "kind", fb_kind_name(found->site->kind));
+    cli_json_text(event, "slot", found->site->slot);
+}
+
+static int print_json(const cli_args *args, const fb_trace_info *info, cJSON *header,
+                      const findings *found)
+{
+    static const char *const members[] = {"contract",    "fingerprint",   "version", "seed",
+                                          "environment", "configuration", "files"};
+    cJSON *o = cli_json_object(), *levels;
+
+    cli_json_text(o, "trace", args->positional[0]);
+    cli_json_text(o, "status", fb_trace_status_name(info->status));
+    cli_json_text(o, "reason", info->reason[0] == '\0' ? NULL : info->reason);
+    cJSON_AddBoolToObject(o, "recovered", info->recovered);
+    cli_json_hash(o, "id", info->id);
+    cli_json_count(o, "format", info->version);
+    cli_json_count(o, "steps", info->steps);
+    if (info->steps == 0) {
+        cJSON_AddNullToObject(o, "first_step");
+        cJSON_AddNullToObject(o, "last_step");
+    } else {
+        cli_json_count(o, "first_step", info->first_step);
+        cli_json_count(o, "last_step", info->last_step);
+    }
+    cli_json_count(o, "events", info->events);
+    cli_json_count(o, "bytes", info->bytes);
+    cli_json_count(o, "chunks", info->chunks);
+    if (info->events == 0)
+        cJSON_AddNullToObject(o, "bytes_per_event");
+    else
+        cli_json_real(o, "bytes_per_event", (double)info->bytes / (double)info->events);
+    levels = cJSON_AddArrayToObject(o, "levels");
+    cJSON_AddItemToArray(levels, cJSON_CreateString(fb_level_name(info->level)));
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        move_member(o, header, members[i]);
+    cli_json_text(o, "final_hash", found->final_hash[0] == '\0' ? NULL : found->final_hash);
+    add_nonfinite(o, found);
+    return cli_json_print(args, o);
+}
+
+/* --- Text ------------------------------------------------------------------------------------- */
+
+enum { LABEL_WIDTH = 15 };
+
+static void print_label(const char *label)
+{
+    printf("%-*s", LABEL_WIDTH, label);
+}
+
+/* A value on one line; long ones are cut, --json has them whole. */
+static void print_value(const cJSON *value)
+{
+    char *text = cJSON_IsString(value) ? strdup(value->valuestring) : cJSON_PrintUnformatted(value);
+    const size_t width = 80 - LABEL_WIDTH;
+    char escaped[512];
+
+    if (text == NULL)
+        return;
+    (void)cli_escape(escaped, sizeof escaped, text);
+    if (strlen(escaped) > width)
+        printf("%.*s...\n", (int)width - 3, escaped);
+    else
+        printf("%s\n", escaped);
+    free(text);
+}
+
+static void print_members(const cJSON *object, const char *heading)
+{
+    const cJSON *item;
+
+    if (!cJSON_IsObject(object) || object->child == NULL)
+        return;
+    printf("%s\n", heading);
+    cJSON_ArrayForEach(item, object)
+    {
+        char label[64], escaped[64];
+
+        (void)snprintf(label, sizeof label, "  %.40s ",
+                       cli_escape(escaped, sizeof escaped, item->string));
+        print_label(label);
+        print_value(item);
+    }
+}
+
+static void print_files(const cJSON *files)
+{
+    const cJSON *file;
+
+    cJSON_ArrayForEach(file, files)
+    {
+        const cJSON *path = cJSON_GetObjectItemCaseSensitive(file, "path");
+        const cJSON *bytes = cJSON_GetObjectItemCaseSensitive(file, "bytes");
+        const cJSON *hash = cJSON_GetObjectItemCaseSensitive(file, "hash");
+        char size[32];
+
+        print_label("file");
+        cli_put(stdout, cJSON_GetStringValue(path));
+        if (cJSON_IsNumber(bytes) && bytes->valuedouble >= 0 && bytes->valuedouble < 1e18)
+            printf(" (%s)", cli_bytes(size, (uint64_t)bytes->valuedouble));
+        if (cJSON_IsString(hash)) {
+            fputs("  ", stdout);
+            cli_put(stdout, hash->valuestring);
+        }
+        putchar('\n');
+    }
+}
+
+static void print_counts(const fb_trace_info *info)
+{
+    char a[32], b[32];
+
+    print_label("status");
+    fputs(fb_trace_status_name(info->status), stdout);
+    if (info->recovered)
+        fputs(", recovered", stdout);
+    if (info->reason[0] != '\0') {
+        fputs(": ", stdout);
+        cli_put(stdout, info->reason);
+    }
+    putchar('\n');
+    print_label("steps");
+    fputs(cli_count(a, info->steps), stdout);
+    if (info->steps > 0)
+        printf(" (%" PRIu64 " to %" PRIu64 ")", info->first_step, info->last_step);
+    putchar('\n');
+    print_label("events");
+    printf("%s, level %s\n", cli_count(a, info->events), fb_level_name(info->level));
+    print_label("size");
+    printf("%s in %s chunks", cli_bytes(a, info->bytes), cli_count(b, info->chunks));
+    if (info->events > 0)
+        printf(", %.1f bytes an event", (double)info->bytes / (double)info->events);
+    putchar('\n');
+}
+
+static void print_findings(const findings *found)
+{
+    char digits[32];
+
+    print_label("final hash");
+    puts(found->final_hash[0] == '\0' ? "none" : found->final_hash);
+    print_label("NaN, infinity");
+    if (!found->nonfinite) {
+        puts("none");
+        return;
+    }
+    printf("first in step %" PRIu64, found->step);
+    if (found->micro != FB_MICRO_NONE)
+        printf(", micro-batch %" PRId32, found->micro);
+    if (found->site->phase != FB_PHASE_NONE)
+        printf(", %s", fb_phase_name(found->site->phase));
+    fputs(", ", stdout);
+    cli_put(stdout, found->site->path);
+    putchar(' ');
+    cli_put(stdout, found->site->slot);
+    printf(" (event %s)\n", cli_count(digits, found->event));
+}
+
+static int print_text(const cli_args *args, const fb_trace_info *info, const cJSON *header,
+                      const findings *found)
+{
+    static const char *const facts[] = {"contract", "fingerprint", "version", "seed"};
+    char hex[33];
+
+    print_label("trace");
+    cli_put(stdout, args->positional[0]);
+    printf("\n");
+    print_label("id");
+    printf("%s\n", cli_hash(hex, info->id));
+    print_counts(info);
+    print_findings(found);
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        const cJSON *fact = cJSON_GetObjectItemCaseSensitive(header, facts[i]);
+
+        if (fact != NULL) {
+            print_label(facts[i]);
+            print_value(fact);
+        }
+    }
+    print_files(cJSON_GetObjectItemCaseSensitive(header, "files"));
+    print_members(cJSON_GetObjectItemCaseSensitive(header, "environment"), "environment");
+    print_members(cJSON_GetObjectItemCaseSensitive(header, "configuration"), "configuration");
+    return CLI_SAME;
+}
+
+static int run(const cli_args *args)
+{
+    findings found = {.final_hash = ""};
+    const fb_trace_info *info;
+    cJSON *header;
+    fb_trace *t;
+    fb_error err;
+    int status;
+
+    if (fb_trace_open(&t, args->positional[0], &err) != FB_OK)
+        return cli_fail_error(args, &err);
+    info = fb_trace_get_info(t);
+    header = cJSON_Parse(info->header);
+    find_final_hash(t, &found);
+    find_nonfinite(t, &found);
+    if (!cJSON_IsObject(header))
+        status = cli_fail(args, "%s: header at byte 0: not a JSON object", args->positional[0]);
+    else if (cli_has(args, "json"))
+        status = print_json(args, info, header, &found);
+    else
+        status = print_text(args, info, header, &found);
+    cJSON_Delete(header);
+    fb_trace_close(t);
+    return status;
+}
+
+static const cli_option options[] = {
+    {"json", 0, NULL, "one JSON object on stdout", false},
+    {0},
+};
+
+const cli_command cli_info = {
+    .name = "info",
+    .summary = "say what a trace is of, how it ended, what it holds",
+    .synopsis = "RUN.fbt [--json]",
+    .options = options,
+    .positional_min = 1,
+    .positional_max = 1,
+    .details = "Cheap, however long the trace: it reads the header, the end and the last step.\n"
+               "verify is what checks everything. The final hash is over all parameters after\n"
+               "the last step; the first event with a NaN or an infinity is named.\n"
+               "\n"
+               "Exit status: 0 done, 2 trouble.\n",
+    .run = run,
+};
