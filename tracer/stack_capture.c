@@ -67,6 +67,23 @@ static bool contains(const struct dl_phdr_info *info, uintptr_t address)
     return false;
 }
 
+static void take_build_id(module_search *search, const struct dl_phdr_info *info)
+{
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type == PT_NOTE && search->module.build_id_bytes == 0)
+            read_build_id(&search->module, (const uint8_t *)(info->dlpi_addr + p->p_vaddr),
+                          p->p_memsz);
+    }
+}
+
+static int visit_program(struct dl_phdr_info *info, size_t size, void *argument)
+{
+    (void)size;
+    take_build_id(argument, info);
+    return 1;
+}
+
 static int visit_module(struct dl_phdr_info *info, size_t size, void *argument)
 {
     module_search *search = argument;
@@ -77,12 +94,7 @@ static int visit_module(struct dl_phdr_info *info, size_t size, void *argument)
     search->found = true;
     search->base = info->dlpi_addr;
     (void)snprintf(search->name, sizeof search->name, "%s", base_name(info->dlpi_name));
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-        if (p->p_type == PT_NOTE && search->module.build_id_bytes == 0)
-            read_build_id(&search->module, (const uint8_t *)(info->dlpi_addr + p->p_vaddr),
-                          p->p_memsz);
-    }
+    take_build_id(search, info);
     return 1;
 }
 
@@ -139,4 +151,15 @@ uint32_t fb__stack_capture(fb_sites *sites, const void *caller)
         innermost = number;
     }
     return innermost;
+}
+
+bool fb__stack_own_build_id(char hex[2 * FB_BUILD_ID_MAX + 1])
+{
+    /* The first module that the loader tells of is the main program. */
+    module_search search = {.address = 0};
+
+    (void)dl_iterate_phdr(visit_program, &search);
+    for (uint32_t i = 0; i < search.module.build_id_bytes; i++)
+        (void)snprintf(hex + 2 * i, 3, "%02x", search.module.build_id[i]);
+    return search.module.build_id_bytes > 0;
 }
