@@ -280,6 +280,8 @@ bool fb__json_is_utf8(const char *text)
 
 void fb__json_put_string(fb_buffer *out, const char *text)
 {
+    static const char short_forms[] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r',
+                                       ['\t'] = 't', ['"'] = '"',  ['\\'] = '\\'};
     char escape[8];
 
     if (text == NULL) {
@@ -288,14 +290,16 @@ void fb__json_put_string(fb_buffer *out, const char *text)
     }
     fb_buffer_u8(out, '"');
     for (const char *c = text; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20) {
-            (void)snprintf(escape, sizeof escape, "\\u%04x", (unsigned)*c);
-            fb_buffer_append(out, escape, 6);
-            continue;
+        const unsigned char byte = (unsigned char)*c;
+        const char form = byte < sizeof short_forms ? short_forms[byte] : 0;
+
+        if (form == 0 && byte >= 0x20) {
+            fb_buffer_u8(out, byte);
+        } else {
+            const int length = form != 0 ? snprintf(escape, sizeof escape, "\\%c", form)
+                                         : snprintf(escape, sizeof escape, "\\u%04x", byte);
+            fb_buffer_append(out, escape, (size_t)length);
         }
-        if (*c == '"' || *c == '\\')
-            fb_buffer_u8(out, '\\');
-        fb_buffer_u8(out, (uint8_t)*c);
     }
     fb_buffer_u8(out, '"');
 }

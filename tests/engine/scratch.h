@@ -18,30 +18,35 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+enum { SCRATCH_NAMES_MAX = 64 };
+
 typedef struct scratch {
     char folder[64];
-    char path[8][320]; /* results of scratch_path, used in turn */
-    unsigned next;
+    char *paths[SCRATCH_NAMES_MAX]; /* one for each name that was asked for */
+    size_t path_count;
 } scratch;
 
 static inline void scratch_open(scratch *s)
 {
-    s->next = 0;
+    s->path_count = 0;
     (void)snprintf(s->folder, sizeof s->folder, "/tmp/firstbit-test-XXXXXX");
     assert_non_null(mkdtemp(s->folder));
 }
 
-/* FOLDER/name; good for seven more calls. */
+/* FOLDER/name; lives until scratch_close. */
 static inline const char *scratch_path(scratch *s, const char *name)
 {
-    char *path = s->path[s->next++ % 8];
+    const size_t folder = strlen(s->folder), size = folder + strlen(name) + 2;
+    char *path;
 
-    const size_t folder = strlen(s->folder), length = strlen(name) + 1;
-
-    assert_true(folder + 1 + length <= sizeof s->path[0]);
-    memcpy(path, s->folder, folder);
-    path[folder] = '/';
-    memcpy(path + folder + 1, name, length);
+    for (size_t i = 0; i < s->path_count; i++)
+        if (strcmp(s->paths[i] + folder + 1, name) == 0)
+            return s->paths[i];
+    assert_true(s->path_count < SCRATCH_NAMES_MAX);
+    path = malloc(size);
+    assert_non_null(path);
+    (void)snprintf(path, size, "%s/%s", s->folder, name);
+    s->paths[s->path_count++] = path;
     return path;
 }
 
@@ -80,6 +85,8 @@ static inline void scratch_close(scratch *s)
             (void)unlink(scratch_path(s, entry->d_name));
     (void)closedir(folder);
     assert_int_equal(rmdir(s->folder), 0);
+    for (size_t i = 0; i < s->path_count; i++)
+        free(s->paths[i]);
 }
 
 /* What err->text must be, with the scratch folder written as "@". */
