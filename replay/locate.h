@@ -8,7 +8,7 @@
 
 #include "firstbit/event.h"
 #include "firstbit/status.h"
-#include "replay/run_header.h"
+#include "replay/trace_header.h"
 
 /*
  * Finds the recorded file: by its path from the working directory, then from the trace's folder,

@@ -223,14 +223,17 @@ static fb_status take(fb__lockstep *l, const fb_site *site, const fb_event *even
     fb_replay_tensor *t = l->tensor;
 
     if (recorded) {
-        fb_hash id, hash;
+        fb_hash id, hash, next_id, next_hash;
         fb_status status = prime(l, err);
 
+        if (status == FB_OK)
+            status = fb__known_sites_hash(&id, &hash, &l->came, event, err);
         if (status == FB_OK && l->next != NULL)
-            status = fb__known_sites_hash(&id, &hash, &l->expected, l->next, err);
+            status = fb__known_sites_hash(&next_id, &next_hash, &l->expected, l->next, err);
         if (status != FB_OK)
             return status;
-        t->in_trace = l->next != NULL && fb_hash_equal(id, l->capture_id);
+        t->in_trace = l->next != NULL && fb_hash_equal(next_id, id);
+        t->matches = t->in_trace && fb_hash_equal(next_hash, hash);
         if (t->in_trace)
             t->recorded = l->next->hash;
     }

@@ -11,7 +11,7 @@
 #include "firstbit/trace.h"
 #include "replay/lockstep.h"
 #include "replay/replay.h"
-#include "replay/run_header.h"
+#include "replay/trace_header.h"
 
 typedef struct fb__rebuilt {
     fb__run_header header;

@@ -43,7 +43,7 @@ typedef struct fb_replay_difference {
     char *stack;        /* recorded call stack, innermost first, or NULL */
 } fb_replay_difference;
 
-/* One tensor of a replay, and what the trace says about it. */
+/* One event of a replay, usually a tensor, and what the trace says about it. */
 typedef struct fb_replay_tensor {
     bool found; /* the replay came to that event */
     fb_dtype dtype;
@@ -52,7 +52,8 @@ typedef struct fb_replay_tensor {
     void *data; /* owned: fb_replay_tensor_free */
     size_t bytes;
     fb_hash hash;     /* of data */
-    bool in_trace;    /* the trace has that event */
+    bool in_trace;    /* the trace has that event next */
+    bool matches;     /* and says the same of it: contents and inputs */
     fb_hash recorded; /* its hash there */
 } fb_replay_tensor;
 

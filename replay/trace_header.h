@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * run_header.h - what the header of a trace says about the run: its JSON, read and checked.
+ * trace_header.h - what the header of a trace says about the run: its JSON, read and checked.
  */
-#ifndef FB_REPLAY_RUN_HEADER_H
-#define FB_REPLAY_RUN_HEADER_H
+#ifndef FB_REPLAY_TRACE_HEADER_H
+#define FB_REPLAY_TRACE_HEADER_H
 
 #include <stdbool.h>
 #include <stddef.h>

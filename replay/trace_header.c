@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * run_header.c - reading the header of a trace.
+ * trace_header.c - reading the header of a trace.
  */
-#include "replay/run_header.h"
+#include "replay/trace_header.h"
 
 #include <stdlib.h>
 #include <string.h>

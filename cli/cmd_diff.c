@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cmd_diff.c - firstbit diff: where two traces part, and why.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/args.h"
+#include "cli/command.h"
+#include "cli/output.h"
+#include "diff/diff.h"
+
+static void show_progress(void *argument, const char *doing, uint64_t step, uint64_t to)
+{
+    cli_progress *progress = argument;
+
+    if (cli_progress_due(progress))
+        cli_progress_show(progress, "%s: step %llu of %llu", doing, (unsigned long long)step,
+                          (unsigned long long)to);
+}
+
+static int exit_status_of(fb_diff_verdict verdict)
+{
+    switch (verdict) {
+    case FB_DIFF_SAME:
+    case FB_DIFF_ROUNDING:
+        return CLI_SAME;
+    case FB_DIFF_DIFFER:
+        return CLI_DIFFERENT;
+    case FB_DIFF_UNDECIDABLE:
+        break;
+    }
+    return CLI_UNDECIDABLE;
+}
+
+/* Names in the text come from files: escaped line by line. */
+static void put_lines(char *text)
+{
+    for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        *end = '\0';
+        cli_put(stdout, line);
+        putchar('\n');
+    }
+}
+
+static int run(const cli_args *args)
+{
+    fb_diff_options options = {.size = sizeof options};
+    cli_progress progress = cli_progress_start();
+    fb_diff_report report;
+    fb_status status;
+    fb_error err;
+    char *text;
+    int exit_status;
+
+    options.strict = cli_has(args, "strict");
+    options.prefix = cli_has(args, "prefix");
+    options.data = cli_value(args, "data");
+    options.progress = show_progress;
+    options.argument = &progress;
+    status = fb_diff(&report, args->positional[0], args->positional[1], &options, &err);
+    cli_progress_end(&progress);
+    if (status != FB_OK)
+        return cli_fail_error(args, &err);
+    text = cli_has(args, "json") ? fb_diff_report_json(&report) : fb_diff_report_text(&report);
+    exit_status = exit_status_of(report.verdict);
+    fb_diff_report_free(&report);
+    if (text == NULL)
+        return cli_fail(args, "out of memory");
+    if (cli_has(args, "json"))
+        printf("%s\n", text);
+    else
+        put_lines(text);
+    free(text);
+    return exit_status;
+}
+
+static const cli_option options[] = {
+    {"bitwise", 0, NULL, "compare bits (this is what diff does; the flag says so)", false},
+    {"strict", 0, NULL, "notes count: evaluation, checkpoints, unused draws", false},
+    {"prefix", 0, NULL, "equal to the end of the shorter trace is the same", false},
+    {"data", 0, "PATH", "a further place for the data of replays: a folder or a\nfile", false},
+    {"json", 0, NULL, "one JSON object on stdout", false},
+    {0},
+};
+
+const cli_command cli_diff = {
+    .name = "diff",
+    .summary = "find the first event in which two traces part, and the cause",
+    .synopsis = "A B [--bitwise] [--strict] [--prefix] [--data PATH] [--json]",
+    .options = options,
+    .positional_min = 2,
+    .positional_max = 2,
+    .details = "Bisects over the steps, aligns the events of the first step that differs, and\n"
+               "blames the earliest event whose inputs are equal while it is not. Runs of\n"
+               "`firstbit train` are replayed for the values and to confirm the cause. Notes\n"
+               "(evaluation, checkpoints, draws that nothing uses) do not count.\n"
+               "\n"
+               "Exit status: 0 same, 1 different, 2 trouble, 3 undecidable.\n"
+               "\n"
+               "  firstbit diff a.fbt b.fbt\n"
+               "  firstbit diff --prefix killed.fbt whole.fbt --json\n",
+    .run = run,
+};

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cause_draw.c - causes in random numbers and modes.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "diff/causes.h"
+#include "diff/counterfactual.h"
+
+static const char *name_or(const char *name, const char *otherwise)
+{
+    return name == NULL || name[0] == '\0' ? otherwise : name;
+}
+
+/* One number more, which is what the fault of the engine can plant. */
+static bool confirm_extra(const fb__case *c, const fb__step_event *e, bool in_b)
+{
+    fb_fault draw = {.kind = FB_FAULT_DRAW, .step = c->report->first.name.step};
+
+    if (e->count != 1 || e->site->stream == NULL || strlen(e->site->stream) >= sizeof draw.stream)
+        return false;
+    (void)snprintf(draw.stream, sizeof draw.stream, "%s", e->site->stream);
+    return fb__try_fault(c, !in_b, &draw) == FB__TRIAL_CONFIRMED;
+}
+
+static void say_one_sided(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const char *side = fb__culprit_side(c);
+    char count[48];
+
+    if (e->count == 1)
+        (void)snprintf(count, sizeof count, "one extra draw");
+    else
+        (void)snprintf(count, sizeof count, "an extra draw of %" PRIu64 " numbers", e->count);
+    out->confirmed = confirm_extra(c, e, c->culprit->b != NULL);
+    fb__say(out,
+            "%s from stream %s in %s, for %s; %" PRIu64
+            " later events of the step are equal after realignment",
+            count, name_or(e->site->stream, "(unnamed)"), side,
+            name_or(e->site->consumer, "(unknown)"), c->culprit->later_equal);
+    fb__say_fix(out, "find what draws for %s in %s only, and give it a generator of its own",
+                name_or(e->site->consumer, "it"), side);
+}
+
+/* Signature: a draw that one side lacks, or the same draw at another position of its stream. */
+bool fb__rule_rng_offset(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    if (c->report->first.name.kind != FB_KIND_DRAW)
+        return false;
+    if (a == NULL || b == NULL) {
+        say_one_sided(out, c);
+        return true;
+    }
+    if (a->stream_key != b->stream_key) {
+        fb__say(out, "stream %s has another key: 0x%" PRIx64 " | 0x%" PRIx64,
+                name_or(a->site->stream, "(unnamed)"), a->stream_key, b->stream_key);
+        fb__say_fix(out, "key the generator alike in both runs");
+        return true;
+    }
+    if (a->counter != b->counter)
+        fb__say(out,
+                "stream %s stands at position %" PRIu64 " | %" PRIu64
+                ": %s has drawn more from it before, unrecorded",
+                name_or(a->site->stream, "(unnamed)"), a->counter, b->counter,
+                a->counter > b->counter ? "a" : "b");
+    else
+        fb__say(out, "a draw from stream %s differs: %s | %s",
+                name_or(a->site->stream, "(unnamed)"), c->report->first.content_a,
+                c->report->first.content_b);
+    fb__say_fix(out, "find what else draws from stream %s, and give it a generator of its own",
+                name_or(a->site->stream, "(unnamed)"));
+    return true;
+}
+
+/* Signature: a mode event differs. */
+bool fb__rule_mode_flag(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__culprit *u = c->culprit;
+
+    if (c->report->first.name.kind != FB_KIND_MODE)
+        return false;
+    if (u->a != NULL && u->b != NULL)
+        fb__say(out, "%s of %s is %s | %s", c->report->first.name.slot, c->report->first.name.path,
+                u->a->value != 0 ? "on" : "off", u->b->value != 0 ? "on" : "off");
+    else
+        fb__say(out, "only %s sets a mode of %s here", fb__culprit_side(c),
+                c->report->first.name.path);
+    fb__say_fix(out, "call train() and eval() at the same places in both");
+    return true;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * causes.h - from a culprit to the name of a cause: a table of rules, tried in order, each with its
+ * signature, its sentence, its fix and, where runs can be replayed, its confirmation.
+ * Text for users: docs/diff.md, "Causes".
+ */
+#ifndef FB_DIFF_CAUSES_H
+#define FB_DIFF_CAUSES_H
+
+#include "diff/diff.h"
+#include "diff/headers.h"
+#include "diff/judge.h"
+#include "diff/values.h"
+
+/* All that a rule may look at. */
+typedef struct fb__case {
+    const fb_diff_report *report; /* first, candidates and names are filled */
+    const fb_diff_options *options;
+    const fb__headers *headers;
+    const fb__step_pair *pair;
+    const fb__culprit *culprit;
+    const fb__values *values;
+} fb__case;
+
+/* Returns whether the signature fits; then *out is filled (a text stays NULL when memory is out).
+ */
+typedef bool fb__rule(fb_diff_cause *out, const fb__case *c);
+
+/* cause_flip.c */
+fb__rule fb__rule_bit_flip, fb__rule_nondeterminism;
+/* cause_config.c */
+fb__rule fb__rule_seed, fb__rule_config;
+/* cause_data.c */
+fb__rule fb__rule_data_content, fb__rule_init, fb__rule_data_order;
+/* cause_draw.c */
+fb__rule fb__rule_rng_offset, fb__rule_mode_flag;
+/* cause_formula.c */
+fb__rule fb__rule_environment, fb__rule_code, fb__rule_clipping, fb__rule_schedule,
+    fb__rule_optimizer_formula, fb__rule_backward_op, fb__rule_forward_op;
+
+/* Fills out with the first cause that fits; `unknown` always does. FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__find_cause(fb_diff_cause *out, const fb__case *c, fb_error *err);
+
+/* Sets text and fix of a cause. */
+void fb__say(fb_diff_cause *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void fb__say_fix(fb_diff_cause *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The event of the culprit that is there: a's, or b's where a lacks it. */
+const fb__step_event *fb__culprit_event(const fb__case *c);
+/* "a" or "b": the side that has it (ONLY_A, ONLY_B). */
+const char *fb__culprit_side(const fb__case *c);
+
+#endif

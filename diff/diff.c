@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * diff.c - the course of a comparison: headers, chains, one step, its culprit, the cause.
+ */
+#include "diff/diff.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "diff/align.h"
+#include "diff/causes.h"
+#include "diff/chains.h"
+#include "diff/diff_notes.h"
+#include "diff/headers.h"
+#include "diff/judge.h"
+#include "diff/step_events.h"
+#include "diff/values.h"
+
+static const uint32_t state_classes =
+    1u << FB_CLASS_SCALARS | 1u << FB_CLASS_DATA | 1u << FB_CLASS_STATE | 1u << FB_CLASS_OPS;
+
+typedef struct comparison {
+    fb_diff_report *report;
+    const fb_diff_options *options;
+    fb_trace *a, *b;
+    fb__headers headers;
+    fb__chains chains;
+    fb__noted noted;
+    bool judged; /* the verdict is there */
+} comparison;
+
+const char *fb_diff_verdict_name(fb_diff_verdict verdict)
+{
+    static const char *const names[] = {"same", "rounding", "differ", "undecidable"};
+    return names[verdict];
+}
+
+static fb_status undecidable(comparison *c, fb_error *err, const char *why)
+{
+    c->judged = true;
+    c->report->verdict = FB_DIFF_UNDECIDABLE;
+    free(c->report->why);
+    c->report->why = strdup(why);
+    return c->report->why != NULL ? FB_OK
+                                  : fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
+}
+
+/* --- Opening ---------------------------------------------------------------------------------- */
+
+static fb_status open_one(fb_trace **out, const char *path, fb_error *err)
+{
+    const fb_trace_info *info;
+    const fb_status status = fb_trace_open(out, path, err);
+
+    if (status != FB_OK)
+        return status;
+    info = fb_trace_get_info(*out);
+    if (info->status == FB_TRACE_CORRUPT)
+        return fb__fail(err, FB_E_CORRUPT, info->damage, "%s: corrupt at byte %" PRIu64, path,
+                        info->damage);
+    return FB_OK;
+}
+
+static fb_status open_both(comparison *c, const char *a, const char *b, fb_error *err)
+{
+    fb_diff_report *r = c->report;
+    fb_status status;
+
+    r->name_a = strdup(a);
+    r->name_b = strdup(b);
+    if (r->name_a == NULL || r->name_b == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
+    status = open_one(&c->a, a, err);
+    if (status == FB_OK)
+        status = open_one(&c->b, b, err);
+    if (status == FB_OK)
+        status = fb__headers_compare(&c->headers, r, c->a, c->b, err);
+    if (status == FB_OK)
+        status = fb__chains_open(&c->chains, c->a, c->b, err);
+    return status;
+}
+
+/* Classes whose chains have begun on both sides, and the range of steps. */
+static fb_status find_scope(comparison *c, fb_error *err)
+{
+    const fb_trace_info *ia = fb_trace_get_info(c->a), *ib = fb_trace_get_info(c->b);
+    fb_diff_report *r = c->report;
+    const fb__chains_slot *slot;
+    fb_status status;
+
+    r->level_a = ia->level;
+    r->level_b = ib->level;
+    r->status_a = ia->status;
+    r->status_b = ib->status;
+    r->events_a = ia->events;
+    r->events_b = ib->events;
+    r->has_steps = c->chains.any;
+    r->first_step = c->chains.first;
+    r->last_step = c->chains.last;
+    if (!c->chains.any)
+        return FB_OK;
+    status = fb__chains_step(&slot, &c->chains, c->chains.last, err);
+    for (int k = 0; status == FB_OK && slot != NULL && k < FB_CLASS_COUNT; k++)
+        if (!fb_hash_is_zero(slot->a.chain[k]) && !fb_hash_is_zero(slot->b.chain[k]))
+            r->classes |= 1u << k;
+    if (status == FB_OK && ia->first_step != ib->first_step)
+        status = fb__list_add(&r->left_out, err, "steps before %" PRIu64 " (one side has them)",
+                              c->chains.first);
+    for (int k = 0; status == FB_OK && k < FB_CLASS_NOTES; k++)
+        if (slot != NULL && (r->classes & 1u << k) == 0 &&
+            (!fb_hash_is_zero(slot->a.chain[k]) || !fb_hash_is_zero(slot->b.chain[k])))
+            status = fb__list_add(&r->left_out, err, "class %s (only %s has it)",
+                                  fb_class_name((fb_class)k),
+                                  fb_hash_is_zero(slot->a.chain[k]) ? "b" : "a");
+    return status;
+}
+
+/* --- The divergent event ---------------------------------------------------------------------- */
+
+static void fill_values(fb_diff_first *first, const fb__step_event *a, const fb__step_event *b)
+{
+    if (a->site->kind != FB_KIND_SCALAR || a->same_content)
+        return;
+    first->has_value = true;
+    first->a.number = a->value;
+    first->b.number = b->value;
+    if (first->dtype == FB_DTYPE_F32) {
+        float x = (float)a->value, y = (float)b->value;
+        uint32_t bits_x, bits_y;
+
+        memcpy(&bits_x, &x, sizeof bits_x);
+        memcpy(&bits_y, &y, sizeof bits_y);
+        first->a.bits = bits_x;
+        first->b.bits = bits_y;
+        first->ulps = fb_ulps_f32(bits_x, bits_y);
+        return;
+    }
+    memcpy(&first->a.bits, &a->value, sizeof first->a.bits);
+    memcpy(&first->b.bits, &b->value, sizeof first->b.bits);
+    first->ulps = fb_ulps_f64(first->a.bits, first->b.bits);
+}
+
+static char *stack_of(fb_trace *trace, const fb__step_event *event)
+{
+    const char *stack = event == NULL ? NULL : fb_trace_stack(trace, event->site_number);
+    return stack == NULL || stack[0] == '\0' ? NULL : strdup(stack);
+}
+
+static void fill_first(comparison *c, const fb__step_pair *pair, const fb__culprit *culprit,
+                       uint64_t step)
+{
+    fb_diff_first *first = &c->report->first;
+    const fb__step_event *a = culprit->a, *b = culprit->b, *e = a != NULL ? a : b;
+
+    c->report->has_first = true;
+    *first = (fb_diff_first){.what = culprit->what,
+                             .number_a = a != NULL ? a->number : UINT64_MAX,
+                             .number_b = b != NULL ? b->number : UINT64_MAX,
+                             .dtype = e->site->dtype,
+                             .rank = e->site->rank,
+                             .has_previous = culprit->has_previous,
+                             .previous = culprit->previous,
+                             .later_equal = culprit->later_equal,
+                             .stack_a = stack_of(c->a, a),
+                             .stack_b = stack_of(c->b, b)};
+    memcpy(first->shape, e->site->shape, sizeof first->shape);
+    fb__step_event_name(&first->name, a != NULL ? &pair->a : &pair->b, e);
+    first->name.step = step;
+    if (a != NULL)
+        fb__step_event_text(first->content_a, sizeof first->content_a, &pair->a, a);
+    if (b != NULL)
+        fb__step_event_text(first->content_b, sizeof first->content_b, &pair->b, b);
+    if (a != NULL && b != NULL)
+        fill_values(first, a, b);
+}
+
+/* Both runs were replayed, each as it was recorded, and agree: what differs in their environments
+ * did not do it. */
+static bool is_environment_cleared(const fb__values *v)
+{
+    return v->a.as_recorded && v->b.as_recorded && v->a.tensor.hash.lo == v->b.tensor.hash.lo &&
+           v->a.tensor.hash.hi == v->b.tensor.hash.hi && v->a.tensor.data != NULL;
+}
+
+static fb_status blame(comparison *c, const fb__step_pair *pair, fb__culprit *culprit,
+                       uint64_t step, fb_error *err)
+{
+    fb_diff_report *r = c->report;
+    fb__values values;
+    fb_status status;
+
+    c->judged = true;
+    r->verdict = FB_DIFF_DIFFER;
+    fill_first(c, pair, culprit, step);
+    status = fb__values_find(&values, r, &c->headers, c->options, err);
+    if (status == FB_OK) {
+        const fb__case k = {.report = r,
+                            .options = c->options,
+                            .headers = &c->headers,
+                            .pair = pair,
+                            .culprit = culprit,
+                            .values = &values};
+
+        r->environment_cleared = is_environment_cleared(&values);
+        status = fb__find_cause(&r->cause, &k, err);
+        r->has_cause = status == FB_OK;
+    }
+    if (status == FB_OK && values.failure.status != FB_OK)
+        status = fb__list_add(&r->left_out, err, "values: no replay: %s", values.failure.text);
+    fb__values_free(&values);
+    return status;
+}
+
+/* A draw that reached nothing in its own step, and moved its generator for a later one. */
+static uint64_t promote(const comparison *c, fb__culprit *culprit, uint64_t step)
+{
+    const fb__noted_draw *draw;
+
+    if (culprit->a == NULL || culprit->b == NULL || culprit->a->site->kind != FB_KIND_DRAW)
+        return step;
+    draw = fb__noted_draw_of(&c->noted, culprit->a->site->stream);
+    if (draw == NULL)
+        return step;
+    culprit->what = draw->in_b ? FB_DIFF_ONLY_B : FB_DIFF_ONLY_A;
+    culprit->a = draw->in_b ? NULL : &draw->event;
+    culprit->b = draw->in_b ? &draw->event : NULL;
+    culprit->has_previous = false;
+    return draw->step;
+}
+
+/* --- One step --------------------------------------------------------------------------------- */
+
+static void set_equal_through(comparison *c, uint64_t step)
+{
+    c->report->has_equal_through = c->chains.any && step > c->chains.first;
+    c->report->equal_through = c->report->has_equal_through ? step - 1 : 0;
+}
+
+static uint64_t events_before(const fb__chains_slot *slot, const fb__chains_slot *first)
+{
+    return slot->a.first_event - first->a.first_event;
+}
+
+static fb_status count_aligned(comparison *c, uint64_t step, const fb__alignment *alignment,
+                               fb_error *err)
+{
+    const fb__chains_slot *slot;
+    fb__chains_slot first = {0};
+    fb_status status = FB_OK;
+
+    c->report->aligned = alignment->aligned;
+    c->report->unaligned = alignment->only_a + alignment->only_b;
+    if (!c->chains.any || step <= c->chains.first)
+        return FB_OK;
+    status = fb__chains_step(&slot, &c->chains, c->chains.first, err);
+    if (status == FB_OK && slot != NULL) {
+        first = *slot;
+        status = fb__chains_step(&slot, &c->chains, step, err);
+        if (status == FB_OK && slot != NULL)
+            c->report->aligned += events_before(slot, &first);
+    }
+    return status;
+}
+
+/* What a step without a culprit means: notes, or a contradiction. */
+static fb_status judge_innocent_step(comparison *c, const fb__step_pair *pair,
+                                     const fb__step_notes *notes, bool roots_differ, fb_error *err)
+{
+    if (pair->a.truncated || pair->b.truncated)
+        return undecidable(c, err, "a step has more events than can be aligned in bounded memory");
+    if (roots_differ && notes->count == 0 && !pair->a.renamed && !pair->b.renamed)
+        return undecidable(c, err,
+                           "the roots of a step differ, its events do not: run firstbit "
+                           "verify on both traces");
+    return fb__note_step(&c->noted, c->report, pair, notes, err);
+}
+
+/* Loads, aligns and judges one step. roots_differ: it is known that something differs. */
+static fb_status judge_step(comparison *c, uint64_t step, uint32_t classes, bool roots_differ,
+                            fb_error *err)
+{
+    fb__step_pair pair;
+    fb__alignment alignment = {0};
+    fb__culprit culprit = {0};
+    fb__step_notes notes = {0};
+    fb_status status = fb__step_pair_load(&pair, c->a, c->b, step, classes, err);
+
+    if (status == FB_OK)
+        status = fb__align(&alignment, &pair, err);
+    if (status == FB_OK)
+        status = fb__judge(&culprit, &notes, &pair, err);
+    if (status == FB_OK && (culprit.found || roots_differ))
+        status = count_aligned(c, step, &alignment, err);
+    if (status == FB_OK) {
+        if (alignment.aligned == 0 && pair.a.count > 0 && pair.b.count > 0)
+            status = undecidable(c, err, "no event of the first differing step could be aligned");
+        else if (culprit.found) {
+            const uint64_t at = promote(c, &culprit, step);
+
+            set_equal_through(c, at);
+            status = blame(c, &pair, &culprit, at, err);
+        } else
+            status = judge_innocent_step(c, &pair, &notes, roots_differ, err);
+    }
+    fb__step_notes_free(&notes);
+    fb__step_pair_free(&pair);
+    return status;
+}
+
+/* --- All steps -------------------------------------------------------------------------------- */
+
+typedef struct next_step {
+    bool found[FB_CLASS_COUNT];
+    uint64_t step[FB_CLASS_COUNT];
+} next_step;
+
+static bool earliest(uint64_t *step, const next_step *next)
+{
+    bool any = false;
+
+    for (int k = 0; k < FB_CLASS_NOTES; k++)
+        if (next->found[k] && (!any || next->step[k] < *step)) {
+            *step = next->step[k];
+            any = true;
+        }
+    return any;
+}
+
+/* Goes from one differing step to the next until one of them has a culprit. */
+static fb_status search(comparison *c, fb_error *err)
+{
+    next_step next = {{false}, {0}};
+    fb_status status = FB_OK;
+    uint64_t step = 0;
+
+    for (int k = 0; k < FB_CLASS_NOTES && status == FB_OK; k++)
+        if ((c->report->classes & 1u << k) != 0)
+            status = fb__chains_first(&next.found[k], &next.step[k], &c->chains, (fb_class)k,
+                                      c->chains.first, true, err);
+    while (status == FB_OK && !c->judged && earliest(&step, &next)) {
+        uint32_t classes;
+
+        status = fb__chains_common(&classes, &c->chains, step, err);
+        if (status == FB_OK)
+            status = judge_step(c, step, classes & state_classes, true, err);
+        for (int k = 0; k < FB_CLASS_NOTES && status == FB_OK && !c->judged; k++)
+            if (next.found[k] && next.step[k] == step)
+                status = fb__chains_first(&next.found[k], &next.step[k], &c->chains, (fb_class)k,
+                                          step + 1, false, err);
+    }
+    return status;
+}
+
+/* The events behind the last finished step of a torn trace have no root: compared one by one. */
+static fb_status search_tail(comparison *c, fb_error *err)
+{
+    const fb_trace_info *ia = fb_trace_get_info(c->a), *ib = fb_trace_get_info(c->b);
+    const uint32_t classes =
+        fb_level_classes(ia->level) & fb_level_classes(ib->level) & state_classes;
+    const uint64_t next_a = ia->steps > 0 ? ia->last_step + 1 : ia->first_step;
+    const uint64_t next_b = ib->steps > 0 ? ib->last_step + 1 : ib->first_step;
+    const uint64_t step = next_a < next_b ? next_a : next_b;
+    const bool torn = (ia->status != FB_TRACE_COMPLETE && next_a == step) ||
+                      (ib->status != FB_TRACE_COMPLETE && next_b == step);
+
+    if (!torn || classes == 0)
+        return FB_OK;
+    return judge_step(c, step, classes, false, err);
+}
+
+/* --- The verdict without a difference --------------------------------------------------------- */
+
+static fb_status count_equal(comparison *c, fb_error *err)
+{
+    const fb__chains_slot *slot;
+    uint64_t a = 0, b = 0;
+    fb_status status = fb__chains_step(&slot, &c->chains, c->chains.last, err);
+
+    if (status == FB_OK && slot != NULL) {
+        a = slot->a.first_event + slot->a.events;
+        b = slot->b.first_event + slot->b.events;
+        status = fb__chains_step(&slot, &c->chains, c->chains.first, err);
+        if (status == FB_OK && slot != NULL) {
+            a -= slot->a.first_event;
+            b -= slot->b.first_event;
+        }
+    }
+    c->report->aligned = a < b ? a : b;
+    c->report->unaligned = a < b ? b - a : a - b;
+    return status;
+}
+
+/* Which trace ends early or first, in words; "" where both end alike and whole. */
+static void say_end(char *out, size_t size, const comparison *c)
+{
+    const fb_trace_info *ia = fb_trace_get_info(c->a), *ib = fb_trace_get_info(c->b);
+    const bool torn_a = ia->status != FB_TRACE_COMPLETE, torn_b = ib->status != FB_TRACE_COMPLETE;
+    const uint64_t through = c->chains.last;
+
+    if (torn_a && torn_b)
+        (void)snprintf(out, size, "both traces end early; equal through step %" PRIu64, through);
+    else if (torn_a || torn_b)
+        (void)snprintf(out, size, "%s is %s; equal through step %" PRIu64, torn_a ? "a" : "b",
+                       fb_trace_status_name(torn_a ? ia->status : ib->status), through);
+    else if (ia->last_step != ib->last_step)
+        (void)snprintf(out, size, "%s ends first; equal through step %" PRIu64,
+                       ia->last_step < ib->last_step ? "a" : "b", through);
+    else
+        out[0] = '\0';
+}
+
+/* With --strict the first note is the difference. */
+static void judge_notes(comparison *c)
+{
+    fb_diff_report *r = c->report;
+
+    r->verdict = FB_DIFF_DIFFER;
+    r->has_first = true;
+    r->first = (fb_diff_first){.what = c->noted.first_what,
+                               .number_a = UINT64_MAX,
+                               .number_b = UINT64_MAX,
+                               .name = c->noted.first};
+}
+
+static fb_status judge_equal(comparison *c, fb_error *err)
+{
+    fb_diff_report *r = c->report;
+    char end[128];
+    fb_status status;
+
+    if (!c->chains.any)
+        return undecidable(c, err, "there is no step that both traces have finished");
+    if ((r->classes & state_classes) == 0)
+        return undecidable(c, err, "the traces have no class of events in common");
+    status = count_equal(c, err);
+    if (status == FB_OK)
+        status = fb__note_class(&c->noted, r, &c->chains, err);
+    if (status != FB_OK)
+        return status;
+    r->has_equal_through = true;
+    r->equal_through = c->chains.last;
+    r->verdict = FB_DIFF_SAME;
+    say_end(end, sizeof end, c);
+    if (c->options->strict && c->noted.has_first)
+        judge_notes(c);
+    else if (end[0] != '\0' && !c->options->prefix)
+        status = undecidable(c, err, end);
+    else if (end[0] != '\0')
+        status = fb__list_add(&r->left_out, err, "%s", end);
+    return status;
+}
+
+static fb_status compare(comparison *c, const char *a, const char *b, fb_error *err)
+{
+    fb_status status = open_both(c, a, b, err);
+
+    if (status == FB_OK)
+        status = find_scope(c, err);
+    if (status == FB_OK && c->chains.any)
+        status = search(c, err);
+    if (status == FB_OK && !c->judged)
+        status = search_tail(c, err);
+    if (status == FB_OK && !c->judged)
+        status = judge_equal(c, err);
+    if (c->noted.lines > c->report->notes.count && status == FB_OK)
+        status = fb__list_add(&c->report->notes, err, "and %" PRIu64 " more",
+                              c->noted.lines - c->report->notes.count);
+    if (c->a != NULL && c->b != NULL)
+        c->report->bytes_read = fb_trace_bytes_read(c->a) + fb_trace_bytes_read(c->b);
+    return status;
+}
+
+fb_status fb_diff(fb_diff_report *out, const char *a, const char *b, const fb_diff_options *options,
+                  fb_error *err)
+{
+    const fb_diff_options defaults = {.size = sizeof defaults};
+    comparison *c = calloc(1, sizeof *c);
+    fb_status status;
+
+    *out = (fb_diff_report){0};
+    if (c == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
+    c->report = out;
+    c->options = options != NULL ? options : &defaults;
+    status = compare(c, a, b, err);
+    fb__headers_free(&c->headers);
+    fb_trace_close(c->a);
+    fb_trace_close(c->b);
+    free(c);
+    if (status != FB_OK)
+        fb_diff_report_free(out);
+    return status;
+}
+
+static void free_list(fb_diff_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->at[i]);
+    free(list->at);
+}
+
+void fb_diff_report_free(fb_diff_report *report)
+{
+    for (size_t i = 0; i < report->candidate_count; i++) {
+        free(report->candidates[i].key);
+        free(report->candidates[i].a);
+        free(report->candidates[i].b);
+    }
+    free(report->candidates);
+    free_list(&report->left_out);
+    free_list(&report->notes);
+    free(report->name_a);
+    free(report->name_b);
+    free(report->first.stack_a);
+    free(report->first.stack_b);
+    free(report->cause.text);
+    free(report->cause.fix);
+    free(report->why);
+    *report = (fb_diff_report){0};
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * diff.h - compares two traces: finds the first event in which they part, names the cause, and says
+ * what was compared. Finding is here; saying is in report_text.c and report_json.c. How it decides:
+ * docs/diff.md.
+ */
+#ifndef FB_DIFF_DIFF_H
+#define FB_DIFF_DIFF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "firstbit/event.h"
+#include "firstbit/status.h"
+#include "firstbit/trace.h"
+#include "replay/event_name.h"
+
+typedef enum fb_diff_verdict {
+    FB_DIFF_SAME,
+    FB_DIFF_ROUNDING, /* reserved: no rule of this version gives it */
+    FB_DIFF_DIFFER,
+    FB_DIFF_UNDECIDABLE
+} fb_diff_verdict;
+
+/* How the first event differs. */
+typedef enum fb_diff_what {
+    FB_DIFF_CONTENT, /* the same event, other contents, equal inputs */
+    FB_DIFF_INPUTS,  /* the same event is made from other events */
+    FB_DIFF_ONLY_A,  /* b lacks it */
+    FB_DIFF_ONLY_B   /* a lacks it */
+} fb_diff_what;
+
+/* One bit pattern and the number that it is. */
+typedef struct fb_diff_value {
+    uint64_t bits;
+    double number;
+} fb_diff_value;
+
+typedef struct fb_diff_first {
+    fb_diff_what what;
+    fb_event_name name;
+    uint64_t number_a, number_b; /* event numbers; UINT64_MAX on the side that lacks it */
+    fb_dtype dtype;
+    uint32_t rank;
+    uint64_t shape[FB_RANK_MAX];
+    char content_a[256], content_b[256]; /* in one line each; "" on the side that lacks it */
+
+    bool has_value; /* the four below: of a scalar, or by replaying both runs */
+    fb_diff_value a, b;
+    uint64_t ulps;
+    bool has_element; /* of a tensor: flat index of the first differing element, how many differ */
+    uint64_t element, differing;
+
+    bool has_previous; /* the last equal event before it */
+    fb_event_name previous;
+    char *stack_a, *stack_b; /* innermost frame first, one a line; NULL where none was recorded */
+    uint64_t later_equal;    /* events after it, in its step, that are equal after alignment */
+} fb_diff_first;
+
+typedef struct fb_diff_cause {
+    const char *name; /* of docs/diff.md, "Causes": a static string */
+    bool confirmed;   /* else likely */
+    char *text;       /* one sentence */
+    char *fix;        /* in the user's terms */
+} fb_diff_cause;
+
+/* Something that the headers say differently: a candidate, never the verdict. */
+typedef struct fb_diff_candidate {
+    const char *what; /* "config", "seed", "file", "contract", "environment", "code" */
+    char *key;        /* "optimizer.adamw.lr" */
+    char *a, *b;      /* as JSON text; "absent" where a side lacks it */
+} fb_diff_candidate;
+
+typedef struct fb_diff_list {
+    char **at;
+    size_t count;
+} fb_diff_list;
+
+typedef struct fb_diff_report {
+    char *name_a, *name_b; /* the paths given */
+    fb_diff_verdict verdict;
+    bool has_first;
+    fb_diff_first first;
+    bool has_cause;
+    fb_diff_cause cause;
+    char *why; /* of UNDECIDABLE: one sentence; else NULL */
+
+    fb_diff_candidate *candidates;
+    size_t candidate_count;
+    bool environment_cleared; /* runs were replayed in both environments with one result */
+
+    uint32_t classes; /* compared: bits 1u << FB_CLASS_... */
+    fb_level level_a, level_b;
+    fb_trace_status status_a, status_b;
+    bool has_steps;
+    uint64_t first_step, last_step; /* that both have */
+    uint64_t events_a, events_b;    /* in both files */
+    uint64_t aligned, unaligned;
+    fb_diff_list left_out; /* what was not compared, one phrase each */
+    fb_diff_list notes;    /* differences that never reach training state, and remarks */
+
+    bool has_equal_through;
+    uint64_t equal_through; /* all that was compared is equal up to and including this step */
+    uint64_t bytes_read;
+} fb_diff_report;
+
+typedef struct fb_diff_options {
+    size_t size;      /* sizeof(fb_diff_options) */
+    bool strict;      /* notes count */
+    bool prefix;      /* equal to the end of the shorter trace is the same */
+    bool no_replay;   /* traces only: no values, nothing confirmed */
+    const char *data; /* a further place for the data of replays; NULL: none */
+    void (*progress)(void *argument, const char *doing, uint64_t step, uint64_t to); /* or NULL */
+    void *argument;
+} fb_diff_options;
+
+/*
+ * Compares the traces `a` and `b`.
+ *
+ *   options  NULL: all defaults
+ *   out      set on FB_OK, whatever the verdict; free with fb_diff_report_free
+ *
+ * As fb_trace_open and fb_trace_next; FB_E_CORRUPT where a trace is damaged; FB_E_MEMORY. Failing
+ * replays are no failure of the comparison: they are remarked in `notes`.
+ *
+ * Reads O(log steps) to find the step, then the events of that step; at most 64 MiB of memory, and
+ * what training needs where runs are replayed.
+ */
+FB_NODISCARD fb_status fb_diff(fb_diff_report *out, const char *a, const char *b,
+                               const fb_diff_options *options, fb_error *err);
+
+void fb_diff_report_free(fb_diff_report *report); /* all zeros are fine */
+
+const char *fb_diff_verdict_name(fb_diff_verdict verdict);
+
+/* The report as at most 25 lines for a terminal of 80 columns, or as a JSON object with all keys of
+ * docs/diff.md. malloc'd; NULL when memory is out. Text from traces is not escaped for a terminal
+ * beyond control bytes. */
+char *fb_diff_report_text(const fb_diff_report *report);
+char *fb_diff_report_json(const fb_diff_report *report);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * diff_notes.c - taking down what differs without reaching training state.
+ */
+#include "diff/diff_notes.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+enum { TOLD = 8 }; /* notes told one by one */
+
+fb_status fb__list_add(fb_diff_list *list, fb_error *err, const char *format, ...)
+{
+    char **grown = realloc(list->at, (list->count + 1) * sizeof *grown);
+    va_list args;
+    int length;
+
+    if (grown == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "report: out of memory");
+    list->at = grown;
+    va_start(args, format);
+    length = vasprintf(&grown[list->count], format, args);
+    va_end(args);
+    if (length < 0)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "report: out of memory");
+    fb__make_printable(grown[list->count++]);
+    return FB_OK;
+}
+
+/* One note: an event and what is the matter with it. */
+static fb_status tell(fb__noted *noted, fb_diff_report *report, const fb__step *step,
+                      const fb__step_event *event, fb_diff_what what, const char *matter,
+                      fb_error *err)
+{
+    fb_event_name name;
+    char text[3 * FB_NAME_MAX + 128];
+
+    fb__step_event_name(&name, step, event);
+    if (!noted->has_first) {
+        noted->has_first = true;
+        noted->first = name;
+        noted->first_what = what;
+    }
+    if (noted->lines++ >= TOLD)
+        return FB_OK;
+    return fb__list_add(&report->notes, err, "%s: %s", fb_event_name_text(text, sizeof text, &name),
+                        matter);
+}
+
+static void keep_draw(fb__noted *noted, const fb__step *step, const fb__step_event *event,
+                      bool in_b)
+{
+    if (event->site->kind == FB_KIND_DRAW && noted->draw_count < FB__NOTED_DRAWS_MAX)
+        noted->draws[noted->draw_count++] = (fb__noted_draw){*event, step->step, in_b};
+}
+
+fb_status fb__note_step(fb__noted *noted, fb_diff_report *report, const fb__step_pair *pair,
+                        const fb__step_notes *notes, fb_error *err)
+{
+    fb_status status = FB_OK;
+
+    for (size_t i = 0; i < notes->count && status == FB_OK; i++) {
+        const bool in_b = i >= notes->count_a;
+        const fb__step *step = in_b ? &pair->b : &pair->a;
+        char matter[96];
+
+        (void)snprintf(matter, sizeof matter, "only in %s, and nothing uses it", in_b ? "b" : "a");
+        keep_draw(noted, step, notes->at[i], in_b);
+        status = tell(noted, report, step, notes->at[i], in_b ? FB_DIFF_ONLY_B : FB_DIFF_ONLY_A,
+                      matter, err);
+    }
+    return status;
+}
+
+const fb__noted_draw *fb__noted_draw_of(const fb__noted *noted, const char *stream)
+{
+    for (size_t i = 0; i < noted->draw_count; i++) {
+        const char *own = noted->draws[i].event.site->stream;
+
+        if (strcmp(own == NULL ? "" : own, stream == NULL ? "" : stream) == 0)
+            return &noted->draws[i];
+    }
+    return NULL;
+}
+
+/* The mark that ends a run stands where the shorter run ends: no difference of its own. */
+static bool is_end_of_run(const fb__step_event *e)
+{
+    return e->site->kind == FB_KIND_MARK && e->site->slot != NULL &&
+           strcmp(e->site->slot, "final_hash") == 0;
+}
+
+static fb_status tell_side(fb__noted *noted, fb_diff_report *report, const fb__step *step,
+                           bool in_b, fb_error *err)
+{
+    fb_status status = FB_OK;
+
+    for (size_t i = 0; i < step->count && status == FB_OK; i++) {
+        const fb__step_event *e = &step->events[i];
+        const bool alone = e->partner == UINT32_MAX;
+
+        if (e->equal || e->beyond || (alone && is_end_of_run(e)) || (!alone && in_b))
+            continue;
+        status = tell(noted, report, step, e,
+                      !alone ? FB_DIFF_CONTENT
+                      : in_b ? FB_DIFF_ONLY_B
+                             : FB_DIFF_ONLY_A,
+                      !alone ? "differs"
+                      : in_b ? "only in b"
+                             : "only in a",
+                      err);
+    }
+    return status;
+}
+
+fb_status fb__note_class(fb__noted *noted, fb_diff_report *report, fb__chains *chains,
+                         fb_error *err)
+{
+    fb__step_pair pair;
+    fb__alignment alignment;
+    uint64_t step = 0, before = noted->lines;
+    bool found = false;
+    fb_status status =
+        fb__chains_first(&found, &step, chains, FB_CLASS_NOTES, chains->first, true, err);
+
+    if (status != FB_OK || !found)
+        return status;
+    status = fb__step_pair_load(&pair, chains->a, chains->b, step, 1u << FB_CLASS_NOTES, err);
+    if (status == FB_OK)
+        status = fb__align(&alignment, &pair, err);
+    if (status == FB_OK)
+        status = tell_side(noted, report, &pair.a, false, err);
+    if (status == FB_OK)
+        status = tell_side(noted, report, &pair.b, true, err);
+    fb__step_pair_free(&pair);
+    if (status == FB_OK && noted->lines > before && step < chains->last)
+        status = fb__list_add(&report->notes, err,
+                              "notes of steps after %" PRIu64 " are not compared one by one", step);
+    return status;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * diff_notes.h - differences that never reach training state: evaluation, checkpoints, marks, and
+ * draws that nobody uses.
+ */
+#ifndef FB_DIFF_DIFF_NOTES_H
+#define FB_DIFF_DIFF_NOTES_H
+
+#include "diff/chains.h"
+#include "diff/diff.h"
+#include "diff/judge.h"
+
+/* An extra draw that reached nothing in its step. A later step may show that it did reach
+ * something: a generator keeps its position. */
+typedef struct fb__noted_draw {
+    fb__step_event event;
+    uint64_t step;
+    bool in_b;
+} fb__noted_draw;
+
+enum { FB__NOTED_DRAWS_MAX = 64 };
+
+typedef struct fb__noted {
+    fb__noted_draw draws[FB__NOTED_DRAWS_MAX];
+    size_t draw_count;
+    uint64_t lines; /* all notes; those told one by one are in report->notes */
+    bool has_first;
+    fb_event_name first; /* the first note: with --strict it is the verdict's event */
+    fb_diff_what first_what;
+} fb__noted;
+
+/* Adds a line to a list. FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__list_add(fb_diff_list *list, fb_error *err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Takes down the notes of a step. FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__note_step(fb__noted *noted, fb_diff_report *report,
+                                     const fb__step_pair *pair, const fb__step_notes *notes,
+                                     fb_error *err);
+
+/* The earliest noted draw from this stream; NULL: none. */
+const fb__noted_draw *fb__noted_draw_of(const fb__noted *noted, const char *stream);
+
+/* Compares the class of notes: tells what differs in the first step where it does. */
+FB_NODISCARD fb_status fb__note_class(fb__noted *noted, fb_diff_report *report, fb__chains *chains,
+                                      fb_error *err);
+
+#endif

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * report_text.c - a comparison as at most 25 lines of 80 columns: the first screen.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "diff/diff.h"
+#include "diff/headers.h"
+
+enum {
+    COLUMNS = 80,
+    INDENT = 8, /* where text begins behind a label */
+    TEXT_MAX = 4096,
+    LIST_MAX = 4,  /* notes, candidates, things left out: told one by one */
+    LINES_MAX = 3, /* of one entry */
+};
+
+/* --- Lines ------------------------------------------------------------------------------------ */
+
+/* Bytes of the UTF-8 character at s; 1 where it is none. */
+static size_t character_bytes(const char *s)
+{
+    size_t n = 1;
+
+    while (n < 4 && ((unsigned char)s[n] & 0xc0) == 0x80)
+        n++;
+    return n;
+}
+
+/* How many bytes of text fit into `width` columns, cut between words where there is one. */
+static size_t fit(const char *text, size_t width)
+{
+    size_t at = 0, columns = 0, space = 0;
+
+    while (text[at] != '\0' && columns < width) {
+        if (text[at] == ' ')
+            space = at;
+        at += character_bytes(text + at);
+        columns++;
+    }
+    if (text[at] == '\0' || text[at] == ' ')
+        return at;
+    return space > 0 ? space : at;
+}
+
+/* "label   text", wrapped, the lines after the first indented; cut with "..." after LINES_MAX. */
+static void entry(FILE *out, const char *label, const char *text)
+{
+    fprintf(out, "%-*s", INDENT, label);
+    for (int line = 0; line < LINES_MAX; line++) {
+        const size_t n = fit(text, COLUMNS - INDENT);
+        const bool last = text[n] == '\0';
+        const size_t shown = !last && line == LINES_MAX - 1 ? fit(text, COLUMNS - INDENT - 4) : n;
+
+        if (line > 0)
+            fprintf(out, "%*s", INDENT, "");
+        fprintf(out, "%.*s%s\n", (int)shown, text, !last && line == LINES_MAX - 1 ? " ..." : "");
+        if (last)
+            return;
+        text += n + (text[n] == ' ');
+    }
+}
+
+static void entryf(FILE *out, const char *label, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void entryf(FILE *out, const char *label, const char *format, ...)
+{
+    char text[TEXT_MAX];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    entry(out, label, text);
+}
+
+/* 18204 -> "18,204" */
+static const char *grouped(char out[32], uint64_t n)
+{
+    char digits[24];
+    const int length = snprintf(digits, sizeof digits, "%" PRIu64, n);
+    size_t at = 0;
+
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0)
+            out[at++] = ',';
+        out[at++] = digits[i];
+    }
+    out[at] = '\0';
+    return out;
+}
+
+/* --- Parts of the screen ---------------------------------------------------------------------- */
+
+static void print_headline(FILE *out, const fb_diff_first *first)
+{
+    char name[3 * FB_NAME_MAX + 128], text[TEXT_MAX], number[32];
+    const uint64_t event = first->number_a != UINT64_MAX ? first->number_a : first->number_b;
+    const char *side = first->what == FB_DIFF_ONLY_A   ? ", only in a"
+                       : first->what == FB_DIFF_ONLY_B ? ", only in b"
+                                                       : "";
+    size_t n;
+
+    fb_event_name_text(name, sizeof name, &first->name);
+    n = (size_t)snprintf(text, sizeof text, "DIVERGED at %s%s", name, side);
+    if (event != UINT64_MAX && n < sizeof text) {
+        const char *spaces = n < COLUMNS - 20 ? "          " : "  ";
+        (void)snprintf(text + n, sizeof text - n, "%sevent %s", spaces, grouped(number, event));
+    }
+    for (const char *at = text; *at != '\0';) {
+        const size_t bytes = fit(at, at == text ? COLUMNS : COLUMNS - INDENT);
+
+        fprintf(out, "%*s%.*s\n", at == text ? 0 : INDENT, "", (int)bytes, at);
+        at += bytes;
+        while (*at == ' ')
+            at++;
+    }
+}
+
+/* "f32[256,512] element [17,203]   a 0x3f8ccccd 1.1   b 0x3f8cccce 1.1000001   1 ulp" */
+static void print_values(FILE *out, const fb_diff_first *first)
+{
+    char where[256] = "", text[TEXT_MAX];
+    const int digits = first->dtype == FB_DTYPE_F32 ? 8 : 16, decimals = digits == 8 ? 9 : 17;
+    size_t used = 0;
+    uint64_t rest = first->element, stride = 1;
+
+    if (!first->has_value)
+        return;
+    if (first->has_element) {
+        used += (size_t)snprintf(where, sizeof where, "%s[", fb_dtype_name(first->dtype));
+        for (uint32_t i = 0; i < first->rank && i < FB_RANK_MAX && used < 100; i++) {
+            used += (size_t)snprintf(where + used, sizeof where - used, "%s%" PRIu64,
+                                     i > 0 ? "," : "", first->shape[i]);
+            stride *= first->shape[i];
+        }
+        used += (size_t)snprintf(where + used, sizeof where - used, "] element [");
+        for (uint32_t i = 0; i < first->rank && i < FB_RANK_MAX && used < 230; i++) {
+            stride /= first->shape[i] > 0 ? first->shape[i] : 1;
+            used += (size_t)snprintf(where + used, sizeof where - used, "%s%" PRIu64,
+                                     i > 0 ? "," : "", stride > 0 ? rest / stride : rest);
+            rest = stride > 0 ? rest % stride : 0;
+        }
+        (void)snprintf(where + used, sizeof where - used, "]   ");
+    }
+    (void)snprintf(text, sizeof text,
+                   "%sa 0x%0*" PRIx64 " %.*g   b 0x%0*" PRIx64 " %.*g   %" PRIu64 " ulp%s", where,
+                   digits, first->a.bits, decimals, first->a.number, digits, first->b.bits,
+                   decimals, first->b.number, first->ulps, first->ulps == 1 ? "" : "s");
+    entry(out, "", text);
+    if (first->has_element && first->differing > 1)
+        entryf(out, "", "and %" PRIu64 " more elements of it", first->differing - 1);
+}
+
+/* Where there are no values: what either side says, unless the cause has said it. */
+static void print_contents(FILE *out, const fb_diff_first *first)
+{
+    const fb_kind kind = first->name.kind;
+
+    if (first->has_value || kind == FB_KIND_DRAW || kind == FB_KIND_MODE || kind == FB_KIND_SEED)
+        return;
+    if (first->content_a[0] != '\0')
+        entryf(out, "", "a %s", first->content_a);
+    if (first->content_b[0] != '\0')
+        entryf(out, "", "b %s", first->content_b);
+}
+
+static void print_cause(FILE *out, const fb_diff_report *r)
+{
+    if (r->has_cause)
+        entryf(out, "cause", "%s: %s  [%s]", r->cause.name, r->cause.text,
+               r->cause.confirmed ? "confirmed" : "likely");
+    print_values(out, &r->first);
+    print_contents(out, &r->first);
+}
+
+static void print_stacks(FILE *out, const fb_diff_first *first)
+{
+    const char *a = first->stack_a, *b = first->stack_b;
+    const bool equal = a != NULL && b != NULL && strcmp(a, b) == 0;
+
+    if (a != NULL)
+        entryf(out, "stack", "%.*s%s", (int)strcspn(a, "\n"), a,
+               equal ? "  (equal on both sides)" : "");
+    if (b != NULL && !equal)
+        entryf(out, a != NULL ? "" : "stack", "b %.*s", (int)strcspn(b, "\n"), b);
+}
+
+static void print_before(FILE *out, const fb_diff_first *first)
+{
+    fb_event_name name = first->previous;
+    char text[3 * FB_NAME_MAX + 128];
+    const char *shown = text;
+
+    if (!first->has_previous)
+        return;
+    fb_event_name_text(text, sizeof text, &name);
+    if (name.step == first->name.step) /* "step 42, forward, ..." without the step */
+        shown = strchr(text, ',') != NULL ? strchr(text, ',') + 2 : text;
+    entryf(out, "before", "last equal: %s", shown);
+}
+
+/* Differences of one kind in a line each, the environment in one line together. */
+static void print_candidates(FILE *out, const fb_diff_report *r)
+{
+    char line[TEXT_MAX] = "", a[64], b[64];
+    size_t used = 0, told = 0, others = 0;
+
+    for (size_t i = 0; i < r->candidate_count; i++) {
+        const fb_diff_candidate *k = &r->candidates[i];
+
+        fb__json_plain(a, sizeof a, k->a);
+        fb__json_plain(b, sizeof b, k->b);
+        if (strcmp(k->what, "environment") == 0) {
+            if (used + strlen(k->key) + 140 < sizeof line)
+                used += (size_t)snprintf(line + used, sizeof line - used, "%s%s %s | %s",
+                                         used > 0 ? "    " : "", k->key, a, b);
+        } else if (told++ < LIST_MAX) {
+            if (strcmp(k->what, "file") == 0)
+                entryf(out, "file", "%s: contents differ", k->key);
+            else
+                entryf(out, k->what, "%s %s | %s", k->key, a, b);
+        } else {
+            others++;
+        }
+    }
+    if (others > 0)
+        entryf(out, "", "and %zu more differences of the headers", others);
+    if (used > 0)
+        entryf(out, "run", "%s%s", line,
+               r->environment_cleared
+                   ? "    (differ, and not the cause: replay with either is equal)"
+                   : "");
+}
+
+static void print_next(FILE *out, const fb_diff_report *r)
+{
+    const fb_event_name *name = &r->first.name;
+
+    if (r->first.has_element)
+        entryf(out, "next", "firstbit replay %s --to %" PRIu64 " --make '%s*' -o out/", r->name_a,
+               name->step, name->path);
+    else
+        entryf(out, "next", "firstbit show %s --step %" PRIu64 " --path '%s*'",
+               r->first.what == FB_DIFF_ONLY_B ? r->name_b : r->name_a, name->step, name->path);
+}
+
+static void print_list(FILE *out, const char *label, const fb_diff_list *list)
+{
+    for (size_t i = 0; i < list->count && i < LIST_MAX; i++)
+        entry(out, i == 0 ? label : "", list->at[i]);
+    if (list->count > LIST_MAX)
+        entryf(out, "", "and %zu more", list->count - LIST_MAX);
+}
+
+static void name_classes(char *out, size_t size, uint32_t classes)
+{
+    size_t used = 0;
+    const uint32_t all = (1u << FB_CLASS_COUNT) - 1;
+
+    if ((classes & all) == all) {
+        (void)snprintf(out, size, "all classes");
+        return;
+    }
+    out[0] = '\0';
+    for (int k = 0; k < FB_CLASS_COUNT; k++)
+        if ((classes & 1u << k) != 0 && used < size)
+            used += (size_t)snprintf(out + used, size - used, "%s%s", used > 0 ? ", " : "",
+                                     fb_class_name((fb_class)k));
+    if (used == 0)
+        (void)snprintf(out, size, "nothing");
+}
+
+static void print_scope(FILE *out, const fb_diff_report *r)
+{
+    char classes[128], a[32], b[32], events[96], torn[96] = "";
+
+    name_classes(classes, sizeof classes, r->classes);
+    grouped(a, r->events_a);
+    grouped(b, r->events_b);
+    if (r->events_a == r->events_b)
+        (void)snprintf(events, sizeof events, "%s events on both sides", a);
+    else
+        (void)snprintf(events, sizeof events, "%s | %s events", a, b);
+    if (r->status_a != FB_TRACE_COMPLETE || r->status_b != FB_TRACE_COMPLETE)
+        (void)snprintf(torn, sizeof torn, "; a is %s, b is %s", fb_trace_status_name(r->status_a),
+                       fb_trace_status_name(r->status_b));
+    entryf(out, "scope", "%s%s, %s%s%s", classes,
+           r->level_a == r->level_b ? "" : ", recorded at different levels", events, torn,
+           r->left_out.count == 0 ? "; nothing left out" : "");
+    print_list(out, "left", &r->left_out);
+}
+
+static void print_verdict(FILE *out, const fb_diff_report *r)
+{
+    switch (r->verdict) {
+    case FB_DIFF_SAME:
+    case FB_DIFF_ROUNDING:
+        fprintf(out, "SAME through step %" PRIu64 ", bit for bit\n", r->equal_through);
+        break;
+    case FB_DIFF_DIFFER:
+        print_headline(out, &r->first);
+        print_cause(out, r);
+        print_stacks(out, &r->first);
+        print_before(out, &r->first);
+        break;
+    case FB_DIFF_UNDECIDABLE:
+        entryf(out, "UNDECIDABLE", " %s", r->why);
+        break;
+    }
+}
+
+char *fb_diff_report_text(const fb_diff_report *report)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    if (out == NULL)
+        return NULL;
+    print_verdict(out, report);
+    print_candidates(out, report);
+    if (report->has_cause)
+        entry(out, "fix", report->cause.fix);
+    if (report->verdict == FB_DIFF_DIFFER)
+        print_next(out, report);
+    print_list(out, "notes", &report->notes);
+    print_scope(out, report);
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
