@@ -246,7 +246,7 @@ static void each_wrong_value_gets_its_line(void **state)
 /* Replaces the one occurrence of `old` in GOOD. */
 static void expect_edit(const char *old, const char *with, const char *message)
 {
-    char text[1024];
+    char text[4096];
     const char *at = strstr(GOOD, old);
 
     assert_non_null(at);
