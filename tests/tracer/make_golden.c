@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * make_golden.c - writes the golden traces of this version of the format, once, by hand:
+ *
+ *     make_golden FOLDER && test_read_trace.py --sums ... > golden/SUMS
+ *
+ * Golden files of a released version are never written again.
+ */
+#include "tests/tracer/trace_fixture.h"
+
+/* Nothing of the machine that made the file belongs in the repository. */
+static const char header[] =
+    "{\"configuration\":{\"seed\":42,\"lr\":3.0000000000000001e-4},\"seed\":\"42\",\"environment\":"
+    "{\"cpu\":\"example\",\"cores\":2,\"machine\":\"x86_64\",\"kernel\":\"6.1\",\"fpenv\":"
+    "\"0x1f80\","
+    "\"libraries\":{},\"build_id\":\"00\",\"argv\":[\"make_golden\"],\"git\":null,\"variables\":{},"
+    "\"threads\":2}}";
+
+static void record(const char *folder, const char *name, fb_level level, bool stacks,
+                   uint64_t steps, unsigned chunks)
+{
+    const fb_recorder_options options = {
+        .size = sizeof options, .level = level, .header = header, .no_stacks = !stacks};
+    uint64_t random = 1, done = 0;
+    fb_recorder *r;
+    fb_error err;
+    char path[512];
+
+    (void)snprintf(path, sizeof path, "%s/%s.fbt", folder, name);
+    if (fb_recorder_open(&r, path, &options, &err) != FB_OK)
+        fail_msg("%s", err.text);
+    report_sites(fb_recorder_observer(r));
+    for (unsigned i = 1; i <= chunks; i++) {
+        const uint64_t to = steps * i / chunks;
+        report_steps(fb_recorder_observer(r), done, to, &random);
+        done = to + 1;
+        if (i < chunks)
+            sleep(2); /* the recorder seals what is older than a second */
+    }
+    if (fb_recorder_close(r, &err) != FB_OK)
+        fail_msg("%s", err.text);
+}
+
+int main(int argc, char **argv)
+{
+    const char *folder = argc > 1 ? argv[1] : ".";
+    char command[1024];
+
+    record(folder, "every_kind", FB_LEVEL_OPS, false, 24, 3);
+    record(folder, "stacks", FB_LEVEL_OPS, true, 3, 1);
+    record(folder, "level_steps", FB_LEVEL_STEPS, false, 110, 1);
+    (void)snprintf(command, sizeof command,
+                   "cd '%s' && head -c -9000 every_kind.fbt >torn.fbt && head -c 4096 stacks.fbt "
+                   ">no_chunk.fbt",
+                   folder);
+    return system(command) == 0 ? 0 : 1;
+}
