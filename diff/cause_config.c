@@ -57,9 +57,9 @@ static void say_key(fb_diff_cause *out, const fb_diff_candidate *k, size_t other
     fb__json_plain(a, sizeof a, k->a);
     fb__json_plain(b, sizeof b, k->b);
     if (others == 0)
-        fb__say(out, "configuration: %s %s | %s", k->key, a, b);
+        fb__say(out, "%s %s | %s", k->key, a, b);
     else
-        fb__say(out, "configuration: %s %s | %s, and %zu more keys", k->key, a, b, others);
+        fb__say(out, "%s %s | %s, and %zu more keys", k->key, a, b, others);
     fb__say_fix(out, "set %s to the same value in both", k->key);
 }
 

@@ -70,6 +70,12 @@ bool fb__rule_environment(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+static bool same_kernels(const fb__case *c)
+{
+    const char *a = c->headers->a.fingerprint, *b = c->headers->b.fingerprint;
+    return a != NULL && b != NULL && strcmp(a, b) == 0;
+}
+
 bool fb__rule_code(fb_diff_cause *out, const fb__case *c)
 {
     const fb_diff_candidate *k;
@@ -80,7 +86,7 @@ bool fb__rule_code(fb_diff_cause *out, const fb__case *c)
         return false;
     k = fb__candidate_next(c->report, &at, "contract", "");
     at = 0;
-    if (k == NULL)
+    if (k == NULL && !same_kernels(c)) /* equal fingerprints: the arithmetic is the same */
         k = fb__candidate_next(c->report, &at, "code", "");
     if (k == NULL)
         return false;

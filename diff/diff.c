@@ -79,6 +79,7 @@ static fb_status open_both(comparison *c, const char *a, const char *b, fb_error
         status = open_one(&c->b, b, err);
     if (status == FB_OK)
         status = fb__headers_compare(&c->headers, r, c->a, c->b, err);
+    r->engine = c->headers.a.configuration != NULL && c->headers.b.configuration != NULL;
     if (status == FB_OK)
         status = fb__chains_open(&c->chains, c->a, c->b, err);
     return status;

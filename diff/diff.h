@@ -67,7 +67,8 @@ typedef struct fb_diff_cause {
 
 /* Something that the headers say differently: a candidate, never the verdict. */
 typedef struct fb_diff_candidate {
-    const char *what; /* "config", "seed", "file", "contract", "environment", "code" */
+    const char *what; /* "config", "seed", "file", "contract", "environment", "code", "argv",
+                       * "other" */
     char *key;        /* "optimizer.adamw.lr" */
     char *a, *b;      /* as JSON text; "absent" where a side lacks it */
 } fb_diff_candidate;
@@ -88,6 +89,7 @@ typedef struct fb_diff_report {
 
     fb_diff_candidate *candidates;
     size_t candidate_count;
+    bool engine;              /* both are runs of the engine: their call stacks say nothing */
     bool environment_cleared; /* runs were replayed in both environments with one result */
 
     uint32_t classes; /* compared: bits 1u << FB_CLASS_... */

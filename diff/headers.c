@@ -35,6 +35,16 @@ static const char *what_of(const char *key)
     return "other";
 }
 
+/* The environment of a recording also tells what was run. */
+static const char *what_in_environment(const char *key)
+{
+    if (strncmp(key, "argv", 4) == 0)
+        return "argv";
+    if (strncmp(key, "git", 3) == 0 || strcmp(key, "build_id") == 0)
+        return "code";
+    return "environment";
+}
+
 static char *json_text(const cJSON *item)
 {
     return item == NULL ? strdup("absent") : cJSON_PrintUnformatted(item);
@@ -57,6 +67,8 @@ static fb_status add(fb_diff_report *report, const char *what, const char *key, 
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "comparing headers: out of memory");
     }
     fb__make_printable(copy);
+    if (strcmp(what, "environment") == 0)
+        what = what_in_environment(copy);
     report->candidates[report->candidate_count++] =
         (fb_diff_candidate){.what = what, .key = copy, .a = a, .b = b};
     return FB_OK;

@@ -99,34 +99,50 @@ static const char *grouped(char out[32], uint64_t n)
 
 static void print_headline(FILE *out, const fb_diff_first *first)
 {
-    char name[3 * FB_NAME_MAX + 128], text[TEXT_MAX], number[32];
+    char name[3 * FB_NAME_MAX + 128], text[TEXT_MAX], number[48] = "", digits[32];
     const uint64_t event = first->number_a != UINT64_MAX ? first->number_a : first->number_b;
     const char *side = first->what == FB_DIFF_ONLY_A   ? ", only in a"
                        : first->what == FB_DIFF_ONLY_B ? ", only in b"
                                                        : "";
-    size_t n;
 
     fb_event_name_text(name, sizeof name, &first->name);
-    n = (size_t)snprintf(text, sizeof text, "DIVERGED at %s%s", name, side);
-    if (event != UINT64_MAX && n < sizeof text) {
-        const char *spaces = n < COLUMNS - 20 ? "          " : "  ";
-        (void)snprintf(text + n, sizeof text - n, "%sevent %s", spaces, grouped(number, event));
-    }
+    (void)snprintf(text, sizeof text, "DIVERGED at %s%s", name, side);
+    if (event != UINT64_MAX)
+        (void)snprintf(number, sizeof number, "event %s", grouped(digits, event));
     for (const char *at = text; *at != '\0';) {
-        const size_t bytes = fit(at, at == text ? COLUMNS : COLUMNS - INDENT);
+        const size_t indent = at == text ? 0 : INDENT;
+        const size_t bytes = fit(at, COLUMNS - indent), room = COLUMNS - indent - bytes;
+        const bool last = at[bytes] == '\0';
 
-        fprintf(out, "%*s%.*s\n", at == text ? 0 : INDENT, "", (int)bytes, at);
-        at += bytes;
-        while (*at == ' ')
-            at++;
+        fprintf(out, "%*s%.*s", (int)indent, "", (int)bytes, at);
+        if (last && number[0] != '\0' && strlen(number) + 2 <= room)
+            fprintf(out, "%*s", (int)(room > 12 + strlen(number) ? 10 + strlen(number) : room),
+                    number);
+        else if (last && number[0] != '\0')
+            fprintf(out, "\n%*s%s", INDENT, "", number);
+        fputc('\n', out);
+        at += bytes + (at[bytes] == ' ');
     }
+}
+
+/* The shortest decimal that is read back as the same float32 or float64. */
+static const char *shortest(char out[40], fb_dtype dtype, double x)
+{
+    const int most = dtype == FB_DTYPE_F32 ? 9 : 17;
+
+    for (int digits = 1; digits <= most; digits++) {
+        (void)snprintf(out, 40, "%.*g", digits, x);
+        if (dtype == FB_DTYPE_F32 ? strtof(out, NULL) == (float)x : strtod(out, NULL) == x)
+            break;
+    }
+    return out;
 }
 
 /* "f32[256,512] element [17,203]   a 0x3f8ccccd 1.1   b 0x3f8cccce 1.1000001   1 ulp" */
 static void print_values(FILE *out, const fb_diff_first *first)
 {
-    char where[256] = "", text[TEXT_MAX];
-    const int digits = first->dtype == FB_DTYPE_F32 ? 8 : 16, decimals = digits == 8 ? 9 : 17;
+    char where[256] = "", text[256], ulps[40] = "", x[40], y[40];
+    const int digits = first->dtype == FB_DTYPE_F32 ? 8 : 16;
     size_t used = 0;
     uint64_t rest = first->element, stride = 1;
 
@@ -146,13 +162,22 @@ static void print_values(FILE *out, const fb_diff_first *first)
                                      i > 0 ? "," : "", stride > 0 ? rest / stride : rest);
             rest = stride > 0 ? rest % stride : 0;
         }
-        (void)snprintf(where + used, sizeof where - used, "]   ");
+        (void)snprintf(where + used, sizeof where - used, "]");
     }
-    (void)snprintf(text, sizeof text,
-                   "%sa 0x%0*" PRIx64 " %.*g   b 0x%0*" PRIx64 " %.*g   %" PRIu64 " ulp%s", where,
-                   digits, first->a.bits, decimals, first->a.number, digits, first->b.bits,
-                   decimals, first->b.number, first->ulps, first->ulps == 1 ? "" : "s");
-    entry(out, "", text);
+    /* Numbers of different size have no distance in ulps that says anything. */
+    if (first->ulps < 1 << 20)
+        (void)snprintf(ulps, sizeof ulps, "   %" PRIu64 " ulp%s", first->ulps,
+                       first->ulps == 1 ? "" : "s");
+    (void)snprintf(text, sizeof text, "a 0x%0*" PRIx64 " %s   b 0x%0*" PRIx64 " %s%s", digits,
+                   first->a.bits, shortest(x, first->dtype, first->a.number), digits, first->b.bits,
+                   shortest(y, first->dtype, first->b.number), ulps);
+    if (where[0] != '\0' && strlen(where) + strlen(text) + 3 <= COLUMNS - INDENT) {
+        entryf(out, "", "%s   %s", where, text);
+    } else {
+        if (where[0] != '\0')
+            entry(out, "", where);
+        entry(out, "", text);
+    }
     if (first->has_element && first->differing > 1)
         entryf(out, "", "and %" PRIu64 " more elements of it", first->differing - 1);
 }
@@ -179,11 +204,13 @@ static void print_cause(FILE *out, const fb_diff_report *r)
     print_contents(out, &r->first);
 }
 
-static void print_stacks(FILE *out, const fb_diff_first *first)
+static void print_stacks(FILE *out, const fb_diff_report *r)
 {
-    const char *a = first->stack_a, *b = first->stack_b;
+    const char *a = r->first.stack_a, *b = r->first.stack_b;
     const bool equal = a != NULL && b != NULL && strcmp(a, b) == 0;
 
+    if (r->engine)
+        return;
     if (a != NULL)
         entryf(out, "stack", "%.*s%s", (int)strcspn(a, "\n"), a,
                equal ? "  (equal on both sides)" : "");
@@ -214,6 +241,8 @@ static void print_candidates(FILE *out, const fb_diff_report *r)
     for (size_t i = 0; i < r->candidate_count; i++) {
         const fb_diff_candidate *k = &r->candidates[i];
 
+        if (strcmp(k->what, "argv") == 0)
+            continue;
         fb__json_plain(a, sizeof a, k->a);
         fb__json_plain(b, sizeof b, k->b);
         if (strcmp(k->what, "environment") == 0) {
@@ -306,7 +335,7 @@ static void print_verdict(FILE *out, const fb_diff_report *r)
     case FB_DIFF_DIFFER:
         print_headline(out, &r->first);
         print_cause(out, r);
-        print_stacks(out, &r->first);
+        print_stacks(out, r);
         print_before(out, &r->first);
         break;
     case FB_DIFF_UNDECIDABLE:

@@ -87,7 +87,7 @@ char *fb_event_name_text(char *out, size_t size, const fb_event_name *name)
 
     append(out, size, &used, "step %" PRIu64, name->step);
     if (name->micro != FB_MICRO_NONE)
-        append(out, size, &used, ", micro-batch %" PRId32, name->micro);
+        append(out, size, &used, ", micro %" PRId32, name->micro);
     append(out, size, &used, ", %s", fb_phase_name(name->phase));
     if (name->path[0] != '\0')
         append(out, size, &used, ", %s", name->path);

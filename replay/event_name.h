@@ -26,7 +26,7 @@ void fb_event_name_of(fb_event_name *out, const fb_site *site, const fb_event *e
 /* The identity hash of docs/trace-format.md; the kind is not part of it. */
 fb_hash fb_event_name_hash(const fb_event_name *name);
 
-/* "step 3, micro-batch 1, forward, h.1.mlp.fc (linear), output"; cut where size is too small. The
+/* "step 3, micro 1, forward, h.1.mlp.fc (linear), output"; cut where size is too small. The
  * text is safe for a terminal: control bytes become '?'. Returns out. */
 char *fb_event_name_text(char *out, size_t size, const fb_event_name *name);
 
