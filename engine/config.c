@@ -52,7 +52,7 @@ FB__FIELDS(TOP, COUNT("seed", seed, .required = true, .low = 0, .high = FB__INTE
            {.key = "loss", .type = FB__FIELD_CUSTOM, .read = fb__read_loss},
            {.key = "batch", .type = FB__FIELD_OBJECT, .fields = &BATCH},
            /* a stream's counter has 32 bits for the step */
-           COUNT("steps", steps, .required = true, .low = 1, .high = UINT32_MAX),
+           COUNT("steps", steps, .required = true, .low = 1, .high = UINT32_MAX - 1),
            {.key = "optimizer", .type = FB__FIELD_CUSTOM, .read = fb__read_optimizer},
            {.key = "schedule", .type = FB__FIELD_CUSTOM, .read = fb__read_schedule},
            {.key = "clip", .type = FB__FIELD_NUMBER, .offset = AT(clip), .high = INFINITY},

@@ -65,9 +65,9 @@ static const struct {
     {"seed", "1e400", "seed: expected an integer from 0 to 9007199254740991, got inf"},
     {"seed", "'7'", "seed: expected an integer from 0 to 9007199254740991, got \"7\""},
     {"seed", "null", "seed: expected an integer from 0 to 9007199254740991, got null"},
-    {"steps", "0", "steps: expected an integer from 1 to 4294967295, got 0"},
-    {"steps", "4294967296", "steps: expected an integer from 1 to 4294967295, got 4294967296"},
-    {"steps", "many", "steps: expected an integer from 1 to 4294967295, got \"many\""},
+    {"steps", "0", "steps: expected an integer from 1 to 4294967294, got 0"},
+    {"steps", "4294967295", "steps: expected an integer from 1 to 4294967294, got 4294967295"},
+    {"steps", "many", "steps: expected an integer from 1 to 4294967294, got \"many\""},
     {"batch.size", "0", "batch.size: expected an integer from 1 to 2147483647, got 0"},
     {"batch.micro", "3", "batch.micro: expected a divisor of batch.size = 4, got 3"},
     {"batch", "4", "batch: expected an object, got 4"},
@@ -258,7 +258,7 @@ static void each_missing_key_gets_its_line(void **state)
 {
     (void)state;
     expect_edit("'seed':1,", "", "seed: missing; expected an integer from 0 to 9007199254740991");
-    expect_edit(",'steps':10", "", "steps: missing; expected an integer from 1 to 4294967295");
+    expect_edit(",'steps':10", "", "steps: missing; expected an integer from 1 to 4294967294");
     expect_edit("'batch':{'size':4},", "",
                 "batch.size: missing; expected an integer from 1 to 2147483647");
     expect_edit("'loss':'cross_entropy',", "",
