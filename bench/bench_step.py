@@ -94,7 +94,8 @@ def torch_child(case, steps):
 
 
 def run_torch(case, steps):
-    environment = dict(os.environ, OPENBLAS_NUM_THREADS="2", OMP_NUM_THREADS="1")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
+    environment.update(OPENBLAS_NUM_THREADS="2", OMP_NUM_THREADS="1")
     result = subprocess.run([sys.executable, __file__, "--child", case, str(steps)],
                             capture_output=True, text=True, check=True, env=environment)
     return json.loads(result.stdout)

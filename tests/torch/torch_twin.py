@@ -231,7 +231,7 @@ def train_step(twin, optimizer, step, inputs, targets, split=1):
         seen["grad.sum " + name] = p.grad.detach().double().numpy().copy()
     if config.get("clip"):
         norm = torch.nn.utils.clip_grad_norm_(twin.parameters.values(), config["clip"])
-        seen["norm"] = norm.detach().double().numpy().copy()
+        seen["grad_norm"] = norm.detach().double().numpy().copy()
         for name, p in twin.parameters.items():
             seen["grad.clip " + name] = p.grad.detach().double().numpy().copy()
     optimizer.step()
