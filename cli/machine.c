@@ -4,6 +4,7 @@
  */
 #include "cli/machine.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,11 +23,18 @@ int cli_threads(const cli_args *args, unsigned *out)
 int cli_isa(const cli_args *args, const fb_kernels **out)
 {
     static const char *const names[FB_ISA_COUNT] = {"ref", "avx2", "avx512", "neon"};
+    const char *environment = getenv("FIRSTBIT_ISA");
     size_t isa = 0;
 
     *out = NULL;
-    if (cli_value(args, "isa") == NULL)
+    if (cli_value(args, "isa") == NULL) {
+        if (environment == NULL || environment[0] == '\0')
+            return 0;
+        *out = fb_kernels_named(environment);
+        if (*out == NULL)
+            return cli_fail(args, "FIRSTBIT_ISA: this machine or build has no %s", environment);
         return 0;
+    }
     if (cli_choice(args, "isa", names, FB_ISA_COUNT, &isa) != 0)
         return CLI_TROUBLE;
     *out = fb_kernels_for((fb_isa)isa);

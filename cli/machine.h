@@ -28,8 +28,9 @@
 /* *out: 0 for "as many as there are processors". */
 int cli_threads(const cli_args *args, unsigned *out);
 
-/* The table that --isa asks for; NULL for "the fastest here". Returns 0, or CLI_TROUBLE after a
- * line that tells an unknown name from an instruction set that this machine lacks. */
+/* The table that --isa asks for, or without it the environment variable FIRSTBIT_ISA; NULL for "the
+ * fastest here". Returns 0, or CLI_TROUBLE after a line that tells an unknown name from an
+ * instruction set that this machine lacks. */
 int cli_isa(const cli_args *args, const fb_kernels **out);
 
 /* The table that --isa and --kernels ask for together; never NULL. */

@@ -306,8 +306,14 @@ static bool read_u64(uint64_t *out, const char *text, int base)
     return errno == 0 && *end == '\0';
 }
 
-static fb_status read_metadata(fb_run *run, const fb_safetensors *file, const char *name,
-                               fb_error *err)
+/* What a step needs beside tensors. */
+typedef struct progress {
+    uint64_t step;
+    double beta_power[2];
+} progress;
+
+static fb_status read_metadata(progress *out, const fb_run *run, const fb_safetensors *file,
+                               const char *name, fb_error *err)
 {
     static const char *const keys[2] = {"beta1_power", "beta2_power"};
     const char *format = fb_safetensors_metadata(file, "format");
@@ -324,8 +330,8 @@ static fb_status read_metadata(fb_run *run, const fb_safetensors *file, const ch
     if (data == NULL || strcmp(data, mine) != 0)
         return fb__fail(err, FB_E_CHANGED, FB_NO_OFFSET,
                         "%s: written by a run on other data than %s", name, run->data->name);
-    if (!read_u64(&run->step, fb_safetensors_metadata(file, "step"), 10) || run->step == 0 ||
-        run->step >= UINT32_MAX)
+    if (!read_u64(&out->step, fb_safetensors_metadata(file, "step"), 10) || out->step == 0 ||
+        out->step >= UINT32_MAX)
         return fb__fail(err, FB_E_CORRUPT, FB_NO_OFFSET, "%s: step is missing or wrong", name);
     for (int b = 0; b < 2; b++) {
         uint64_t bits;
@@ -333,7 +339,7 @@ static fb_status read_metadata(fb_run *run, const fb_safetensors *file, const ch
         if (!read_u64(&bits, fb_safetensors_metadata(file, keys[b]), 16))
             return fb__fail(err, FB_E_CORRUPT, FB_NO_OFFSET, "%s: %s is missing or wrong", name,
                             keys[b]);
-        memcpy(&run->optimizer.beta_power[b], &bits, sizeof bits);
+        memcpy(&out->beta_power[b], &bits, sizeof bits);
     }
     return FB_OK;
 }
@@ -392,8 +398,12 @@ static const char *base_name(const char *path)
     return slash == NULL ? path : slash + 1;
 }
 
-static void load(fb_run *run, const fb_safetensors *file, const char *path, fb_hash hash)
+static void load(fb_run *run, const fb_safetensors *file, const progress *from, const char *path,
+                 fb_hash hash)
 {
+    run->begun = true;
+    run->step = from->step;
+    memcpy(run->optimizer.beta_power, from->beta_power, sizeof from->beta_power);
     fb__report_begin_step(&run->report, run->step);
     run->report.updated = run->step;
     fb__report_event(&run->report, run->seed_site, FB_MICRO_NONE,
@@ -408,27 +418,55 @@ static void load(fb_run *run, const fb_safetensors *file, const char *path, fb_h
     fb__report_end_step(&run->report);
 }
 
-fb_status fb_run_resume(fb_run *run, const char *checkpoint, fb_error *err)
+/* Opens a checkpoint and checks all of it. */
+static fb_status open_checkpoint(fb_safetensors **out, progress *from, fb_hash *hash,
+                                 const fb_run *run, const char *path, fb_error *err)
 {
-    fb_safetensors *file = NULL;
-    fb_hash hash;
+    fb_safetensors *file;
     fb_status status;
 
     if (run->begun)
         return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET, "the run has begun already");
-    status = fb_hash_file(&hash, NULL, checkpoint, err);
+    status = fb_hash_file(hash, NULL, path, err);
     if (status == FB_OK)
-        status = fb_safetensors_open(&file, checkpoint, err);
+        status = fb_safetensors_open(&file, path, err);
     if (status != FB_OK)
         return status;
-    status = read_metadata(run, file, checkpoint, err);
+    status = read_metadata(from, run, file, path, err);
     if (status == FB_OK)
-        status = check_tensors(run, file, checkpoint, err);
-    if (status == FB_OK) {
-        run->begun = true;
-        load(run, file, checkpoint, hash);
-        status = fb__run_observer_status(run, err);
+        status = check_tensors(run, file, path, err);
+    if (status != FB_OK) {
+        fb_safetensors_close(file);
+        return status;
     }
+    *out = file;
+    return FB_OK;
+}
+
+fb_status fb_run_check_checkpoint(fb_run *run, const char *checkpoint, uint64_t *step,
+                                  fb_hash *hash, fb_error *err)
+{
+    fb_safetensors *file = NULL;
+    progress from;
+    const fb_status status = open_checkpoint(&file, &from, hash, run, checkpoint, err);
+
+    if (status != FB_OK)
+        return status;
+    *step = from.step;
     fb_safetensors_close(file);
-    return status;
+    return FB_OK;
+}
+
+fb_status fb_run_resume(fb_run *run, const char *checkpoint, fb_error *err)
+{
+    fb_safetensors *file = NULL;
+    progress from;
+    fb_hash hash;
+    fb_status status = open_checkpoint(&file, &from, &hash, run, checkpoint, err);
+
+    if (status != FB_OK)
+        return status;
+    load(run, file, &from, checkpoint, hash);
+    fb_safetensors_close(file);
+    return fb__run_observer_status(run, err);
 }

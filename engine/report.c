@@ -219,6 +219,8 @@ static void note_nonfinite(fb__report *report, const fb__site *entry, int32_t mi
         .found = true,
         .step = report->step,
         .micro = micro,
+        .phase = entry->site.phase,
+        .kind = entry->site.kind,
         .path = entry->site.path,
         .op = entry->site.op,
         .slot = entry->site.slot,

@@ -259,10 +259,9 @@ fb_status fb_run_step(fb_run *run, fb_error *err)
         fb__evaluate(run);
     if (checkpoint_every != 0 && step % checkpoint_every == 0)
         status = fb__checkpoint_write(run, err);
-    if (status != FB_OK)
-        return status;
     fb__report_end_step(&run->report);
-    status = fb__run_observer_status(run, err);
+    if (status == FB_OK)
+        status = fb__run_observer_status(run, err);
     return status == FB_OK ? check_environment(run, err) : status;
 }
 

@@ -34,6 +34,8 @@ typedef struct fb_nonfinite {
     bool found;
     uint64_t step;
     int32_t micro;
+    fb_phase phase;
+    fb_kind kind;
     const char *path, *op, *slot; /* live as long as the run */
 } fb_nonfinite;
 
@@ -71,12 +73,20 @@ FB_NODISCARD fb_status fb_run_begin(fb_run *run, fb_error *err);
  */
 FB_NODISCARD fb_status fb_run_resume(fb_run *run, const char *checkpoint, fb_error *err);
 
+/* Whether fb_run_resume would go on from this file; changes and reports nothing. *step: of the
+ * checkpoint; *hash: content hash of the file. Statuses as there. */
+FB_NODISCARD fb_status fb_run_check_checkpoint(fb_run *run, const char *checkpoint, uint64_t *step,
+                                               fb_hash *hash, fb_error *err);
+
 /*
  * One training step: data, forward, loss, backward, optimizer, schedule; then evaluation and
  * checkpoint when they are due. A NaN is not an error: see fb_run_first_nonfinite.
  *
- * FB_E_STOPPED or what the observer returned; FB_E_IO, FB_E_FULL (a checkpoint could not be
- * written); FB_E_UNSUPPORTED (the floating-point environment was changed behind the run's back)
+ * FB_E_STOPPED or what the observer returned: the run cannot go on
+ * FB_E_UNSUPPORTED   the floating-point environment was changed behind the run's back
+ * FB_E_IO, FB_E_FULL, FB_E_NOT_FOUND, FB_E_MEMORY
+ *                    a checkpoint could not be written: fb_run_current_step has moved, the step is
+ *                    whole, and the run may go on
  */
 FB_NODISCARD fb_status fb_run_step(fb_run *run, fb_error *err);
 

@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cmd_train.c - firstbit train: trains a model of a configuration and records the run.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "cli/args.h"
+#include "cli/command.h"
+#include "cli/machine.h"
+#include "cli/output.h"
+#include "engine/run.h"
+#include "firstbit/recorder.h"
+
+/* Everything that one training run of the command holds. */
+typedef struct training {
+    const cli_args *args;
+    char *trace;       /* path, also where none is written: checkpoints are named after it */
+    char *checkpoints; /* folder */
+    char *folder;      /* of the configuration */
+    char *data[2];     /* JSON texts of paths that --data gives */
+
+    fb_config_set *sets;
+    size_t set_count;
+    fb_config config;
+    fb_fault *faults;
+    size_t fault_count;
+    fb_run_options options;
+
+    fb_run *run;
+    fb_recorder *recorder; /* NULL: no trace */
+    bool stop_told;        /* that recording ended early */
+    bool checkpoint_lost;
+    fb_recorder_stats stats;
+
+    double *step_ms;
+    size_t step_count, step_capacity;
+} training;
+
+static int out_of_memory(const training *t)
+{
+    return cli_fail(t->args, "out of memory");
+}
+
+/* --- Names ------------------------------------------------------------------------------------ */
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? path : slash + 1;
+}
+
+/* Bytes of `path` without the extension of its last component. */
+static size_t stem_length(const char *path)
+{
+    const char *base = base_name(path);
+    const char *dot = strrchr(base, '.');
+
+    return dot == NULL || dot == base ? strlen(path) : (size_t)(dot - path);
+}
+
+static int name_files(training *t)
+{
+    const char *config = t->args->positional[0];
+    const char *output = cli_value(t->args, "output");
+    const char *base = base_name(config);
+
+    t->folder = base == config ? strdup(".") : strndup(config, (size_t)(base - config));
+    if (output != NULL)
+        t->trace = strdup(output);
+    else if (asprintf(&t->trace, "%.*s.fbt", (int)stem_length(base), base) < 0)
+        t->trace = NULL;
+    if (t->trace == NULL || t->folder == NULL)
+        return out_of_memory(t);
+    if (asprintf(&t->checkpoints, "%.*s.ckpt", (int)stem_length(t->trace), t->trace) < 0) {
+        t->checkpoints = NULL;
+        return out_of_memory(t);
+    }
+    t->options.folder = t->folder;
+    t->options.checkpoint_folder = t->checkpoints;
+    return 0;
+}
+
+/* --- Configuration ---------------------------------------------------------------------------- */
+
+/* Splits "path.to.key=VALUE"; the value may hold further signs of equality. */
+static int add_set(training *t, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    char *path;
+
+    if (equals == NULL || equals == text)
+        return cli_fail(t->args, "--set %s: expected KEY=VALUE, such as optimizer.adamw.lr=1e-3",
+                        text);
+    path = strndup(text, (size_t)(equals - text));
+    if (path == NULL)
+        return out_of_memory(t);
+    t->sets[t->set_count++] = (fb_config_set){.path = path, .value = equals + 1};
+    return 0;
+}
+
+static int add_own_set(training *t, const char *path, const char *value)
+{
+    t->sets[t->set_count] = (fb_config_set){.path = strdup(path), .value = value};
+    return t->sets[t->set_count++].path == NULL ? out_of_memory(t) : 0;
+}
+
+static int read_sets(training *t)
+{
+    enum { OWN = 3 }; /* --steps, two files of --data */
+    size_t at = 0;
+    const char *text;
+
+    t->sets = calloc(t->args->given_count + OWN, sizeof *t->sets);
+    if (t->sets == NULL)
+        return out_of_memory(t);
+    while ((text = cli_next_value(t->args, "set", &at)) != NULL)
+        if (add_set(t, text) != 0)
+            return CLI_TROUBLE;
+    text = cli_value(t->args, "steps");
+    if (text != NULL) {
+        uint64_t steps;
+        if (cli_number(t->args, "steps", 1, INT32_MAX, &steps) != 0 ||
+            add_own_set(t, "steps", text) != 0)
+            return CLI_TROUBLE;
+    }
+    return 0;
+}
+
+static int read_config(training *t)
+{
+    fb_error err;
+    const fb_status status =
+        fb_config_read(&t->config, t->args->positional[0], t->sets, t->set_count, &err);
+
+    return status == FB_OK ? 0 : cli_fail_error(t->args, &err);
+}
+
+/* A path as JSON text, so that one which looks like a number stays a path. In a folder, the file of
+ * the configured name. */
+static char *path_text(const char *path, bool folder, const char *configured)
+{
+    char *whole = NULL, *text = NULL;
+    cJSON *string;
+
+    if (!folder)
+        whole = strdup(path);
+    else if (asprintf(&whole, "%s/%s", path, base_name(configured)) < 0)
+        whole = NULL;
+    string = whole == NULL ? NULL : cJSON_CreateString(whole);
+    if (string != NULL)
+        text = cJSON_PrintUnformatted(string);
+    cJSON_Delete(string);
+    free(whole);
+    return text;
+}
+
+/* --data: a file in place of the configured one, or a folder that holds files of its names. The
+ * kind of data is only known from the configuration, which is read again with the new paths. */
+static int read_data_option(training *t)
+{
+    static const struct {
+        const char *path, *labels;
+    } keys[] = {
+        [FB_DATA_TEXT] = {"data.text", NULL},
+        [FB_DATA_TOKENS] = {"data.tokens", NULL},
+        [FB_DATA_IDX] = {"data.idx.images", "data.idx.labels"},
+        [FB_DATA_NPY] = {"data.npy.inputs", "data.npy.targets"},
+    };
+    const char *path = cli_value(t->args, "data");
+    const fb_data_config *data = &t->config.data;
+    struct stat info;
+    bool folder;
+
+    if (path == NULL)
+        return 0;
+    if (stat(path, &info) != 0)
+        return cli_fail(t->args, "--data: %s: %s", path, strerror(errno));
+    folder = S_ISDIR(info.st_mode);
+    if (!folder && keys[data->type].labels != NULL)
+        return cli_fail(t->args, "--data: %s: expected a folder with %s and %s", path,
+                        base_name(data->path), base_name(data->labels));
+    t->data[0] = path_text(path, folder, data->path);
+    if (keys[data->type].labels != NULL)
+        t->data[1] = path_text(path, folder, data->labels);
+    if (t->data[0] == NULL || (keys[data->type].labels != NULL && t->data[1] == NULL))
+        return out_of_memory(t);
+    if (add_own_set(t, keys[data->type].path, t->data[0]) != 0 ||
+        (t->data[1] != NULL && add_own_set(t, keys[data->type].labels, t->data[1]) != 0))
+        return CLI_TROUBLE;
+    fb_config_free(&t->config);
+    t->config = (fb_config){0};
+    return read_config(t);
+}
+
+static int read_faults(training *t)
+{
+    size_t at = 0;
+    const char *spec;
+    fb_error err;
+
+    t->faults = calloc(t->args->given_count + 1, sizeof *t->faults);
+    if (t->faults == NULL)
+        return out_of_memory(t);
+    while ((spec = cli_next_value(t->args, "inject", &at)) != NULL)
+        if (fb_fault_parse(&t->faults[t->fault_count++], spec, &err) != FB_OK)
+            return cli_fail(t->args, "--inject: %s", err.text);
+    t->options.faults = t->faults;
+    t->options.fault_count = t->fault_count;
+    return 0;
+}
+
+/* --- Creating --------------------------------------------------------------------------------- */
+
+/* Whether a file or folder of this name could be made: told before hours of training, not after. */
+static int check_writable(const training *t, const char *path)
+{
+    const char *base = base_name(path);
+    char *parent = base == path ? strdup(".") : strndup(path, (size_t)(base - path));
+    struct stat info;
+    int result = 0;
+
+    if (parent == NULL)
+        return out_of_memory(t);
+    if (stat(path, &info) == 0) {
+        if (!S_ISDIR(info.st_mode))
+            result = cli_fail(t->args, "%s: expected a folder for checkpoints", path);
+        else if (access(path, W_OK) != 0)
+            result = cli_fail(t->args, "%s: %s", path, strerror(errno));
+    } else if (access(parent, W_OK) != 0) {
+        result = cli_fail(t->args, "%s: %s", path, strerror(errno));
+    }
+    free(parent);
+    return result;
+}
+
+/* The engine's header; a resumed run adds where it goes on from. malloc'd; NULL: no memory. */
+static char *make_header(const training *t, const char *checkpoint, uint64_t step, fb_hash hash)
+{
+    const char *header = fb_run_header(t->run);
+    cJSON *resume;
+    char *text, *whole = NULL;
+
+    if (checkpoint == NULL)
+        return strdup(header);
+    resume = cJSON_CreateObject();
+    cli_json_text(resume, "file", base_name(checkpoint));
+    cli_json_count(resume, "step", step);
+    cli_json_hash(resume, "hash", hash);
+    text = cJSON_PrintUnformatted(resume);
+    cJSON_Delete(resume);
+    if (text != NULL &&
+        asprintf(&whole, "%.*s,\"resume\":%s}", (int)strlen(header) - 1, header, text) < 0)
+        whole = NULL;
+    free(text);
+    return whole;
+}
+
+static int open_recorder(training *t, const char *checkpoint, uint64_t step, fb_hash hash)
+{
+    const char *level = cli_value(t->args, "level");
+    fb_recorder_options options = {.size = sizeof options, .level = FB_LEVEL_OPS};
+    char *header;
+    fb_error err;
+    fb_status status;
+
+    if (level != NULL)
+        options.level = fb_level_of(level);
+    if (options.level == FB_LEVEL_NONE)
+        return cli_fail(t->args, "--level %s: expected steps, draws, ops, sketch or values", level);
+    if (cli_has(t->args, "no-trace"))
+        return 0;
+    header = make_header(t, checkpoint, step, hash);
+    if (header == NULL)
+        return out_of_memory(t);
+    options.header = header;
+    options.checkpoint_every = (uint64_t)t->config.checkpoint_every;
+    status = fb_recorder_open(&t->recorder, t->trace, &options, &err);
+    free(header);
+    if (status != FB_OK)
+        return cli_fail_error(t->args, &err);
+    fb_run_observe(t->run, fb_recorder_observer(t->recorder));
+    return 0;
+}
+
+/* Everything that can be refused is refused before the trace is made. */
+static int start(training *t)
+{
+    const char *checkpoint = cli_value(t->args, "resume");
+    uint64_t step = 0;
+    fb_hash hash = {0, 0};
+    fb_error err;
+    fb_status status = fb_run_create(&t->run, &t->config, &t->options, &err);
+
+    if (status == FB_OK && checkpoint != NULL)
+        status = fb_run_check_checkpoint(t->run, checkpoint, &step, &hash, &err);
+    if (status != FB_OK)
+        return cli_fail_error(t->args, &err);
+    if (step >= (uint64_t)t->config.steps)
+        return cli_fail(t->args,
+                        "%s: of step %" PRIu64 ", and the run has %" PRIi64
+                        " steps: nothing is left to do (--steps N sets another end)",
+                        checkpoint, step, t->config.steps);
+    if (t->config.checkpoint_every > 0 && t->config.checkpoint_every <= t->config.steps &&
+        check_writable(t, t->checkpoints) != 0)
+        return CLI_TROUBLE;
+    if (open_recorder(t, checkpoint, step, hash) != 0)
+        return CLI_TROUBLE;
+    status =
+        checkpoint == NULL ? fb_run_begin(t->run, &err) : fb_run_resume(t->run, checkpoint, &err);
+    return status == FB_OK ? 0 : cli_fail_error(t->args, &err);
+}
+
+/* --- Training --------------------------------------------------------------------------------- */
+
+static double milliseconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+static void keep_time(training *t, double ms)
+{
+    if (t->step_count == t->step_capacity) {
+        const size_t capacity = t->step_capacity * 2 + 1024;
+        double *larger = realloc(t->step_ms, capacity * sizeof *larger);
+
+        if (larger == NULL)
+            return; /* the median is then that of the steps so far */
+        t->step_ms = larger;
+        t->step_capacity = capacity;
+    }
+    t->step_ms[t->step_count++] = ms;
+}
+
+/* A recording that ended early does not end the training: one line, and on. */
+static void watch_recorder(training *t, cli_progress *progress)
+{
+    if (t->recorder == NULL || t->stop_told)
+        return;
+    fb_recorder_get_stats(t->recorder, &t->stats);
+    if (!t->stats.stopped)
+        return;
+    t->stop_told = true;
+    cli_progress_end(progress);
+    (void)cli_fail(t->args, "%s; recording stopped, training goes on", t->stats.error.text);
+}
+
+static void show_progress(const training *t, cli_progress *progress, uint64_t first)
+{
+    const uint64_t step = fb_run_current_step(t->run), steps = (uint64_t)t->config.steps;
+    const double seconds = cli_progress_seconds(progress);
+    const double done = (double)(step - first);
+    const uint64_t left = (uint64_t)(seconds / done * (double)(steps - step));
+    char rate[32], events[32], bytes[32];
+
+    cli_count(rate, (uint64_t)(done * (double)fb_run_items_per_step(t->run) / seconds));
+    cli_count(events, t->stats.events);
+    cli_bytes(bytes, t->stats.bytes);
+    cli_progress_show(progress,
+                      "step %" PRIu64 " of %" PRIu64 "  loss %.4f  %s %s/s  %s events  %s  %" PRIu64
+                      ":%02" PRIu64 " left",
+                      step, steps, (double)fb_run_loss(t->run), rate,
+                      t->config.data.type <= FB_DATA_TOKENS ? "tokens" : "samples", events, bytes,
+                      left / 60, left % 60);
+}
+
+static int train(training *t)
+{
+    const uint64_t first = fb_run_current_step(t->run);
+    cli_progress progress = cli_progress_start();
+    fb_error err;
+
+    while (fb_run_current_step(t->run) < (uint64_t)t->config.steps && !cli_interrupted()) {
+        const uint64_t before = fb_run_current_step(t->run);
+        const double start_ms = milliseconds();
+        const fb_status status = fb_run_step(t->run, &err);
+
+        keep_time(t, milliseconds() - start_ms);
+        watch_recorder(t, &progress);
+        if (status != FB_OK) {
+            cli_progress_end(&progress);
+            (void)cli_fail_error(t->args, &err);
+            if (fb_run_current_step(t->run) == before || status == FB_E_UNSUPPORTED)
+                return CLI_TROUBLE;
+            t->checkpoint_lost = true; /* the step is whole: the training goes on */
+        }
+        if (cli_progress_due(&progress))
+            show_progress(t, &progress, first);
+    }
+    cli_progress_end(&progress);
+    if (cli_interrupted())
+        fprintf(stderr,
+                "firstbit train: stopped by a signal after step %" PRIu64 " of %" PRIi64 "\n",
+                fb_run_current_step(t->run), t->config.steps);
+    return fb_run_end(t->run, &err) == FB_OK ? 0 : cli_fail_error(t->args, &err);
+}
+
+/* Seals the trace; its size is known only now. */
+static void close_recorder(training *t)
+{
+    struct stat info;
+    fb_error err;
+
+    if (t->recorder == NULL)
+        return;
+    fb_recorder_get_stats(t->recorder, &t->stats);
+    if (fb_recorder_close(t->recorder, &err) != FB_OK && !t->stop_told)
+        (void)cli_fail(t->args, "%s; the trace ends early", err.text);
+    t->recorder = NULL;
+    if (stat(t->trace, &info) == 0)
+        t->stats.bytes = (uint64_t)info.st_size;
+}
+
+/* --- Results ---------------------------------------------------------------------------------- */
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static double median_ms(training *t)
+{
+    const size_t n = t->step_count;
+
+    if (n == 0)
+        return 0;
+    qsort(t->step_ms, n, sizeof *t->step_ms, by_value);
+    return n % 2 == 1 ? t->step_ms[n / 2] : (t->step_ms[n / 2 - 1] + t->step_ms[n / 2]) / 2;
+}
+
+static void put_nonfinite(cJSON *object, const fb_nonfinite *found)
+{
+    cJSON *event;
+
+    if (!found->found) {
+        cJSON_AddNullToObject(object, "first_nonfinite");
+        return;
+    }
+    event = cJSON_AddObjectToObject(object, "first_nonfinite");
+    cli_json_count(event, "step", found->step);
+    if (found->micro == FB_MICRO_NONE)
+        cJSON_AddNullToObject(event, "micro");
+    else
+        cli_json_count(event, "micro", (uint64_t)found->micro);
+    cli_json_text(event, "phase", fb_phase_name(found->phase));
+    cli_json_text(event, "path", found->path);
+    cli_json_text(event, "op", found->op);
+    cli_json_text(event, "kind", fb_kind_name(found->kind));
+    cli_json_text(event, "slot", found->slot);
+}
+
+static int print_json(training *t, bool traced)
+{
+    const fb_nonfinite nonfinite = fb_run_first_nonfinite(t->run);
+    cJSON *object = cli_json_object();
+
+    cli_json_text(object, "trace", traced ? t->trace : NULL);
+    cli_json_count(object, "steps", fb_run_current_step(t->run));
+    cli_json_real(object, "loss", (double)fb_run_loss(t->run));
+    cli_json_hash(object, "final_hash", fb_run_final_hash(t->run));
+    if (traced) {
+        cli_json_count(object, "events", t->stats.events);
+        cli_json_count(object, "trace_bytes", t->stats.bytes);
+    } else {
+        cJSON_AddNullToObject(object, "events");
+        cJSON_AddNullToObject(object, "trace_bytes");
+    }
+    cli_json_real(object, "step_ms_median", median_ms(t));
+    put_nonfinite(object, &nonfinite);
+    return cli_json_print(t->args, object);
+}
+
+static void print_nonfinite(const fb_nonfinite *found)
+{
+    if (!found->found)
+        return;
+    printf("nonfinite  first NaN or infinity at step %" PRIu64, found->step);
+    if (found->micro != FB_MICRO_NONE)
+        printf(", micro-batch %d", (int)found->micro);
+    printf(", %s, ", fb_phase_name(found->phase));
+    cli_put(stdout, found->path);
+    printf(" (%s) %s\n", found->op, found->slot);
+}
+
+static void print_summary(training *t, bool traced)
+{
+    const double ms = median_ms(t);
+    const double rate = ms > 0 ? (double)fb_run_items_per_step(t->run) * 1e3 / ms : 0;
+    const fb_nonfinite nonfinite = fb_run_first_nonfinite(t->run);
+    char a[33], b[32];
+
+    printf("trained    %s steps, loss %.4f\n", cli_count(a, fb_run_current_step(t->run)),
+           (double)fb_run_loss(t->run));
+    if (fb_run_eval_loss(t->run) == fb_run_eval_loss(t->run)) {
+        printf("evaluated  loss %.4f", (double)fb_run_eval_loss(t->run));
+        if (fb_run_eval_accuracy(t->run) == fb_run_eval_accuracy(t->run))
+            printf(", accuracy %.2f %%", 100 * fb_run_eval_accuracy(t->run));
+        printf("\n");
+    }
+    print_nonfinite(&nonfinite);
+    printf("parameters %s\n", cli_hash(a, fb_run_final_hash(t->run)));
+    printf("speed      %.4g ms a step (median), %s %s/s\n", ms, cli_count(a, (uint64_t)rate),
+           t->config.data.type <= FB_DATA_TOKENS ? "tokens" : "samples");
+    if (traced) {
+        printf("trace      ");
+        cli_put(stdout, t->trace);
+        printf(": %s events, %s\n", cli_count(a, t->stats.events), cli_bytes(b, t->stats.bytes));
+    }
+}
+
+/* --- The command ------------------------------------------------------------------------------ */
+
+static void training_free(training *t)
+{
+    (void)fb_recorder_close(t->recorder, NULL);
+    fb_run_destroy(t->run);
+    fb_config_free(&t->config);
+    for (size_t i = 0; i < t->set_count; i++)
+        free((char *)t->sets[i].path);
+    free(t->sets);
+    free(t->faults);
+    free(t->trace);
+    free(t->checkpoints);
+    free(t->folder);
+    free(t->data[0]);
+    cJSON_free(t->data[1]);
+    free(t->step_ms);
+}
+
+static int run_training(training *t)
+{
+    const bool traced = !cli_has(t->args, "no-trace");
+
+    if (name_files(t) != 0 || read_sets(t) != 0 || read_faults(t) != 0 || read_config(t) != 0 ||
+        read_data_option(t) != 0 || cli_threads(t->args, &t->options.threads) != 0 ||
+        cli_kernels(t->args, t->options.threads, &t->options.kernels) != 0 || start(t) != 0)
+        return CLI_TROUBLE;
+    cli_catch_interrupts();
+    if (train(t) != 0)
+        return CLI_TROUBLE;
+    close_recorder(t);
+    if (cli_has(t->args, "json")) {
+        if (print_json(t, traced) != 0)
+            return CLI_TROUBLE;
+    } else {
+        print_summary(t, traced);
+    }
+    return t->checkpoint_lost ? CLI_TROUBLE : 0;
+}
+
+static int run(const cli_args *args)
+{
+    training t = {.args = args, .options = {.size = sizeof t.options}};
+    const int status = run_training(&t);
+
+    training_free(&t);
+    return status;
+}
+
+static const cli_option options[] = {
+    {"output", 'o', "RUN.fbt", "the trace (default: CONFIG.fbt in the working directory)", false},
+    {"set", 0, "KEY=VALUE", "change the configuration: optimizer.adamw.lr=1e-3", true},
+    {"data", 0, "PATH",
+     "read this file in place of the configured one, or the\nfiles of its "
+     "names in this folder",
+     false},
+    {"steps", 0, "N", "train to step N", false},
+    {"resume", 0, "CHECKPOINT", "go on from a checkpoint", false},
+    CLI_THREADS_OPTION,
+    CLI_ISA_OPTION,
+    CLI_KERNELS_OPTION,
+    {"level", 0, "LEVEL", "what to record: steps, draws, ops (default), sketch or\nvalues", false},
+    {"no-trace", 0, NULL, "record nothing", false},
+    {"inject", 0, "SPEC", "plant a fault, see below", true},
+    {"json", 0, NULL, "one JSON object on stdout at the end", false},
+    {0},
+};
+
+const cli_command cli_train = {
+    .name = "train",
+    .summary = "train the model of a configuration and record the run",
+    .synopsis = "CONFIG.json [-o RUN.fbt] [--set KEY=VALUE]... [--data PATH] [--steps N] "
+                "[--resume CHECKPOINT] [--threads N] [--isa NAME] [--kernels TABLE] "
+                "[--level LEVEL] [--no-trace] [--inject SPEC]... [--json]",
+    .options = options,
+    .positional_min = 1,
+    .positional_max = 1,
+    .details = "Nothing that decides a bit lives outside the configuration and its data: threads,\n"
+               "instruction set and recording change none. Checkpoints go to RUN.ckpt/ beside\n"
+               "the trace. A full disk ends the recording, not the training. Ctrl-C ends both\n"
+               "after the step under way; the trace is then whole.\n"
+               "\n"
+               "A planted fault appears nowhere in the trace, so replay and diff must find it:\n"
+               "  flip:step=3,path=h.1.mlp.fc,slot=out,element=17,bit=2[,micro=M]\n"
+               "       one bit of an output (slot out), gradient (grad) or parameter (param)\n"
+               "  draw:step=5,stream=NAME   one extra draw from a random stream\n"
+               "  swap:step=4,i=0,j=1       two samples of the batch exchanged\n"
+               "\n"
+               "Exit status: 0 trained, 2 trouble. FIRSTBIT_ISA is --isa's default.\n"
+               "\n"
+               "  firstbit train examples/gpt.json -o a.fbt\n"
+               "  firstbit train examples/gpt.json -o b.fbt --set seed=43 --steps 50\n",
+    .run = run,
+};
