@@ -20,22 +20,20 @@ static bool one_file(const char *a, const char *b)
            sa.st_ino == sb.st_ino;
 }
 
-/* Copies bytes [from, to) of the trace behind what is in the file. */
-static fb_status copy_bytes(fb_trace *t, fb_trace_file *file, uint64_t from, uint64_t to,
-                            fb_error *err)
+/* Copies the first `end` bytes of the trace. The padding of its last chunk may be missing. */
+static fb_status copy_bytes(fb_trace *t, fb_trace_file *file, uint64_t end, fb_error *err)
 {
     uint8_t *buffer = malloc(FB_CHUNK_RAW);
     fb_status status = FB_OK;
 
     if (buffer == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
-    while (from < to && status == FB_OK) {
-        const size_t count = to - from < FB_CHUNK_RAW ? (size_t)(to - from) : FB_CHUNK_RAW;
+    for (uint64_t from = 0; from < end && status == FB_OK;) {
+        const size_t count = end - from < FB_CHUNK_RAW ? (size_t)(end - from) : FB_CHUNK_RAW;
         size_t got;
 
+        memset(buffer, 0, count);
         status = fb__trace_read(t, buffer, count, from, &got, err);
-        if (status == FB_OK && got < count)
-            status = fb__fail(err, FB_E_CHANGED, from, "%s: became shorter meanwhile", t->path);
         if (status == FB_OK)
             status = fb__trace_file_append(file, buffer, count, err);
         from += count;
@@ -105,7 +103,7 @@ static fb_status write_sound_part(fb_trace *t, const char *to, uint64_t end, fb_
         status = fb__trace_file_begin(&file, to, err);
     if (status != FB_OK)
         return status;
-    status = copy_bytes(t, &file, 0, end, err);
+    status = copy_bytes(t, &file, end, err);
     if (status == FB_OK)
         status = fb__trace_file_footer(&file, &head, &footer, err);
     if (status == FB_OK)
@@ -140,7 +138,9 @@ fb_status fb_trace_recover(uint64_t *dropped, const char *path, const char *to, 
      * The footer of a whole trace is written anew. */
     end = found.status == FB_TRACE_CORRUPT && found.damage < t->end ? found.damage : t->end;
     status = write_sound_part(t, to, end, err);
-    *dropped = t->size - end - (t->has_footer && end == t->end ? FB_FORMAT_ALIGN : 0);
+    *dropped = t->size > end ? t->size - end : 0;
+    if (t->has_footer && end == t->end)
+        *dropped -= FB_FORMAT_ALIGN; /* it has been written anew */
     fb_trace_close(t);
     return status;
 }

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_trace_damage.c - cut files, flipped bits, lying headers: never a crash, never a wrong event.
+ *
+ * usage: test_trace_damage [--all]   --all flips every bit instead of a sample
+ */
+#include "tests/tracer/trace_fixture.h"
+
+#include <zstd.h>
+
+#include "tracer/format.h"
+#include "tracer/recorder_state.h"
+
+static bool flip_all;
+
+/* A small trace in memory with the JSON of its events. */
+typedef struct sample {
+    test_folder folder;
+    uint8_t *bytes;
+    size_t count;
+    char **lines;
+    uint64_t line_count;
+} sample;
+
+static void read_file(const char *path, uint8_t **bytes, size_t *count)
+{
+    FILE *file = fopen(path, "rb");
+    long size;
+
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    size = ftell(file);
+    rewind(file);
+    *bytes = malloc((size_t)size + 1);
+    *count = (size_t)size;
+    assert_int_equal(fread(*bytes, 1, (size_t)size, file), size);
+    fclose(file);
+}
+
+static void write_file(const char *path, const void *bytes, size_t count)
+{
+    FILE *file = fopen(path, "wb");
+
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, count, file), count);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void make_sample(sample *s)
+{
+    const fb_recorder_options options = {.size = sizeof options, .no_stacks = true};
+    const fb_observer *o;
+    const fb_event *e;
+    fb_recorder *r;
+    fb_trace *t;
+    uint64_t random = 1, number;
+
+    make_folder(&s->folder);
+    assert_int_equal(fb_recorder_open(&r, s->folder.file, &options, NULL), FB_OK);
+    o = fb_recorder_observer(r);
+    report_sites(o);
+    for (uint64_t step = 0; step <= 30; step += 5) {
+        report_steps(o, step, step + 4, &random);
+        fb__recorder_seal(r); /* small chunks, many of them */
+    }
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    read_file(s->folder.file, &s->bytes, &s->count);
+    t = open_trace(s->folder.file);
+    assert_true(fb_trace_get_info(t)->chunks >= 6);
+    s->lines = calloc(fb_trace_get_info(t)->events, sizeof *s->lines);
+    for (s->line_count = 0; fb_trace_next(t, &e, &number, NULL) == FB_OK && e != NULL;)
+        s->lines[s->line_count++] = fb_trace_event_json(t, e, number);
+    fb_trace_close(t);
+}
+
+static void free_sample(sample *s)
+{
+    for (uint64_t i = 0; i < s->line_count; i++)
+        free(s->lines[i]);
+    free(s->lines);
+    free(s->bytes);
+    drop_folder(&s->folder);
+}
+
+/* What reading gave. */
+typedef struct outcome {
+    fb_status opened;
+    fb_trace_status verified; /* where it opened */
+    uint64_t events;
+    bool prefix; /* the events are the first ones of the sample, unchanged */
+} outcome;
+
+static outcome read_damaged(const sample *s)
+{
+    outcome o = {.prefix = true};
+    const fb_event *e;
+    fb_trace_info info;
+    uint64_t number;
+    fb_trace *t;
+    fb_error err;
+
+    o.opened = fb_trace_open(&t, s->folder.file, &err);
+    if (o.opened != FB_OK) {
+        assert_non_null(strstr(err.text, "t.fbt"));
+        return o;
+    }
+    while (fb_trace_next(t, &e, &number, &err) == FB_OK && e != NULL) {
+        char *line = fb_trace_event_json(t, e, number);
+
+        o.prefix &= o.events < s->line_count && strcmp(line, s->lines[o.events]) == 0;
+        o.events++;
+        free(line);
+    }
+    assert_int_equal(fb_trace_verify(&info, t, NULL, NULL, &err), FB_OK);
+    o.verified = info.status;
+    fb_trace_close(t);
+    return o;
+}
+
+static void every_prefix_reads_as_torn_with_a_prefix_of_the_events(void **state)
+{
+    sample s;
+    uint64_t events = 0;
+
+    (void)state;
+    make_sample(&s);
+    /* All cuts near a page boundary, where a trace changes what it is, and a sample of the others.
+     */
+    for (size_t cut = 0; cut < s.count; cut++) {
+        const size_t in_page = cut % FB_FORMAT_ALIGN;
+        outcome o;
+
+        if (!flip_all && in_page > 3 && in_page < FB_FORMAT_ALIGN - 3 && cut % 509 != 0)
+            continue;
+        write_file(s.folder.file, s.bytes, cut);
+        o = read_damaged(&s);
+        if (o.opened != FB_OK) {
+            assert_int_equal(o.opened, FB_E_FORMAT);
+            assert_true(cut < FB_FORMAT_ALIGN);
+            continue;
+        }
+        assert_int_equal(o.verified, FB_TRACE_TORN);
+        assert_true(o.prefix);
+        assert_true(o.events >= events); /* a longer file never tells less */
+        events = o.events;
+    }
+    assert_int_equal(events, s.line_count); /* only the footer was missing at last */
+    free_sample(&s);
+}
+
+/* Padding is zero in what a recorder writes, so it is found by being zero up to the next page. */
+static bool in_padding(const sample *s, size_t at)
+{
+    for (; at % FB_FORMAT_ALIGN != 0; at++)
+        if (s->bytes[at] != 0)
+            return false;
+    return true;
+}
+
+static void every_flipped_bit_is_detected_or_in_padding(void **state)
+{
+    const size_t stride = flip_all ? 1 : 97;
+    size_t detected = 0, padding = 0;
+    sample s;
+
+    (void)state;
+    make_sample(&s);
+    for (size_t bit = 0; bit < s.count * 8; bit += stride) {
+        outcome o;
+
+        s.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        write_file(s.folder.file, s.bytes, s.count);
+        s.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        o = read_damaged(&s);
+        assert_true(o.prefix);
+        if (o.opened != FB_OK || o.verified != FB_TRACE_COMPLETE) {
+            detected++;
+            continue;
+        }
+        padding++;
+        assert_int_equal(o.events, s.line_count);
+        if (!in_padding(&s, bit / 8))
+            fail_msg("flipped bit %zu of byte %zu is not detected", bit % 8, bit / 8);
+    }
+    assert_true(detected > 100);
+    assert_true(padding > 10);
+    free_sample(&s);
+}
+
+static void damage_in_the_middle_is_corrupt_and_has_a_place(void **state)
+{
+    fb_trace_info info;
+    fb_error err;
+    fb_trace *t;
+    sample s;
+
+    (void)state;
+    make_sample(&s);
+    s.bytes[FB_FORMAT_ALIGN + 600] ^= 1; /* in chunk 0 */
+    write_file(s.folder.file, s.bytes, s.count);
+    t = open_trace(s.folder.file);
+    assert_int_equal(fb_trace_verify(&info, t, NULL, NULL, &err), FB_OK);
+    assert_int_equal(info.status, FB_TRACE_CORRUPT);
+    assert_int_equal(info.damage, FB_FORMAT_ALIGN);
+    assert_int_equal(err.offset, FB_FORMAT_ALIGN);
+    assert_non_null(strstr(err.text, "chunk 0 at byte 4096: checksum mismatch"));
+    fb_trace_close(t);
+    free_sample(&s);
+}
+
+static void bytes_behind_the_footer_make_it_torn(void **state)
+{
+    sample s;
+    outcome o;
+
+    (void)state;
+    make_sample(&s);
+    s.bytes = realloc(s.bytes, s.count + 5);
+    memset(s.bytes + s.count, 'x', 5);
+    write_file(s.folder.file, s.bytes, s.count + 5);
+    o = read_damaged(&s);
+    assert_int_equal(o.verified, FB_TRACE_TORN);
+    assert_int_equal(o.events, s.line_count);
+    free_sample(&s);
+}
+
+/* --- Headers that lie with a right check -------------------------------------------------------
+ */
+
+static void set_u64(uint8_t *p, uint64_t value)
+{
+    memcpy(p, &value, sizeof value);
+}
+
+static void sign_chunk(uint8_t *chunk)
+{
+    set_u64(chunk + 504, fb__check(chunk, 504));
+}
+
+static void hostile_sizes_are_refused(void **state)
+{
+    /* Offsets of docs/trace-format.md, 2.2. */
+    const struct {
+        size_t at;
+        unsigned bytes;
+        uint64_t value;
+    } lies[] = {
+        {32, 4, UINT32_MAX},
+        {36, 4, UINT32_MAX},
+        {40, 4, UINT32_MAX},
+        {44, 4, UINT32_MAX},
+        {104, 4, UINT32_MAX},
+        {108, 4, UINT32_MAX},
+        {36, 4, FB_CHUNK_MAX},
+        {36, 4, 1},
+        {40, 4, 16},
+        {44, 4, 0},
+        {48, 8, UINT64_MAX},
+        {56, 8, UINT64_MAX},
+        {64, 8, UINT64_MAX},
+        {72, 8, 1000},
+        {80, 8, 0},
+        {88, 8, 0},
+        {96, 8, 3},
+        {128, 8, 1},
+        {256, 8, 4096},
+        {256, 8, UINT64_MAX},
+        {24, 8, 5},
+        {6, 1, 0},
+        {7, 1, 9},
+        {7, 1, 0},
+        {120, 8, 1},
+        {4, 1, 1},
+        {8, 8, 1},
+        {496, 8, 1},
+    };
+    sample s;
+
+    (void)state;
+    make_sample(&s);
+    for (size_t i = 0; i < COUNT_OF(lies); i++) {
+        uint8_t *chunk = s.bytes + FB_FORMAT_ALIGN;
+        uint8_t saved[FB_CHUNK_HEADER_BYTES];
+        outcome o;
+
+        memcpy(saved, chunk, sizeof saved);
+        memcpy(chunk + lies[i].at, &lies[i].value, lies[i].bytes);
+        sign_chunk(chunk);
+        write_file(s.folder.file, s.bytes, s.count);
+        memcpy(chunk, saved, sizeof saved);
+        o = read_damaged(&s);
+        if (o.opened == FB_OK && o.verified == FB_TRACE_COMPLETE)
+            fail_msg("lie %zu at byte %zu of the chunk header is believed", i, lies[i].at);
+    }
+    free_sample(&s);
+}
+
+static void hostile_file_headers_are_refused(void **state)
+{
+    const struct {
+        size_t at;
+        unsigned bytes;
+        uint64_t value;
+        fb_status status;
+    } lies[] = {
+        {56, 8, UINT64_MAX, FB_E_CORRUPT}, {64, 8, 0, FB_E_CORRUPT},
+        {64, 8, UINT64_MAX, FB_E_CORRUPT}, {8, 4, 2, FB_E_VERSION},
+        {32, 8, 1, FB_E_VERSION},          {72, 4, 9, FB_E_CORRUPT},
+        {80, 1, 1, FB_E_CORRUPT},          {0, 1, 0, FB_E_FORMAT},
+    };
+    sample s;
+
+    (void)state;
+    make_sample(&s);
+    for (size_t i = 0; i < COUNT_OF(lies); i++) {
+        uint8_t saved[FB_HEADER_BYTES];
+        uint64_t json;
+        uint8_t signing[FB_FORMAT_ALIGN * 4];
+
+        memcpy(saved, s.bytes, sizeof saved);
+        memcpy(&json, s.bytes + 56, 8);
+        memcpy(s.bytes + lies[i].at, &lies[i].value, lies[i].bytes);
+        assert_true(120 + json <= sizeof signing);
+        memcpy(signing, s.bytes, 120);
+        memcpy(signing + 120, s.bytes + FB_HEADER_BYTES, json);
+        set_u64(s.bytes + 120, fb__check(signing, 120 + json));
+        write_file(s.folder.file, s.bytes, s.count);
+        memcpy(s.bytes, saved, sizeof saved);
+        assert_int_equal(read_damaged(&s).opened, lies[i].status);
+    }
+    free_sample(&s);
+}
+
+/* Random bytes in the packed part, under right checks: what only a hostile writer makes. */
+static void hostile_bodies_do_not_crash_the_reader(void **state)
+{
+    const unsigned rounds = flip_all ? 20000 : 400;
+    fb_chunk_header head;
+    const char *why;
+    uint64_t random = 99;
+    uint8_t *plain;
+    sample s;
+
+    (void)state;
+    make_sample(&s);
+    assert_true(
+        fb__get_chunk_header(&head, s.bytes + FB_FORMAT_ALIGN,
+                             (fb_hash){*(uint64_t *)(s.bytes + 40), *(uint64_t *)(s.bytes + 48)},
+                             FB_FORMAT_ALIGN, &why));
+    /* The first chunk again, not compressed, so that flips reach what is behind the codec. */
+    plain = calloc(1, FB_FORMAT_ALIGN + 2u * FB_CHUNK_MAX);
+    memcpy(plain, s.bytes, FB_FORMAT_ALIGN + FB_CHUNK_HEADER_BYTES + head.steps_bytes);
+    const uint8_t *body = s.bytes + FB_FORMAT_ALIGN + FB_CHUNK_HEADER_BYTES;
+    uint8_t *to = plain + FB_FORMAT_ALIGN + FB_CHUNK_HEADER_BYTES;
+    const size_t raw = ZSTD_decompress(to + head.steps_bytes, FB_CHUNK_MAX, body + head.steps_bytes,
+                                       head.packed_stored);
+    assert_int_equal(raw, head.packed_raw);
+    memcpy(to + head.steps_bytes + raw, body + head.steps_bytes + head.packed_stored,
+           head.hash_bytes);
+    head.codec = FB_CODEC_NONE;
+    head.packed_stored = head.packed_raw;
+    const size_t size = head.steps_bytes + raw + head.hash_bytes;
+    const size_t file = FB_FORMAT_ALIGN + (size_t)fb__align_up(fb__chunk_bytes(&head));
+    for (unsigned round = 0; round < rounds; round++) {
+        /* Mostly in the dictionary and its first bytes, where all sizes and counts are. */
+        const size_t window = round % 3 == 0 ? size : round % 3 == 1 ? 64 : 3000;
+        const size_t at = head.steps_bytes + (size_t)(next_random(&random) % (window - 40));
+        const uint8_t saved = to[at];
+
+        to[at] ^= (uint8_t)(1u << next_random(&random) % 8);
+        head.body_check = fb__check(to, size);
+        head.steps_check = fb__check(to, head.steps_bytes);
+        fb__put_chunk_header(plain + FB_FORMAT_ALIGN, &head);
+        write_file(s.folder.file, plain, file);
+        (void)read_damaged(&s);
+        to[at] = saved;
+    }
+    free(plain);
+    free_sample(&s);
+}
+
+static void what_is_no_trace_is_refused_with_a_reason(void **state)
+{
+    test_folder folder;
+    fb_error err;
+    fb_trace *t;
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_trace_open(&t, folder.file, &err), FB_E_NOT_FOUND);
+    assert_int_equal(fb_trace_open(&t, folder.path, &err), FB_E_FORMAT);
+    write_file(folder.file, "", 0);
+    assert_int_equal(fb_trace_open(&t, folder.file, &err), FB_E_FORMAT);
+    assert_non_null(strstr(err.text, "empty"));
+    write_file(folder.file, "{\"seed\": 1}", 11);
+    assert_int_equal(fb_trace_open(&t, folder.file, &err), FB_E_FORMAT);
+    assert_non_null(strstr(err.text, "not a firstbit trace"));
+    assert_null(t);
+    drop_folder(&folder);
+}
+
+/* --- Recovery ----------------------------------------------------------------------------------
+ */
+
+static void recovering_a_torn_trace_keeps_all_that_is_sound(void **state)
+{
+    sample s;
+    outcome torn, whole;
+    char out[160];
+    uint64_t dropped;
+
+    (void)state;
+    make_sample(&s);
+    (void)snprintf(out, sizeof out, "%s/out.fbt", s.folder.path);
+    write_file(s.folder.file, s.bytes, s.count - 2 * FB_FORMAT_ALIGN - 700);
+    torn = read_damaged(&s);
+    assert_int_equal(fb_trace_recover(&dropped, s.folder.file, out, NULL), FB_OK);
+    assert_int_equal(rename(out, s.folder.file), 0);
+    whole = read_damaged(&s);
+    assert_int_equal(whole.verified, FB_TRACE_COMPLETE);
+    assert_true(whole.prefix);
+    assert_int_equal(whole.events, torn.events);
+    assert_true(torn.events > 0 && torn.events < s.line_count);
+    free_sample(&s);
+}
+
+static void recovering_a_corrupt_trace_keeps_what_lies_before(void **state)
+{
+    sample s;
+    outcome o;
+    char out[160];
+    uint64_t dropped;
+
+    (void)state;
+    make_sample(&s);
+    (void)snprintf(out, sizeof out, "%s/out.fbt", s.folder.path);
+    s.bytes[FB_FORMAT_ALIGN + 600] ^= 1;
+    write_file(s.folder.file, s.bytes, s.count);
+    assert_int_equal(fb_trace_recover(&dropped, s.folder.file, out, NULL), FB_OK);
+    assert_int_equal(dropped, s.count - FB_FORMAT_ALIGN);
+    assert_int_equal(rename(out, s.folder.file), 0);
+    o = read_damaged(&s);
+    assert_int_equal(o.verified, FB_TRACE_COMPLETE);
+    assert_int_equal(o.events, 0);
+    free_sample(&s);
+}
+
+static void recovering_onto_itself_is_refused(void **state)
+{
+    sample s;
+    uint64_t dropped;
+
+    (void)state;
+    make_sample(&s);
+    assert_int_equal(fb_trace_recover(&dropped, s.folder.file, s.folder.file, NULL), FB_E_USAGE);
+    assert_int_equal(read_damaged(&s).verified, FB_TRACE_COMPLETE);
+    free_sample(&s);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_prefix_reads_as_torn_with_a_prefix_of_the_events),
+        cmocka_unit_test(every_flipped_bit_is_detected_or_in_padding),
+        cmocka_unit_test(damage_in_the_middle_is_corrupt_and_has_a_place),
+        cmocka_unit_test(bytes_behind_the_footer_make_it_torn),
+        cmocka_unit_test(hostile_sizes_are_refused),
+        cmocka_unit_test(hostile_file_headers_are_refused),
+        cmocka_unit_test(hostile_bodies_do_not_crash_the_reader),
+        cmocka_unit_test(what_is_no_trace_is_refused_with_a_reason),
+        cmocka_unit_test(recovering_a_torn_trace_keeps_all_that_is_sound),
+        cmocka_unit_test(recovering_a_corrupt_trace_keeps_what_lies_before),
+        cmocka_unit_test(recovering_onto_itself_is_refused),
+    };
+
+    flip_all = argc > 1 && strcmp(argv[1], "--all") == 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
