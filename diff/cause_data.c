@@ -160,7 +160,8 @@ static bool confirm_swap(const fb__case *c, const place *p)
     const fb_fault swap = {
         .kind = FB_FAULT_SWAP, .step = c->report->first.name.step, .i = p[0].at, .j = p[1].at};
 
-    return fb__try_fault(c, false, &swap) == FB__TRIAL_CONFIRMED;
+    return fb__try_fault(c, false, &swap) == FB__TRIAL_CONFIRMED ||
+           fb__try_fault(c, true, &swap) == FB__TRIAL_CONFIRMED;
 }
 
 /* Signature: other indices of one dataset; the generators before them are equal. */

@@ -246,12 +246,18 @@ bool fb__headers_same_files(const fb__headers *headers)
     return true;
 }
 
+/* A hash or commit says as much to a person in its first ten digits. */
+static size_t shown_length(const char *text, size_t length)
+{
+    return length >= 32 && strspn(text, "0123456789abcdef") >= length ? 10 : length;
+}
+
 char *fb__json_plain(char *out, size_t size, const char *json)
 {
     const size_t length = strlen(json);
 
     if (length >= 2 && json[0] == '"' && json[length - 1] == '"')
-        (void)snprintf(out, size, "%.*s", (int)(length - 2), json + 1);
+        (void)snprintf(out, size, "%.*s", (int)shown_length(json + 1, length - 2), json + 1);
     else
         (void)snprintf(out, size, "%s", json);
     return fb__make_printable(out);
