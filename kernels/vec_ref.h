@@ -20,7 +20,6 @@
 #include <string.h>
 
 #include "kernels/software_fma.h"
-#include "kernels/vec_loop.h"
 
 /* The tiles of C that a product may keep in registers, rows x vectors of 16 columns: all heights up
  * to TILE_ROWS, and widths that are powers of two from 1. */
@@ -28,7 +27,10 @@ enum { TILE_ROWS = 4, TILE_VECTORS_MAX = 1 };
 #define TILE_SHAPES(X)                                                                             \
     X(1, 1) X(2, 1) X(3, 1) X(4, 1)
 
-#define VEC static inline __attribute__((always_inline, unused))
+/* Loops over vectors stay loops here: unrolled ones would take a compiler a minute. */
+#define UNROLL(n)
+
+#define VEC static inline __attribute__((unused))
 
 typedef struct f16 {
     float lane[16];
