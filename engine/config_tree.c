@@ -138,7 +138,7 @@ static fb_status apply_at(fb__reader *r, cJSON *tree, const fb_config_set *set, 
 
         const char *ahead = at;
         const bool goes_on = next_part(&after, &ahead, false);
-        if (found == NULL || (goes_on && (cJSON_IsNull(found) || cJSON_IsString(found))))
+        if (found == NULL || (goes_on && cJSON_IsString(found)))
             found = replace(parent, found, p.key, opened(found, after.key));
         if (found == NULL) {
             cJSON_Delete(value);

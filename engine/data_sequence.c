@@ -92,8 +92,7 @@ static fb_status check_shard(uint64_t *tokens, const fb__file *file, const char 
         return fb__fail(err, FB_E_DATA, 4, "%s: version %d of the token shard format, expected %d",
                         path, (int)header[1], SHARD_VERSION);
     *tokens = (file->count - SHARD_HEADER_BYTES) / 2;
-    if (header[2] < 0 || *tokens != (uint64_t)header[2] ||
-        file->count != SHARD_HEADER_BYTES + 2 * *tokens)
+    if (*tokens != (uint64_t)header[2] || file->count != SHARD_HEADER_BYTES + 2 * *tokens)
         return fb__fail(err, FB_E_DATA, 8,
                         "%s: the header counts %d tokens, %zu bytes of tokens follow", path,
                         (int)header[2], file->count - SHARD_HEADER_BYTES);

@@ -114,6 +114,31 @@ static void no_window_reaches_into_another_part(void **state)
     scratch_close(&s);
 }
 
+/* Shares may miss 1 by a rounding; no token is lost to that. */
+static void the_last_part_reaches_the_end(void **state)
+{
+    (void)state;
+    scratch s;
+    scratch_open(&s);
+    fb_data_config config = text_config(scratch_write(&s, "t", "abcdabcdabcdabcde", 17), 8);
+    fb_dataset *dataset;
+
+    config.split[0] = 0.5; /* 8 tokens, 9 tokens: one sample needs all of them */
+    config.split[1] = 0.4999999999;
+    config.context = 7;
+    dataset = opened(&config);
+    assert_int_equal(fb_dataset_get_info(dataset)->samples[FB_ROLE_TRAIN], 1);
+    fb_dataset_close(dataset);
+    config.split[0] = 0;
+    config.split[1] = 0.9999999999;
+    config.context = 16;
+    dataset = opened(&config);
+    assert_int_equal(fb_dataset_get_info(dataset)->samples[FB_ROLE_TRAIN], 0);
+    assert_int_equal(fb_dataset_get_info(dataset)->samples[FB_ROLE_VAL], 1);
+    fb_dataset_close(dataset);
+    scratch_close(&s);
+}
+
 static void text_that_cannot_be_used_is_refused(void **state)
 {
     (void)state;
@@ -214,6 +239,10 @@ static void damaged_token_shards_are_refused(void **state)
     (void)state;
     scratch s;
     shard file = good_shard();
+    struct {
+        shard file;
+        uint8_t more;
+    } longer = {file, 0};
     scratch_open(&s);
     fb_data_config config = shard_config(scratch_write(&s, "a", &file, 1023));
 
@@ -222,6 +251,9 @@ static void damaged_token_shards_are_refused(void **state)
     config.path = scratch_write(&s, "b", &file, sizeof file - 1);
     expect_refused(&s, &config, FB_E_DATA,
                    "@/b: the header counts 10 tokens, 19 bytes of tokens follow");
+    config.path = scratch_write(&s, "g", &longer, sizeof file + 1);
+    expect_refused(&s, &config, FB_E_DATA,
+                   "@/g: the header counts 10 tokens, 21 bytes of tokens follow");
     file.header[2] = -1;
     config.path = scratch_write(&s, "c", &file, sizeof file);
     expect_refused(&s, &config, FB_E_DATA,
@@ -266,6 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_gives_windows_that_do_not_overlap),
         cmocka_unit_test(no_window_reaches_into_another_part),
+        cmocka_unit_test(the_last_part_reaches_the_end),
         cmocka_unit_test(text_that_cannot_be_used_is_refused),
         cmocka_unit_test(a_relative_path_is_also_looked_for_beside_the_configuration),
         cmocka_unit_test(token_shards_give_their_tokens),

@@ -117,6 +117,28 @@ static void a_file_gives_back_what_was_written(void **state)
     scratch_close(&s);
 }
 
+/* The header may list tensors in another order than their data. */
+static void the_headers_order_is_kept_whatever_that_of_the_data(void **state)
+{
+    (void)state;
+    static const char bytes[] = "\x6b\0\0\0\0\0\0\0"
+                                "{\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]},"
+                                "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}  "
+                                "xyz";
+    fb_safetensors *file;
+    fb_error err;
+    scratch s;
+    scratch_open(&s);
+
+    if (fb_safetensors_open(&file, scratch_write(&s, "a", bytes, sizeof bytes - 1), &err) != FB_OK)
+        fail_msg("%s", err.text);
+    assert_string_equal(fb_safetensors_at(file, 0)->name, "b");
+    assert_memory_equal(fb_safetensors_at(file, 0)->data, "yz", 2);
+    assert_memory_equal(fb_safetensors_find(file, "a")->data, "x", 1);
+    fb_safetensors_close(file);
+    scratch_close(&s);
+}
+
 static void data_begin_at_a_multiple_of_eight(void **state)
 {
     (void)state;
@@ -411,6 +433,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(written_bytes_are_those_of_the_formats_own_library),
         cmocka_unit_test(a_file_gives_back_what_was_written),
+        cmocka_unit_test(the_headers_order_is_kept_whatever_that_of_the_data),
         cmocka_unit_test(data_begin_at_a_multiple_of_eight),
         cmocka_unit_test(hostile_headers_are_refused),
         cmocka_unit_test(files_that_are_something_else_are_refused),
