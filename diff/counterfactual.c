@@ -30,6 +30,7 @@ fb__trial fb__try_fault(const fb__case *c, bool of_b, const fb_fault *fault)
     const fb_replay_options o = {
         .size = sizeof o,
         .data = c->options->data,
+        .no_stack = true,
         .against = of_b ? c->report->name_a : c->report->name_b,
         .faults = fault,
         .fault_count = 1,
@@ -52,6 +53,7 @@ fb__trial fb__try_settings(const fb__case *c, const fb_config_set *sets, size_t 
     fb_replay_options o = {
         .size = sizeof o,
         .data = c->options->data,
+        .no_stack = true,
         .against = c->report->name_b,
         .sets = sets,
         .set_count = count,

@@ -145,9 +145,10 @@ static void fill_values(fb_diff_first *first, const fb__step_event *a, const fb_
     first->ulps = fb_ulps_f64(first->a.bits, first->b.bits);
 }
 
-static char *stack_of(fb_trace *trace, const fb__step_event *event)
+static char *stack_of(const comparison *c, fb_trace *trace, const fb__step_event *event)
 {
-    const char *stack = event == NULL ? NULL : fb_trace_stack(trace, event->site_number);
+    const char *stack =
+        event == NULL || c->options->no_stacks ? NULL : fb_trace_stack(trace, event->site_number);
     return stack == NULL || stack[0] == '\0' ? NULL : strdup(stack);
 }
 
@@ -166,8 +167,8 @@ static void fill_first(comparison *c, const fb__step_pair *pair, const fb__culpr
                              .has_previous = culprit->has_previous,
                              .previous = culprit->previous,
                              .later_equal = culprit->later_equal,
-                             .stack_a = stack_of(c->a, a),
-                             .stack_b = stack_of(c->b, b)};
+                             .stack_a = stack_of(c, c->a, a),
+                             .stack_b = stack_of(c, c->b, b)};
     memcpy(first->shape, e->site->shape, sizeof first->shape);
     fb__step_event_name(&first->name, a != NULL ? &pair->a : &pair->b, e);
     first->name.step = step;

@@ -26,8 +26,8 @@ const fb_diff_candidate *fb__candidate_next(const fb_diff_report *report, size_t
 /* Whether the two runs read files of the same contents. */
 bool fb__headers_same_files(const fb__headers *headers);
 
-/* A quoted JSON string without its quotes, a long hash by its first digits, other JSON as it is: for
- * people. Returns out. */
+/* A quoted JSON string without its quotes, a long hash by its first digits, other JSON as it is:
+ * for people. Returns out. */
 char *fb__json_plain(char *out, size_t size, const char *json);
 
 #endif

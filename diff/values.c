@@ -29,6 +29,7 @@ static void replay_side(fb__side_value *side, fb_error *failure, const char *pat
 {
     const fb_replay_options o = {.size = sizeof o,
                                  .as_recorded = true,
+                                 .no_stack = true,
                                  .data = options->data,
                                  .has_from = name->step > 0,
                                  .from = name->step,

@@ -82,7 +82,7 @@ static fb_status stop(fb_error *err)
 
 static void keep_stack(fb__lockstep *l, uint32_t site)
 {
-    const char *stack = fb_trace_stack(l->trace, site);
+    const char *stack = l->no_stack ? NULL : fb_trace_stack(l->trace, site);
 
     if (stack != NULL && stack[0] != '\0')
         l->first->stack = strdup(stack);

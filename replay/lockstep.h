@@ -32,8 +32,9 @@ typedef struct fb__lockstep {
 
     const fb_event *next; /* next event of the trace, NULL at its end */
     uint64_t next_number;
-    bool primed;   /* next was read */
-    bool may_end;  /* the trace is torn: its end is not the run's */
+    bool primed;  /* next was read */
+    bool may_end; /* the trace is torn: its end is not the run's */
+    bool no_stack;
     bool silent;   /* the run restores a state: its events are not compared */
     uint32_t mask; /* classes that the trace recorded in this step */
     uint64_t step; /* that mask belongs to */

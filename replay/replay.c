@@ -159,6 +159,7 @@ static fb_status walk(replay *r, fb_error *err)
     fb__lockstep_start(&r->lockstep, r->trace, r->index, &r->report->first);
     r->lockstep.renamed = r->rebuilt.renamed;
     r->lockstep.renamed_count = r->rebuilt.renamed_count;
+    r->lockstep.no_stack = r->options->no_stack;
     r->lockstep.capture = r->options->capture;
     r->lockstep.tensor = r->options->captured;
     if (r->options->capture != NULL)

@@ -84,6 +84,8 @@ typedef struct fb_replay_options {
     const fb_event_name *capture;
     fb_replay_tensor *captured;
 
+    bool no_stack; /* a difference is reported without its call stack, which takes time to spell */
+
     void (*progress)(void *argument, uint64_t step, uint64_t to); /* after each step; NULL: none */
     void *argument;
 } fb_replay_options;

@@ -122,7 +122,7 @@ static inline void drop_folder(const test_folder *folder)
 
 /* How a run is recorded; all zeros: as configured, on one thread. */
 typedef struct recording {
-    const char *config;       /* NULL: SMALL_GPT */
+    const char *config; /* NULL: SMALL_GPT */
     const fb_config_set *sets;
     size_t set_count;
     const fb_fault *faults;
@@ -130,8 +130,8 @@ typedef struct recording {
     unsigned threads;
     const fb_kernels *kernels;
     fb_level level;
-    uint64_t steps;          /* 0: as configured */
-    bool checkpoints;        /* write them to "<stem>.ckpt" */
+    uint64_t steps;   /* 0: as configured */
+    bool checkpoints; /* write them to "<stem>.ckpt" */
 } recording;
 
 #define assert_ok(call)                                                                            \
@@ -150,8 +150,7 @@ static inline void steps_through(fb_run *run, uint64_t steps)
 }
 
 /* Trains and records to "FOLDER/name". Returns its path (see in_folder). */
-static inline const char *record(const test_folder *folder, const char *name,
-                                 const recording *how)
+static inline const char *record(const test_folder *folder, const char *name, const recording *how)
 {
     const char *path = in_folder(folder, name);
     char ckpt[192];

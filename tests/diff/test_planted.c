@@ -3,7 +3,7 @@
  * test_planted.c - every planted fault is found at exactly its event, and named.
  *
  * 200 faults over random steps, micro-batches, ops, elements, bits, draws and samples, each through
- * the trace files of whole runs.
+ * the trace files of whole runs. `test_planted SEED COUNT` plants others, for as long as one likes.
  */
 #include "recorded_run.h"
 
@@ -13,7 +13,9 @@
 #include "base/bytes.h"
 #include "diff/diff.h"
 
-enum { FAULTS = 200, EVENTS_MAX = 20000, STREAMS_MAX = 64 };
+enum { EVENTS_MAX = 20000, STREAMS_MAX = 64 };
+
+static uint64_t first_seed = 2026, fault_count = 200;
 
 /* A tensor event of the clean run: where a bit can be flipped. */
 typedef struct place {
@@ -100,10 +102,11 @@ typedef struct pair {
 
 static void compare(fb_diff_report *report, const pair *p)
 {
+    const fb_diff_options options = {.size = sizeof options, .no_stacks = true};
     fb_error err;
 
-    assert_ok(p->bad_is_a ? fb_diff(report, p->bad, p->good, NULL, &err)
-                          : fb_diff(report, p->good, p->bad, NULL, &err));
+    assert_ok(p->bad_is_a ? fb_diff(report, p->bad, p->good, &options, &err)
+                          : fb_diff(report, p->good, p->bad, &options, &err));
 }
 
 static void expect_event(const fb_diff_report *r, const char *what, uint64_t step, int64_t micro,
@@ -112,8 +115,8 @@ static void expect_event(const fb_diff_report *r, const char *what, uint64_t ste
     const fb_event_name *n = &r->first.name;
     char text[512];
 
-    if (r->verdict != FB_DIFF_DIFFER || n->step != step || n->micro != micro ||
-        n->phase != phase || strcmp(n->path, path) != 0 || strcmp(n->slot, slot) != 0)
+    if (r->verdict != FB_DIFF_DIFFER || n->step != step || n->micro != micro || n->phase != phase ||
+        strcmp(n->path, path) != 0 || strcmp(n->slot, slot) != 0)
         fail_msg("%s: verdict %s, at %s; expected step %" PRIu64 ", micro %" PRIi64 ", %s, %s, %s",
                  what, fb_diff_verdict_name(r->verdict),
                  r->has_first ? fb_event_name_text(text, sizeof text, n) : "nothing", step, micro,
@@ -124,9 +127,8 @@ static void expect_cause(const fb_diff_report *r, const char *what, const char *
 {
     if (!r->has_cause || strcmp(r->cause.name, name) != 0 || !r->cause.confirmed)
         fail_msg("%s: cause %s (%s): %s; expected %s, confirmed", what,
-                 r->has_cause ? r->cause.name : "none",
-                 r->cause.confirmed ? "confirmed" : "likely", r->has_cause ? r->cause.text : "",
-                 name);
+                 r->has_cause ? r->cause.name : "none", r->cause.confirmed ? "confirmed" : "likely",
+                 r->has_cause ? r->cause.text : "", name);
 }
 
 static const char *record_damaged(const test_folder *folder, const clean_run *run,
@@ -151,9 +153,9 @@ static void try_flip(const test_folder *folder, const clean_run *run, uint64_t *
 
     (void)snprintf(fault.path, sizeof fault.path, "%s", at->path);
     (void)snprintf(fault.slot, sizeof fault.slot, "%s", at->slot);
-    (void)snprintf(what, sizeof what, "flip step=%" PRIu64 ",path=%s,slot=%s,element=%" PRIu64
-                                      ",bit=%u",
-                   fault.step, fault.path, fault.slot, fault.element, fault.bit);
+    (void)snprintf(what, sizeof what,
+                   "flip step=%" PRIu64 ",path=%s,slot=%s,element=%" PRIu64 ",bit=%u", fault.step,
+                   fault.path, fault.slot, fault.element, fault.bit);
     compare(&r, &(pair){p.good, record_damaged(folder, run, &fault), p.bad_is_a});
     expect_event(&r, what, at->step, at->micro, at->phase, at->path, at->slot);
     expect_cause(&r, what, "bit-flip");
@@ -168,17 +170,15 @@ static void try_swap(const test_folder *folder, const clean_run *run, uint64_t *
 {
     const uint64_t i = next_random(state) % run->batch;
     const uint64_t j = (i + 1 + next_random(state) % (run->batch - 1)) % run->batch;
-    const fb_fault fault = {.kind = FB_FAULT_SWAP,
-                            .step = 1 + next_random(state) % run->steps,
-                            .i = i,
-                            .j = j};
+    const fb_fault fault = {
+        .kind = FB_FAULT_SWAP, .step = 1 + next_random(state) % run->steps, .i = i, .j = j};
     const uint64_t first = (i < j ? i : j) / (run->batch / run->micros);
     const bool bad_is_a = next_random(state) % 2 == 0;
     fb_diff_report r;
     char what[384];
 
-    (void)snprintf(what, sizeof what, "swap step=%" PRIu64 ",i=%" PRIu64 ",j=%" PRIu64,
-                   fault.step, i, j);
+    (void)snprintf(what, sizeof what, "swap step=%" PRIu64 ",i=%" PRIu64 ",j=%" PRIu64, fault.step,
+                   i, j);
     compare(&r, &(pair){run->trace, record_damaged(folder, run, &fault), bad_is_a});
     expect_event(&r, what, fault.step, (int64_t)first, FB_PHASE_DATA, "data", "samples");
     expect_cause(&r, what, "data-order");
@@ -190,8 +190,7 @@ static void try_swap(const test_folder *folder, const clean_run *run, uint64_t *
 static bool reaches(const clean_run *run, const char *stream, uint64_t step, uint64_t epoch)
 {
     for (size_t i = 0; i < run->place_count; i++)
-        if (run->places[i].phase == FB_PHASE_INIT &&
-            strcmp(run->places[i].path, stream) == 0)
+        if (run->places[i].phase == FB_PHASE_INIT && strcmp(run->places[i].path, stream) == 0)
             return step == 0;
     if (strcmp(stream, "shuffle") == 0)
         return step > 0 && (step - 1) % epoch == 0;
@@ -215,8 +214,8 @@ static void try_draw(const test_folder *folder, const clean_run *run, uint64_t *
     compare(&r, &(pair){run->trace, record_damaged(folder, run, &fault), bad_is_a});
     if (!reaches(run, stream, fault.step, epoch)) {
         if (r.verdict != FB_DIFF_SAME || r.notes.count != 1)
-            fail_msg("%s: %s, %zu notes; it reaches nothing", what,
-                     fb_diff_verdict_name(r.verdict), r.notes.count);
+            fail_msg("%s: %s, %zu notes; it reaches nothing", what, fb_diff_verdict_name(r.verdict),
+                     r.notes.count);
     } else {
         expect_event(&r, what, fault.step, FB_MICRO_NONE,
                      fault.step == 0 ? FB_PHASE_INIT
@@ -237,10 +236,10 @@ static void every_planted_fault_is_found_at_its_event(void **context)
     const test_folder folder = make_folder();
     clean_run runs[2] = {record_clean(&folder, SMALL_GPT, "gpt.fbt", 8, 6, 3),
                          record_clean(&folder, SMALL_MLP, "mlp.fbt", 6, 4, 1)};
-    uint64_t state = 2026;
+    uint64_t state = first_seed;
 
     (void)context;
-    for (int i = 0; i < FAULTS; i++) {
+    for (uint64_t i = 0; i < fault_count; i++) {
         const clean_run *run = &runs[next_random(&state) % 2];
 
         switch (i % 5) {
@@ -259,10 +258,15 @@ static void every_planted_fault_is_found_at_its_event(void **context)
     drop_folder(&folder);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_planted_fault_is_found_at_its_event),
     };
+
+    if (argc == 3) {
+        first_seed = strtoull(argv[1], NULL, 10);
+        fault_count = strtoull(argv[2], NULL, 10);
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

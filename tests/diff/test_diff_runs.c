@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_diff_runs.c - what diff says of pairs of whole runs: silence on clean ones, and the name of
+ * what was changed on others.
+ */
+#include "recorded_run.h"
+
+#include "diff/diff.h"
+
+typedef struct fixture {
+    test_folder folder;
+    char clean[160]; /* SMALL_GPT as it is */
+} fixture;
+
+static int set_up(void **state)
+{
+    static const recording how = {0};
+    fixture *f = calloc(1, sizeof *f);
+
+    assert_non_null(f);
+    f->folder = make_folder();
+    (void)snprintf(f->clean, sizeof f->clean, "%s", record(&f->folder, "clean.fbt", &how));
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fixture *f = *state;
+
+    drop_folder(&f->folder);
+    free(f);
+    return 0;
+}
+
+static fb_diff_report compare_with(const char *a, const char *b, fb_diff_options options)
+{
+    fb_diff_report r;
+    fb_error err;
+
+    options.size = sizeof options;
+    options.no_stacks = true;
+    assert_ok(fb_diff(&r, a, b, &options, &err));
+    return r;
+}
+
+static fb_diff_report compare(const char *a, const char *b)
+{
+    return compare_with(a, b, (fb_diff_options){0});
+}
+
+static void assert_same(const char *what, const char *a, const char *b)
+{
+    fb_diff_report r = compare(a, b);
+    char text[512];
+
+    if (r.verdict != FB_DIFF_SAME)
+        fail_msg("%s: %s at %s", what, fb_diff_verdict_name(r.verdict),
+                 r.has_first ? fb_event_name_text(text, sizeof text, &r.first.name) : "nothing");
+    fb_diff_report_free(&r);
+}
+
+static void assert_cause(const fb_diff_report *r, const char *name, bool confirmed)
+{
+    if (r->verdict != FB_DIFF_DIFFER || !r->has_cause || strcmp(r->cause.name, name) != 0 ||
+        r->cause.confirmed != confirmed)
+        fail_msg("%s, cause %s (%s): %s; expected %s", fb_diff_verdict_name(r->verdict),
+                 r->has_cause ? r->cause.name : "none", r->cause.confirmed ? "confirmed" : "likely",
+                 r->has_cause ? r->cause.text : "", name);
+}
+
+/* --- Silence ---------------------------------------------------------------------------------- */
+
+static void clean_pairs_are_the_same_for_all_threads_and_isas(void **state)
+{
+    static const unsigned threads[] = {1, 2, 3, 7};
+    const fixture *f = *state;
+    int pairs = 0;
+
+    for (int isa = 0; isa < FB_ISA_COUNT; isa++) {
+        const fb_kernels *kernels = fb_kernels_for((fb_isa)isa);
+
+        for (size_t t = 0; kernels != NULL && t < COUNT_OF(threads); t++)
+            for (int mlp = 0; mlp < 2; mlp++) {
+                const recording how = {.config = mlp ? SMALL_MLP : SMALL_GPT,
+                                       .threads = threads[t],
+                                       .kernels = kernels};
+                const recording first = {.config = how.config};
+                char what[64];
+
+                (void)snprintf(what, sizeof what, "%s on %u threads", kernels->name, threads[t]);
+                assert_same(what, record(&f->folder, "x.fbt", &how),
+                            mlp ? record(&f->folder, "y.fbt", &first) : f->clean);
+                pairs++;
+            }
+    }
+    assert_true(pairs >= 8); /* ref alone gives 8, x86 with AVX-512 24 */
+}
+
+static void a_trace_is_the_same_as_itself(void **state)
+{
+    const fixture *f = *state;
+
+    assert_same("itself", f->clean, f->clean);
+}
+
+/* --- Changed configurations ------------------------------------------------------------------- */
+
+typedef struct change {
+    const char *key, *value;
+    const char *cause;
+    bool confirmed;
+    uint64_t step;
+    fb_phase phase;
+} change;
+
+static void a_changed_key_is_the_cause(void **state)
+{
+    static const change changes[] = {
+        {"optimizer.adamw.lr", "0.011", "config", true, 1, FB_PHASE_SCHEDULE},
+        {"optimizer.adamw.weight_decay", "0.2", "config", true, 1, FB_PHASE_OPTIMIZER},
+        {"optimizer.adamw.betas", "[0.9, 0.99]", "config", true, 1, FB_PHASE_OPTIMIZER},
+        {"optimizer.adamw.eps", "1e-7", "config", true, 1, FB_PHASE_OPTIMIZER},
+        {"schedule.cosine.min_factor", "0.2", "config", true, 3, FB_PHASE_SCHEDULE},
+        {"clip", "0.25", "config", true, 1, FB_PHASE_OPTIMIZER},
+        {"seed", "43", "rng-seed", true, 0, FB_PHASE_INIT},
+    };
+    const fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT_OF(changes); i++) {
+        const change *c = &changes[i];
+        const fb_config_set set = {c->key, c->value};
+        const recording how = {.sets = &set, .set_count = 1};
+        fb_diff_report r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+
+        assert_cause(&r, c->cause, c->confirmed);
+        assert_int_equal(r.first.name.step, c->step);
+        assert_int_equal(r.first.name.phase, c->phase);
+        fb_diff_report_free(&r);
+    }
+}
+
+static void another_dropout_rate_is_the_cause_at_the_first_draw(void **state)
+{
+    static const fb_config_set set = {"model[1].layers[1].residual[4].dropout.p", "0.5"};
+    const recording how = {.sets = &set, .set_count = 1};
+    const fixture *f = *state;
+    fb_diff_report r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+
+    assert_cause(&r, "config", true);
+    assert_int_equal(r.first.name.step, 1);
+    assert_int_equal(r.first.name.kind, FB_KIND_DRAW);
+    assert_string_equal(r.first.name.path, "h.0.mlp.drop");
+    fb_diff_report_free(&r);
+}
+
+static void of_two_changed_keys_the_one_that_acts_first_is_blamed(void **state)
+{
+    static const fb_config_set sets[] = {{"optimizer.adamw.weight_decay", "0.2"},
+                                         {"optimizer.adamw.lr", "0.02"},
+                                         {"eval.every", "2"}};
+    const recording how = {.sets = sets, .set_count = 3};
+    const fixture *f = *state;
+    fb_diff_report r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+
+    assert_cause(&r, "config", true);
+    assert_non_null(strstr(r.cause.text, "optimizer.adamw.lr 0.01 | 0.02"));
+    assert_int_equal(r.first.name.phase, FB_PHASE_SCHEDULE);
+    assert_true(r.candidate_count >= 3);
+    fb_diff_report_free(&r);
+}
+
+static void a_key_that_cannot_have_done_it_is_not_blamed(void **state)
+{
+    static const fb_config_set set = {"eval.every", "2"};
+    const fb_fault fault = {.kind = FB_FAULT_FLIP,
+                            .step = 5,
+                            .path = "h.0.mlp.fc",
+                            .slot = "out",
+                            .micro = 2,
+                            .element = 3,
+                            .bit = 9};
+    const recording how = {.sets = &set, .set_count = 1, .faults = &fault, .fault_count = 1};
+    const fixture *f = *state;
+    fb_diff_report r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+
+    assert_cause(&r, "bit-flip", true);
+    assert_int_equal(r.first.name.step, 5);
+    assert_true(r.has_equal_through);
+    assert_int_equal(r.equal_through, 4);
+    fb_diff_report_free(&r);
+}
+
+static void one_changed_byte_of_the_data_is_found_where_it_is_first_read(void **state)
+{
+    const fixture *f = *state;
+    const recording how = {0};
+    fb_diff_report r;
+
+    write_text(&f->folder, 100);
+    r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+    assert_cause(&r, "data-content", false);
+    assert_int_equal(r.first.name.kind, FB_KIND_SAMPLE);
+    assert_true(r.first.name.step >= 1 && r.first.name.step <= 5); /* one epoch */
+    assert_non_null(strstr(r.cause.text, "text.txt"));
+    fb_diff_report_free(&r);
+    write_text(&f->folder, SIZE_MAX);
+}
+
+static void a_byte_that_no_step_reads_makes_no_difference(void **state)
+{
+    const fixture *f = *state;
+    const recording how = {0};
+    fb_diff_report r;
+
+    write_text(&f->folder, 284); /* behind the last whole window of the training part */
+    r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    assert_int_equal(r.candidate_count > 0, 1);
+    fb_diff_report_free(&r);
+    write_text(&f->folder, SIZE_MAX);
+}
+
+static void other_data_means_values_stay_unknown_and_nothing_is_confirmed(void **state)
+{
+    const fixture *f = *state;
+    const fb_fault fault = {.kind = FB_FAULT_FLIP,
+                            .step = 2,
+                            .path = "h.0.mlp.fc",
+                            .slot = "out",
+                            .element = 3,
+                            .bit = 9};
+    const recording how = {.faults = &fault, .fault_count = 1};
+    const char *bad = record(&f->folder, "x.fbt", &how);
+    fb_diff_report r;
+
+    write_text(&f->folder, 100);
+    r = compare(f->clean, bad);
+    write_text(&f->folder, SIZE_MAX);
+    assert_cause(&r, "forward-op", false);
+    assert_false(r.first.has_value);
+    assert_int_equal(r.left_out.count, 1);
+    assert_non_null(strstr(r.left_out.at[0], "contents changed"));
+    fb_diff_report_free(&r);
+}
+
+/* --- Notes ------------------------------------------------------------------------------------ */
+
+static void more_evaluation_is_a_note_unless_strict(void **state)
+{
+    static const fb_config_set set = {"eval.every", "2"};
+    const recording how = {.sets = &set, .set_count = 1};
+    const fixture *f = *state;
+    const char *more = record(&f->folder, "x.fbt", &how);
+    fb_diff_report r = compare(f->clean, more);
+
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    assert_true(r.notes.count > 0);
+    fb_diff_report_free(&r);
+    r = compare_with(f->clean, more, (fb_diff_options){.strict = true});
+    assert_int_equal(r.verdict, FB_DIFF_DIFFER);
+    assert_true(r.has_first);
+    assert_int_equal(r.first.name.step, 2);
+    assert_int_equal(r.first.name.phase, FB_PHASE_EVAL);
+    fb_diff_report_free(&r);
+}
+
+static void a_fault_behind_an_unused_draw_is_found_all_the_same(void **state)
+{
+    const fb_fault faults[2] = {
+        {.kind = FB_FAULT_DRAW, .step = 2, .stream = "shuffle"},
+        {.kind = FB_FAULT_FLIP,
+         .step = 4,
+         .path = "ln",
+         .slot = "out",
+         .micro = 1,
+         .element = 0,
+         .bit = 31},
+    };
+    const recording how = {.faults = faults, .fault_count = 2};
+    const fixture *f = *state;
+    fb_diff_report r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+
+    assert_int_equal(r.verdict, FB_DIFF_DIFFER);
+    assert_int_equal(r.first.name.step, 4);
+    assert_string_equal(r.first.name.path, "ln");
+    assert_int_equal(r.first.name.micro, 1);
+    assert_int_equal(r.notes.count, 1);
+    fb_diff_report_free(&r);
+}
+
+static void of_two_faults_in_one_step_the_first_is_found(void **state)
+{
+    const fb_fault faults[2] = {
+        {.kind = FB_FAULT_FLIP,
+         .step = 4,
+         .path = "h.1.mlp.proj",
+         .slot = "grad",
+         .micro = 1,
+         .element = 3,
+         .bit = 11},
+        {.kind = FB_FAULT_FLIP,
+         .step = 4,
+         .path = "h.0.mlp.proj",
+         .slot = "out",
+         .micro = 2,
+         .element = 5,
+         .bit = 12},
+    };
+    const recording how = {.faults = faults, .fault_count = 2};
+    const fixture *f = *state;
+    fb_diff_report r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+
+    assert_cause(&r, "bit-flip", true);
+    assert_string_equal(r.first.name.slot, "grad"); /* micro-batch 1 comes before 2 */
+    assert_int_equal(r.first.name.micro, 1);
+    fb_diff_report_free(&r);
+}
+
+static void two_flipped_bits_of_one_tensor_are_not_called_a_bit_flip(void **state)
+{
+    const fb_fault faults[2] = {
+        {.kind = FB_FAULT_FLIP,
+         .step = 3,
+         .path = "h.1.mlp.proj",
+         .slot = "out",
+         .element = 3,
+         .bit = 11},
+        {.kind = FB_FAULT_FLIP,
+         .step = 3,
+         .path = "h.1.mlp.proj",
+         .slot = "out",
+         .element = 4,
+         .bit = 11},
+    };
+    const recording how = {.faults = faults, .fault_count = 2};
+    const fixture *f = *state;
+    fb_diff_report r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+
+    assert_cause(&r, "nondeterminism", true);
+    assert_string_equal(r.first.name.path, "h.1.mlp.proj");
+    assert_false(r.first.has_value);
+    fb_diff_report_free(&r);
+}
+
+/* --- Incomplete and unlike traces ------------------------------------------------------------- */
+
+static void a_shorter_trace_is_undecidable_and_a_prefix_where_asked(void **state)
+{
+    const recording how = {.steps = 5};
+    const fixture *f = *state;
+    const char *shorter = record(&f->folder, "x.fbt", &how);
+    fb_diff_report r = compare(f->clean, shorter);
+
+    assert_int_equal(r.verdict, FB_DIFF_UNDECIDABLE);
+    assert_true(r.has_equal_through);
+    assert_int_equal(r.equal_through, 5);
+    assert_non_null(r.why);
+    fb_diff_report_free(&r);
+    r = compare_with(shorter, f->clean, (fb_diff_options){.prefix = true});
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    fb_diff_report_free(&r);
+}
+
+static void every_cut_of_a_trace_is_equal_to_its_end(void **state)
+{
+    const fixture *f = *state;
+    const char *torn = in_folder(&f->folder, "torn.fbt");
+    int opened = 0;
+
+    for (long off = 1; off < 40000; off += 797) {
+        const fb_diff_options options = {.size = sizeof options, .no_stacks = true};
+        fb_diff_report r;
+        fb_error err;
+        FILE *file = fopen(f->clean, "rb");
+        long size;
+
+        assert_non_null(file);
+        fseek(file, 0, SEEK_END);
+        size = ftell(file);
+        fclose(file);
+        if (off >= size)
+            break;
+        cut_file(f->clean, torn, off);
+        if (fb_diff(&r, f->clean, torn, &options, &err) != FB_OK)
+            continue; /* the header itself is cut */
+        opened++;
+        if (r.verdict != FB_DIFF_UNDECIDABLE && r.verdict != FB_DIFF_SAME)
+            fail_msg("%ld bytes off: %s", off, fb_diff_verdict_name(r.verdict));
+        if (r.verdict == FB_DIFF_SAME) /* only the index behind the last event was lost */
+            assert_int_equal(r.status_b, FB_TRACE_COMPLETE);
+        fb_diff_report_free(&r);
+    }
+    assert_true(opened > 3);
+}
+
+static void lower_levels_compare_what_both_have(void **state)
+{
+    static const fb_level levels[] = {FB_LEVEL_STEPS, FB_LEVEL_DRAWS, FB_LEVEL_OPS};
+    const fixture *f = *state;
+    const fb_fault fault = {.kind = FB_FAULT_FLIP,
+                            .step = 3,
+                            .path = "embedding",
+                            .slot = "out",
+                            .element = 3,
+                            .bit = 30};
+
+    for (size_t i = 0; i < COUNT_OF(levels); i++) {
+        const recording low = {.level = levels[i]};
+        const recording bad = {.level = levels[i], .faults = &fault, .fault_count = 1};
+        fb_diff_report r;
+
+        assert_same(fb_level_name(levels[i]), f->clean, record(&f->folder, "low.fbt", &low));
+        r = compare(f->clean, record(&f->folder, "bad.fbt", &bad));
+        assert_int_equal(r.verdict, FB_DIFF_DIFFER);
+        assert_int_equal(r.first.name.step, 3);
+        if (levels[i] == FB_LEVEL_OPS)
+            assert_string_equal(r.first.name.path, "embedding");
+        else
+            assert_int_equal(r.first.name.kind, FB_KIND_SCALAR); /* what a loss shows of it */
+        fb_diff_report_free(&r);
+    }
+}
+
+static void a_file_that_is_no_trace_is_refused(void **state)
+{
+    const fixture *f = *state;
+    fb_diff_report r;
+    fb_error err;
+
+    assert_int_equal(fb_diff(&r, f->clean, in_folder(&f->folder, "text.txt"), NULL, &err),
+                     FB_E_FORMAT);
+    assert_int_equal(fb_diff(&r, in_folder(&f->folder, "absent.fbt"), f->clean, NULL, &err),
+                     FB_E_NOT_FOUND);
+    assert_int_equal(fb_diff(&r, f->folder.path, f->clean, NULL, &err), FB_E_FORMAT);
+}
+
+static void runs_of_different_models_are_never_the_same(void **state)
+{
+    const fixture *f = *state;
+    const recording how = {.config = SMALL_MLP};
+    fb_diff_report r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+
+    assert_true(r.verdict == FB_DIFF_DIFFER || r.verdict == FB_DIFF_UNDECIDABLE);
+    fb_diff_report_free(&r);
+}
+
+/* --- Reports ---------------------------------------------------------------------------------- */
+
+static void the_screen_has_at_most_25_lines_of_80_columns(void **state)
+{
+    static const fb_config_set sets[] = {{"optimizer.adamw.weight_decay", "0.2"},
+                                         {"optimizer.adamw.lr", "0.02"},
+                                         {"optimizer.adamw.eps", "1e-6"},
+                                         {"schedule.cosine.min_factor", "0.3"},
+                                         {"clip", "2"},
+                                         {"eval.every", "1"}};
+    const recording how = {.sets = sets, .set_count = COUNT_OF(sets), .threads = 3};
+    const fixture *f = *state;
+    fb_diff_report r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+    char *text = fb_diff_report_text(&r);
+    int lines = 0;
+
+    assert_non_null(text);
+    for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1, lines++)
+        if (end - line > 80)
+            fail_msg("%d columns: %.*s", (int)(end - line), (int)(end - line), line);
+    assert_true(lines > 5 && lines <= 25);
+    free(text);
+    fb_diff_report_free(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(clean_pairs_are_the_same_for_all_threads_and_isas),
+        cmocka_unit_test(a_trace_is_the_same_as_itself),
+        cmocka_unit_test(a_changed_key_is_the_cause),
+        cmocka_unit_test(another_dropout_rate_is_the_cause_at_the_first_draw),
+        cmocka_unit_test(of_two_changed_keys_the_one_that_acts_first_is_blamed),
+        cmocka_unit_test(a_key_that_cannot_have_done_it_is_not_blamed),
+        cmocka_unit_test(one_changed_byte_of_the_data_is_found_where_it_is_first_read),
+        cmocka_unit_test(a_byte_that_no_step_reads_makes_no_difference),
+        cmocka_unit_test(other_data_means_values_stay_unknown_and_nothing_is_confirmed),
+        cmocka_unit_test(more_evaluation_is_a_note_unless_strict),
+        cmocka_unit_test(a_fault_behind_an_unused_draw_is_found_all_the_same),
+        cmocka_unit_test(of_two_faults_in_one_step_the_first_is_found),
+        cmocka_unit_test(two_flipped_bits_of_one_tensor_are_not_called_a_bit_flip),
+        cmocka_unit_test(a_shorter_trace_is_undecidable_and_a_prefix_where_asked),
+        cmocka_unit_test(every_cut_of_a_trace_is_equal_to_its_end),
+        cmocka_unit_test(lower_levels_compare_what_both_have),
+        cmocka_unit_test(a_file_that_is_no_trace_is_refused),
+        cmocka_unit_test(runs_of_different_models_are_never_the_same),
+        cmocka_unit_test(the_screen_has_at_most_25_lines_of_80_columns),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
