@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_recorder.c - the recorder as its users see it: order of arrival, the direct calls, and that
+ * it never harms the program.
+ */
+#include "tests/tracer/trace_fixture.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "tracer/recorder_state.h"
+
+static void last_step_of(const char *path, uint64_t step, fb_trace_step *out)
+{
+    fb_trace *t = open_trace(path);
+
+    assert_int_equal(fb_trace_get_step(t, step, out, NULL), FB_OK);
+    fb_trace_close(t);
+}
+
+static fb_trace_status verified(const char *path)
+{
+    fb_trace_info info;
+    fb_trace *t = open_trace(path);
+
+    assert_int_equal(fb_trace_verify(&info, t, NULL, NULL, NULL), FB_OK);
+    fb_trace_close(t);
+    return info.status;
+}
+
+/* --- Chains ------------------------------------------------------------------------------------
+ */
+
+/* Records 20 steps, each with its events in an order of its own. */
+static void record_shuffled(const char *path, uint64_t order, fb_hash *changed)
+{
+    made_event made[64];
+    fb_recorder *r;
+    uint64_t random = 1;
+
+    assert_int_equal(fb_recorder_open(&r, path, NULL, NULL), FB_OK);
+    const fb_observer *o = fb_recorder_observer(r);
+    report_sites(o);
+    for (uint64_t step = 0; step <= 20; step++) {
+        size_t left = fixture_step(made, step, &random);
+
+        if (changed != NULL && step == 10)
+            made[3].event.hash = *changed;
+        while (left > 0) {
+            const size_t at = order == 0 ? 0 : (size_t)(next_random(&order) % left);
+
+            assert_int_equal(o->on_event(o->self, &made[at].event, NULL), FB_OK);
+            for (size_t i = at; i + 1 < left; i++) { /* pointers into the array move along */
+                made[i] = made[i + 1];
+                if (made[i].event.inputs != NULL)
+                    made[i].event.inputs = made[i].inputs;
+                if (made[i].event.indices != NULL)
+                    made[i].event.indices = made[i].indices;
+                if (made[i].event.text != NULL)
+                    made[i].event.text = made[i].text;
+            }
+            left--;
+        }
+        assert_int_equal(o->on_step_end(o->self, step, NULL), FB_OK);
+    }
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+}
+
+static void chains_do_not_depend_on_the_order_of_arrival(void **state)
+{
+    test_folder folder;
+    fb_trace_step a, b;
+
+    (void)state;
+    make_folder(&folder);
+    record_shuffled(folder.file, 0, NULL);
+    last_step_of(folder.file, 20, &a);
+    for (uint64_t order = 1; order <= 5; order++) {
+        record_shuffled(folder.file, order, NULL);
+        last_step_of(folder.file, 20, &b);
+        assert_memory_equal(a.chain, b.chain, sizeof a.chain);
+        assert_int_equal(verified(folder.file), FB_TRACE_COMPLETE);
+    }
+    drop_folder(&folder);
+}
+
+static void one_changed_hash_changes_its_chain_and_no_other(void **state)
+{
+    fb_hash other = {1, 2};
+    test_folder folder;
+    fb_trace_step a, b;
+
+    (void)state;
+    make_folder(&folder);
+    record_shuffled(folder.file, 0, NULL);
+    last_step_of(folder.file, 20, &a);
+    record_shuffled(folder.file, 0, &other); /* of an activation in step 10 */
+    last_step_of(folder.file, 20, &b);
+    for (int c = 0; c < FB_CLASS_COUNT; c++)
+        assert_int_equal(fb_hash_equal(a.chain[c], b.chain[c]), c != FB_CLASS_OPS);
+    last_step_of(folder.file, 9, &b);
+    record_shuffled(folder.file, 0, NULL);
+    last_step_of(folder.file, 9, &a);
+    assert_memory_equal(a.chain, b.chain, sizeof a.chain);
+    drop_folder(&folder);
+}
+
+/* --- Direct calls ------------------------------------------------------------------------------
+ */
+
+static void direct_calls_count_occurrences_by_step_and_micro(void **state)
+{
+    const uint64_t shape[2] = {2, 3};
+    const float x[6] = {1, 2, 3, 4, 5, __builtin_nanf("")};
+    const struct {
+        uint64_t step;
+        int32_t micro;
+        uint32_t occurrence;
+    } want[] = {
+        {1, FB_MICRO_NONE, 0}, {1, FB_MICRO_NONE, 1}, {1, 0, 0}, {1, 1, 0}, {1, 0, 1}, {2, 0, 0}};
+    test_folder folder;
+    const fb_event *e;
+    fb_recorder *r;
+    fb_trace *t;
+    fb_ref before = {0, FB_MICRO_NONE, 0};
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, NULL, NULL), FB_OK);
+    for (size_t i = 0; i < COUNT_OF(want); i++) {
+        fb_recorder_step(r, want[i].step);
+        fb_recorder_micro(r, want[i].micro);
+        before = fb_recorder_tensor(r, FB_KIND_TENSOR, FB_PHASE_FORWARD, "fc", "linear", "out",
+                                    FB_DTYPE_F32, 2, shape, x, &before, i > 0);
+    }
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    assert_int_equal(verified(folder.file), FB_TRACE_COMPLETE);
+    t = open_trace(folder.file);
+    assert_int_equal(fb_trace_get_info(t)->first_nonfinite, 0);
+    for (size_t i = 0; i < COUNT_OF(want); i++) {
+        assert_int_equal(fb_trace_next(t, &e, NULL, NULL), FB_OK);
+        assert_int_equal(e->step, want[i].step);
+        assert_int_equal(e->micro, want[i].micro);
+        assert_int_equal(fb_trace_site(t, e->site)->occurrence, want[i].occurrence);
+        assert_int_equal(e->flags, FB_EVENT_NONFINITE);
+        const fb_hash hash = fb_tensor_hash(NULL, FB_DTYPE_F32, x, sizeof x, NULL);
+        assert_memory_equal(&e->hash, &hash, sizeof hash);
+        assert_int_equal(e->input_count, i > 0);
+        if (i > 0) {
+            assert_int_equal(e->inputs[0].step, want[i - 1].step);
+            assert_int_equal(e->inputs[0].micro, want[i - 1].micro);
+        }
+    }
+    fb_trace_close(t);
+    drop_folder(&folder);
+}
+
+enum { THREADS = 4, CALLS = 2000 };
+
+static void *record_scalars(void *argument)
+{
+    fb_recorder *r = argument;
+
+    for (int i = 0; i < CALLS; i++)
+        (void)fb_recorder_scalar(r, FB_PHASE_FORWARD, "x", "out", FB_DTYPE_F64, i);
+    return NULL;
+}
+
+static void threads_may_record_at_the_same_time(void **state)
+{
+    pthread_t threads[THREADS];
+    test_folder folder;
+    fb_recorder *r;
+    fb_trace *t;
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, NULL, NULL), FB_OK);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, record_scalars, r), 0);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    assert_int_equal(verified(folder.file), FB_TRACE_COMPLETE);
+    t = open_trace(folder.file);
+    assert_int_equal(fb_trace_get_info(t)->events, THREADS * CALLS);
+    fb_trace_close(t);
+    drop_folder(&folder);
+}
+
+static void the_stack_of_a_call_begins_with_its_caller(void **state)
+{
+    test_folder folder;
+    const fb_event *e;
+    fb_recorder *r;
+    fb_trace *t;
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, NULL, NULL), FB_OK);
+    (void)fb_recorder_scalar(r, FB_PHASE_LOSS, "loss", "out", FB_DTYPE_F32, 1);
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    t = open_trace(folder.file);
+    assert_int_equal(fb_trace_next(t, &e, NULL, NULL), FB_OK);
+    const char *stack = fb_trace_stack(t, e->site);
+    if (strncmp(stack, __func__, strlen(__func__)) != 0)
+        fail_msg("stack begins with: %.100s", stack);
+    assert_null(strchr(stack, '/')); /* no folder is told */
+    fb_trace_close(t);
+    drop_folder(&folder);
+}
+
+/* --- Misuse ------------------------------------------------------------------------------------
+ */
+
+static void stops_with(const char *part, void (*misuse)(fb_recorder *r))
+{
+    test_folder folder;
+    fb_recorder_stats stats;
+    fb_recorder *r;
+    fb_error err;
+    uint64_t random = 1;
+    fb_trace *t;
+
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, NULL, NULL), FB_OK);
+    report_sites(fb_recorder_observer(r));
+    report_steps(fb_recorder_observer(r), 0, 3, &random);
+    misuse(r);
+    report_steps(fb_recorder_observer(r), 4, 9, &random); /* does nothing, harms nothing */
+    fb_recorder_get_stats(r, &stats);
+    assert_true(stats.stopped);
+    assert_int_equal(fb_recorder_close(r, &err), FB_E_USAGE);
+    if (strstr(err.text, part) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", err.text, part);
+    assert_int_equal(verified(folder.file), FB_TRACE_FULL);
+    t = open_trace(folder.file);
+    assert_int_equal(fb_trace_get_info(t)->last_step, 3);
+    assert_non_null(strstr(fb_trace_get_info(t)->reason, part));
+    fb_trace_close(t);
+    drop_folder(&folder);
+}
+
+static void report_late_tensor(fb_recorder *r)
+{
+    const fb_event e = {
+        .size = sizeof e, .site = SITE_TENSOR, .step = 2, .micro = 0, .hash = {1, 1}};
+    (void)fb_recorder_observer(r)->on_event(r, &e, NULL);
+}
+
+static void report_unknown_site(fb_recorder *r)
+{
+    const fb_event e = {.size = sizeof e, .site = 1000, .step = 4, .micro = 0};
+    (void)fb_recorder_observer(r)->on_event(r, &e, NULL);
+}
+
+static void report_unknown_input(fb_recorder *r)
+{
+    const fb_ref input = {.site = 1000, .step = 4};
+    const fb_event e = {
+        .size = sizeof e, .site = SITE_TENSOR, .step = 4, .inputs = &input, .input_count = 1};
+    (void)fb_recorder_observer(r)->on_event(r, &e, NULL);
+}
+
+static void report_bad_site(fb_recorder *r)
+{
+    const fb_site site = {.size = sizeof site, .kind = (fb_kind)77, .path = "x"};
+    (void)fb_recorder_observer(r)->on_site(r, SITE_COUNT, &site, NULL);
+}
+
+static void misuse_stops_the_recording_and_keeps_what_was_there(void **state)
+{
+    (void)state;
+    stops_with("step that has ended", report_late_tensor);
+    stops_with("unknown site", report_unknown_site);
+    stops_with("unknown site", report_unknown_input);
+    stops_with("unknown kind 77", report_bad_site);
+}
+
+static void a_bad_header_or_place_is_refused(void **state)
+{
+    fb_recorder_options options = {.size = sizeof options, .header = "[1]"};
+    test_folder folder;
+    fb_recorder *r;
+    fb_error err;
+    char path[160];
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, &options, &err), FB_E_USAGE);
+    options.header = "{\"a\": 1} x";
+    assert_int_equal(fb_recorder_open(&r, folder.file, &options, &err), FB_E_USAGE);
+    assert_int_equal(fb_recorder_open(&r, folder.path, NULL, &err), FB_E_IO); /* a directory */
+    (void)snprintf(path, sizeof path, "%s/none/t.fbt", folder.path);
+    assert_int_equal(fb_recorder_open(&r, path, NULL, &err), FB_E_NOT_FOUND);
+    assert_non_null(strstr(err.text, path));
+    assert_int_equal(rmdir(folder.path), 0); /* nothing was left behind */
+}
+
+static void the_header_keeps_the_callers_text(void **state)
+{
+    const fb_recorder_options options = {
+        .size = sizeof options,
+        .header = " {\"lr\": 0.1000000000000000055511151231257827,\n \"environment\": "
+                  "{\"threads\": 3, \"cpu\": \"mine\"}, \"files\": [{\"a\": \"}\\\"]\"}]} "};
+    test_folder folder;
+    fb_recorder *r;
+    fb_trace *t;
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, &options, NULL), FB_OK);
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    t = open_trace(folder.file);
+    const char *text = fb_trace_get_info(t)->header;
+    assert_non_null(strstr(text, "\"lr\": 0.1000000000000000055511151231257827,"));
+    assert_non_null(strstr(text, "\"files\": [{\"a\": \"}\\\"]\"}],"));
+    assert_non_null(strstr(text, "\"threads\":3"));
+    assert_non_null(strstr(text, "\"cpu\":\"mine\""));
+    assert_non_null(strstr(text, "\"libraries\":{"));
+    assert_null(strstr(text, folder.path));
+    fb_trace_close(t);
+    drop_folder(&folder);
+}
+
+/* --- Disks, signals, forks ---------------------------------------------------------------------
+ */
+
+/* In a child of its own, with files limited to `limit` bytes. Exits 0 when all went as promised. */
+static int record_under_limit(const char *path, rlim_t limit)
+{
+    const struct rlimit rule = {limit, limit};
+    fb_recorder *r;
+    fb_error err;
+    uint64_t random = 1;
+    fb_status status;
+
+    if (setrlimit(RLIMIT_FSIZE, &rule) != 0)
+        return 10;
+    status = fb_recorder_open(&r, path, NULL, &err);
+    if (status != FB_OK)
+        return status == FB_E_FULL ? 0 : 11;
+    report_sites(fb_recorder_observer(r));
+    report_steps(fb_recorder_observer(r), 0, 4000, &random);
+    return fb_recorder_close(r, &err) == FB_E_FULL ? 0 : 12;
+}
+
+static void a_full_disk_stops_the_recording_not_the_program(void **state)
+{
+    const rlim_t limits[] = {100, 4096, 10000, 300000, 500000, 700001};
+    test_folder folder;
+
+    (void)state;
+    make_folder(&folder);
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
+        int status;
+        const pid_t child = fork();
+
+        if (child == 0)
+            _exit(record_under_limit(folder.file, limits[i]));
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status)); /* SIGXFSZ would have ended it */
+        assert_int_equal(WEXITSTATUS(status), 0);
+        if (limits[i] < 4096) {
+            assert_int_equal(access(folder.file, F_OK), -1); /* no header, no file */
+            continue;
+        }
+        const fb_trace_status found = verified(folder.file);
+        assert_true(found == FB_TRACE_FULL || found == FB_TRACE_TORN);
+        assert_int_equal(unlink(folder.file), 0);
+    }
+    assert_int_equal(rmdir(folder.path), 0); /* no temporary file stays */
+}
+
+static void a_killed_program_leaves_a_readable_trace(void **state)
+{
+    test_folder folder;
+    fb_trace *t;
+    int status;
+
+    (void)state;
+    make_folder(&folder);
+    const pid_t child = fork();
+    if (child == 0) {
+        fb_recorder *r;
+        uint64_t random = 1;
+
+        if (fb_recorder_open(&r, folder.file, NULL, NULL) != FB_OK)
+            _exit(1);
+        report_sites(fb_recorder_observer(r));
+        report_steps(fb_recorder_observer(r), 0, 2000, &random);
+        (void)raise(SIGKILL);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(verified(folder.file), FB_TRACE_TORN);
+    t = open_trace(folder.file);
+    assert_true(fb_trace_get_info(t)->steps > 500); /* what was sealed by then */
+    fb_trace_close(t);
+    drop_folder(&folder);
+}
+
+static void a_forked_child_writes_nothing(void **state)
+{
+    test_folder folder;
+    fb_recorder *r;
+    uint64_t random = 1;
+    int status;
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, NULL, NULL), FB_OK);
+    report_sites(fb_recorder_observer(r));
+    report_steps(fb_recorder_observer(r), 0, 3, &random);
+    const pid_t child = fork();
+    if (child == 0) {
+        report_steps(fb_recorder_observer(r), 4, 3000, &random);
+        _exit(fb_recorder_close(r, NULL) == FB_OK ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(WEXITSTATUS(status), 0);
+    report_steps(fb_recorder_observer(r), 4, 6, &random);
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    assert_int_equal(verified(folder.file), FB_TRACE_COMPLETE);
+    drop_folder(&folder);
+}
+
+/* --- Large traces ------------------------------------------------------------------------------
+ */
+
+/* 3,000 chunks of one step: what bisecting reads must not grow with the trace. */
+static void a_step_of_a_long_trace_is_found_with_few_reads(void **state)
+{
+    const uint64_t steps = 3000;
+    test_folder folder;
+    fb_recorder *r;
+    uint64_t random = 1, most = 0;
+    fb_trace *t;
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, NULL, NULL), FB_OK);
+    report_sites(fb_recorder_observer(r));
+    for (uint64_t step = 0; step < steps; step++) {
+        report_steps(fb_recorder_observer(r), step, step, &random);
+        fb__recorder_seal(r);
+    }
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    t = open_trace(folder.file);
+    assert_int_equal(fb_trace_get_info(t)->chunks, steps);
+    assert_true(fb_trace_bytes_read(t) < 20000); /* opening looks at both ends */
+    for (uint64_t step = 0; step < steps; step += 37) {
+        const uint64_t before = fb_trace_bytes_read(t);
+        fb_trace_step s;
+
+        assert_int_equal(fb_trace_get_step(t, step, &s, NULL), FB_OK);
+        assert_int_equal(s.step, step);
+        const uint64_t bytes = fb_trace_bytes_read(t) - before;
+        most = bytes > most ? bytes : most;
+    }
+    assert_true(most <= 13 * 512 + 1024); /* log2(3000) chunk headers and one steps part */
+    fb_trace_close(t);
+    drop_folder(&folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(chains_do_not_depend_on_the_order_of_arrival),
+        cmocka_unit_test(one_changed_hash_changes_its_chain_and_no_other),
+        cmocka_unit_test(direct_calls_count_occurrences_by_step_and_micro),
+        cmocka_unit_test(threads_may_record_at_the_same_time),
+        cmocka_unit_test(the_stack_of_a_call_begins_with_its_caller),
+        cmocka_unit_test(misuse_stops_the_recording_and_keeps_what_was_there),
+        cmocka_unit_test(a_bad_header_or_place_is_refused),
+        cmocka_unit_test(the_header_keeps_the_callers_text),
+        cmocka_unit_test(a_full_disk_stops_the_recording_not_the_program),
+        cmocka_unit_test(a_killed_program_leaves_a_readable_trace),
+        cmocka_unit_test(a_forked_child_writes_nothing),
+        cmocka_unit_test(a_step_of_a_long_trace_is_found_with_few_reads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
