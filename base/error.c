@@ -2,6 +2,7 @@
  *
  * error.c - status texts and filling of error objects.
  */
+#define FB__ERROR_IMPLEMENTATION
 #include "base/error.h"
 
 #include <errno.h>
