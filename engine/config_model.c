@@ -127,7 +127,7 @@ static fb_status read_into(fb__reader *r, const cJSON *json, const char *prefix,
         *count = list.count;
         if (*layers == NULL)
             status = fb__config_no_memory(r);
-        else
+        else if (list.count > 0)
             memcpy(*layers, list.layers, list.count * sizeof **layers);
     }
     free(list.layers);

@@ -65,22 +65,23 @@ static bool next_part(part *out, const char **at, bool first)
     return true;
 }
 
-/* Puts `item` (owned, may be NULL when memory is out) in the place of old. */
-static cJSON *replace(cJSON *parent, cJSON *old, const char *key, cJSON *item)
+/* Puts `replacement` (owned; NULL when memory is out) in the place of `item`, or adds it where
+ * that is NULL. */
+static cJSON *replace(cJSON *parent, cJSON *item, const char *key, cJSON *replacement)
 {
     bool done;
 
-    if (item == NULL)
+    if (replacement == NULL)
         return NULL;
-    if (old == NULL)
-        done = cJSON_AddItemToObject(parent, key, item);
+    if (item == NULL)
+        done = cJSON_AddItemToObject(parent, key, replacement);
     else if (cJSON_IsObject(parent)) /* by key, so that the new item carries it */
-        done = cJSON_ReplaceItemInObjectCaseSensitive(parent, key, item);
+        done = cJSON_ReplaceItemInObjectCaseSensitive(parent, key, replacement);
     else
-        done = cJSON_ReplaceItemViaPointer(parent, old, item);
+        done = cJSON_ReplaceItemViaPointer(parent, item, replacement);
     if (!done)
-        cJSON_Delete(item);
-    return done ? item : NULL;
+        cJSON_Delete(replacement);
+    return done ? replacement : NULL;
 }
 
 /* "cosine" becomes {"cosine": {}} when a path goes on into it. */
@@ -88,8 +89,8 @@ static cJSON *opened(const cJSON *old, const char *key)
 {
     cJSON *object = cJSON_CreateObject();
 
-    if (object != NULL && cJSON_IsString(old) && strcmp(old->valuestring, key) == 0 &&
-        cJSON_AddObjectToObject(object, key) == NULL) {
+    if (object != NULL && old != NULL && cJSON_IsString(old) &&
+        strcmp(old->valuestring, key) == 0 && cJSON_AddObjectToObject(object, key) == NULL) {
         cJSON_Delete(object);
         return NULL;
     }

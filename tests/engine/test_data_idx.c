@@ -4,6 +4,7 @@
  */
 #include "engine/data.h"
 
+#define ZLIB_CONST
 #include <zlib.h>
 
 #include "base/hash.h"
@@ -54,13 +55,13 @@ static void idx_images_are_scaled_as_configured(void **state)
     scratch_close(&s);
 }
 
-static size_t gzip_of(uint8_t *out, size_t room, const void *bytes, size_t count)
+static size_t gzip_of(uint8_t *out, size_t room, const uint8_t *bytes, size_t count)
 {
     z_stream z = {0};
     size_t made;
 
     assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    z.next_in = (Bytef *)(uintptr_t)bytes;
+    z.next_in = bytes;
     z.avail_in = (uInt)count;
     z.next_out = out;
     z.avail_out = (uInt)room;
