@@ -171,12 +171,11 @@ static int check_positional(const cli_args *args)
     const cli_command *command = args->command;
 
     if (args->positional_count > command->positional_max)
-        return cli_fail(args, "unexpected argument %s (usage: firstbit %s %s)",
-                        args->positional[command->positional_max], command->name,
-                        command->synopsis);
+        return cli_fail(args, "unexpected argument %s (firstbit %s --help shows the usage)",
+                        args->positional[command->positional_max], command->name);
     if (args->positional_count < command->positional_min)
-        return cli_fail(args, "missing argument (usage: firstbit %s %s)", command->name,
-                        command->synopsis);
+        return cli_fail(args, "missing argument (firstbit %s --help shows the usage)",
+                        command->name);
     return 0;
 }
 

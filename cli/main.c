@@ -145,8 +145,9 @@ static int flush_results(const char *command, int status)
     errno = 0;
     if (fflush(stdout) == 0 && !failed_before)
         return status;
-    fprintf(stderr, "firstbit%s%s: cannot write standard output: %s\n", command[0] ? " " : "",
-            command, errno != 0 ? strerror(errno) : "write failed");
+    /* Where an earlier write failed, its reason is gone. */
+    fprintf(stderr, "firstbit%s%s: cannot write standard output%s%s\n", command[0] ? " " : "",
+            command, errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
     return CLI_TROUBLE;
 }
 

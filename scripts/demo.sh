@@ -28,7 +28,7 @@ case "${1:-}" in
     ;;
 esac
 
-program=$PWD/$build/cli/firstbit
+program=$(realpath "$build")/cli/firstbit
 out=build/demo/out
 rm -rf "$out"
 mkdir -p "$out"

@@ -1,3 +1,3 @@
 . "$CASES/prelude.sh"
 tiny_run
-: >input.txt; firstbit train run.json; ls
+: >input.txt; status firstbit train run.json; ls

@@ -1,3 +1,3 @@
 . "$CASES/prelude.sh"
 digits
-firstbit train conv.json --set "model[4].linear.out=2"; ls
+status firstbit train conv.json --set "model[4].linear.out=2"; ls

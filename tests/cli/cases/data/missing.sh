@@ -1,3 +1,3 @@
 . "$CASES/prelude.sh"
 tiny_run
-rm input.txt; firstbit train run.json; ls
+rm input.txt; status firstbit train run.json; ls

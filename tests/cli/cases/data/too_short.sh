@@ -1,3 +1,3 @@
 . "$CASES/prelude.sh"
 tiny_run
-echo hi >input.txt; firstbit train run.json; ls
+echo hi >input.txt; status firstbit train run.json; ls

@@ -1,3 +1,3 @@
 . "$CASES/prelude.sh"
 tiny_run
-mkdir folder; firstbit train run.json -o folder; ls folder
+mkdir folder; status firstbit train run.json -o folder; ls folder

@@ -1,3 +1,3 @@
 . "$CASES/prelude.sh"
 tiny_run
-firstbit train run.json -o /dev/full; ls -l /dev/full | cut -c1
+status firstbit train run.json -o /dev/full; ls -l /dev/full | cut -c1

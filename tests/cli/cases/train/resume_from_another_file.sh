@@ -1,3 +1,3 @@
 . "$CASES/prelude.sh"
 tiny_run
-firstbit train run.json --resume input.txt; ls
+status firstbit train run.json --resume input.txt; ls
