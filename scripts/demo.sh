@@ -42,11 +42,16 @@ title() {
     printf '\n%s%s%s\n' "$bold" "$1" "$plain"
 }
 
+# Long commands are broken as one would type them.
+fold_words() {
+    echo "$1" | fold -s -w 66 | sed '$!s/ *$/ \\/; 2,$s/^/    /'
+}
+
 # firstbit EXPECTED-STATUS ARGUMENT...: shows the command, runs it, insists on its exit status.
 firstbit() {
     local expected=$1 status=0
     shift
-    printf '\n%s$ firstbit %s%s\n' "$bold" "$*" "$plain"
+    printf '\n%s$ firstbit %s%s\n' "$bold" "$(fold_words "$*")" "$plain"
     "$program" "$@" || status=$?
     if [ $status -ne "$expected" ]; then
         echo "demo.sh: expected exit status $expected, got $status" >&2
@@ -64,9 +69,14 @@ firstbit 0 train examples/gpt.json -o $out/a.fbt
 title "2. Replay it"
 cat <<'END'
 The same run again, from the trace and the data alone, with another number of
-threads and other vector instructions. Every event is compared as it happens.
+threads and, where this machine has them, other vector instructions. Every
+event is compared as it happens.
 END
-firstbit 0 replay $out/a.fbt --threads 1 --isa ref
+if grep -q avx512f /proc/cpuinfo; then
+    firstbit 0 replay $out/a.fbt --threads 1 --isa avx2
+else
+    firstbit 0 replay $out/a.fbt --threads 1
+fi
 
 title "3. Two honest runs are the same"
 cat <<'END'
@@ -79,8 +89,8 @@ firstbit 0 diff $out/a.fbt $out/b.fbt
 title "4. One bit flips"
 cat <<'END'
 A third run, in which the lowest bit of one number in one tensor is flipped in
-step 42, as a faulty memory chip would do it. The trace does not say so. Mind
-the loss: it does not look wrong.
+step 42, as a faulty memory chip would do it. Nothing in the trace says that it
+was planted. Mind the loss: it does not look wrong.
 END
 firstbit 0 train examples/gpt.json -o $out/c.fbt \
     --inject flip:step=42,path=h.1.mlp.fc,slot=out,element=4321,bit=0
@@ -102,7 +112,7 @@ c      the step, the layer, the element and the bit of a single flipped bit
 d      the step and the stream of one extra random number
 
 The traces are in $out. Look around:
-  $build/cli/firstbit show $out/a.fbt --step 42 --path 'h.1.mlp.*'
+  $build/cli/firstbit show $out/a.fbt --step 42
   $build/cli/firstbit info $out/a.fbt
 docs/tutorial.md starts from "my two runs disagree".
 END
