@@ -92,6 +92,7 @@ static inline void fixture_images(scratch *s)
 
 typedef struct fixture {
     scratch scratch;
+    scratch checkpoints;
     fb_config config;
     fb_run *run;
     fb_error error;
@@ -101,6 +102,7 @@ static inline void fixture_open(fixture *f)
 {
     memset(f, 0, sizeof *f);
     scratch_open(&f->scratch);
+    scratch_open(&f->checkpoints);
     (void)fixture_text(&f->scratch);
     fixture_images(&f->scratch);
 }
@@ -117,6 +119,7 @@ static inline void fixture_close(fixture *f)
 {
     fixture_end_run(f);
     scratch_close(&f->scratch);
+    scratch_close(&f->checkpoints);
 }
 
 /* Creates a run in the fixture's folder; `set` may be NULL. */
