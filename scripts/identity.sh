@@ -7,6 +7,7 @@
 #
 #   scripts/identity.sh                    builds and runs all of it; prints a table
 #   scripts/identity.sh --quick [BINARY]...  a cheap part with firstbit programs that are built
+#   scripts/identity.sh --aarch64          64-bit Arm alone
 #   scripts/identity.sh --accept           writes golden.txt from one run of the release build
 #
 # aarch64 runs under qemu-user. Its libraries are unpacked into build/identity/sysroot with a package
@@ -150,6 +151,12 @@ case "${1:-}" in
     shift
     quick "$@"
     ;;
+--aarch64)
+    scripts/setup.sh test || exit 2
+    heading
+    aarch64
+    finish
+    ;;
 --accept)
     build "$work/quick" -DCMAKE_BUILD_TYPE=Release
     options=()
@@ -163,7 +170,7 @@ case "${1:-}" in
     everything
     ;;
 *)
-    echo "usage: scripts/identity.sh [--quick [BINARY]... | --accept]" >&2
+    echo "usage: scripts/identity.sh [--quick [BINARY]... | --aarch64 | --accept]" >&2
     exit 2
     ;;
 esac
