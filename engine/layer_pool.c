@@ -112,11 +112,6 @@ fb_status fb__build_pool(fb__model *model, const fb_layer_config *layer, fb__val
 
     if (status != FB_OK)
         return status;
-    if (2 * window.pad_height > window.kernel_height || 2 * window.pad_width > window.kernel_width)
-        return fb__fail(err, FB_E_SHAPE, FB_NO_OFFSET,
-                        "%s: %s: padding %zux%zu is more than half of the window %zux%zu",
-                        layer->where, fb_layer_type_name(layer->type), window.pad_height,
-                        window.pad_width, window.kernel_height, window.kernel_width);
     shape = (fb__shape){
         .rank = 3,
         .dims = {window.in_channels, window.out_height, window.out_width},

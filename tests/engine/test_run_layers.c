@@ -104,8 +104,6 @@ static const struct {
      "model[0]: conv2d: a window height of 9 with padding 0 does not fit an input height of 8"},
     {IMAGE_RUN("{\"maxpool\": {\"kernel\": [2, 11]}}," CLASS), FB_E_SHAPE,
      "model[0]: maxpool: a window width of 11 with padding 0 does not fit an input width of 8"},
-    {IMAGE_RUN("{\"avgpool\": {\"kernel\": 2, \"padding\": 2}}," CLASS), FB_E_SHAPE,
-     "model[0]: avgpool: padding 2x2 is more than half of the window 2x2"},
     {TEXT_RUN(EMBED "{\"linear\": {\"out\": 7}}", ""), FB_E_DATA,
      "text.txt: train sample 0: class "},
     {TEXT_RUN(EMBED "{\"flatten\": {}}, {\"linear\": {\"out\": 13}}", ""), FB_E_SHAPE,
