@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * fingerprint.c - the hash of every kernel's outputs on golden inputs, cheap enough for every start.
+ * fingerprint.c - the hash of every kernel's outputs on golden inputs, cheap enough for every
+ * start.
  *
  * docs/numerics.md "Contract number and fingerprint": what a trace header stores beside the number.
  * The inputs are words of a stream, so that they need no file.
@@ -48,8 +49,17 @@ static void take_out(golden *g, size_t floats)
 static void products(golden *g)
 {
     const float *x = g->x;
-    fb_matmul product = {.c = g->out, .a = x, .b = x + 3000, .bias = x, .m = 5, .n = 19, .k = 270,
-                         .lda = 270, .ldb = 19, .ldc = 19, .batch = 1};
+    fb_matmul product = {.c = g->out,
+                         .a = x,
+                         .b = x + 3000,
+                         .bias = x,
+                         .m = 5,
+                         .n = 19,
+                         .k = 270,
+                         .lda = 270,
+                         .ldb = 19,
+                         .ldc = 19,
+                         .batch = 1};
 
     g->kernels->matmul(g->pool, &product);
     take_out(g, (size_t)5 * 19);
@@ -92,7 +102,8 @@ static void normalization(golden *g)
 {
     const fb_kernels *k = g->kernels;
     const float *x = g->x;
-    float *y = g->out, *mean = y + 300, *rstd = y + 320, *dx = y + 340, *dg = y + 640, *db = y + 700;
+    float *y = g->out, *mean = y + 300, *rstd = y + 320, *dx = y + 340, *dg = y + 640,
+          *db = y + 700;
 
     k->layernorm(g->pool, y, mean, rstd, x, x + 400, x + 500, 5, 37, 1e-5);
     k->layernorm_backward(g->pool, dx, dg, db, x + 600, x, mean, rstd, x + 400, 5, 37);
@@ -107,8 +118,8 @@ static void normalization(golden *g)
 static void attention(golden *g, bool causal)
 {
     const fb_kernels *k = g->kernels;
-    const fb_attention shape = {.batch = 1, .time = 19, .heads = 2, .head_dim = 18,
-                                .causal = causal};
+    const fb_attention shape = {
+        .batch = 1, .time = 19, .heads = 2, .head_dim = 18, .causal = causal};
     const size_t rows = 19, floats = rows * 36, state = rows * 2;
     float *out = g->out, *max = out + floats, *sum = max + state, *dqkv = sum + state;
 
@@ -142,10 +153,19 @@ static void tokens_and_losses(golden *g)
 static void images(golden *g)
 {
     const fb_kernels *k = g->kernels;
-    const fb_conv2d conv = {.batch = 2, .in_channels = 3, .in_height = 6, .in_width = 7,
-                            .out_channels = 4, .out_height = 3, .out_width = 4,
-                            .kernel_height = 3, .kernel_width = 3, .stride_height = 2,
-                            .stride_width = 2, .pad_height = 1, .pad_width = 1};
+    const fb_conv2d conv = {.batch = 2,
+                            .in_channels = 3,
+                            .in_height = 6,
+                            .in_width = 7,
+                            .out_channels = 4,
+                            .out_height = 3,
+                            .out_width = 4,
+                            .kernel_height = 3,
+                            .kernel_width = 3,
+                            .stride_height = 2,
+                            .stride_width = 2,
+                            .pad_height = 1,
+                            .pad_width = 1};
     fb_conv2d pool = conv;
     float *out = g->out;
 
@@ -176,11 +196,16 @@ static void draws(golden *g)
 
 static void optimizers(golden *g)
 {
-    fb_adam_step adam = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8,
-                         .weight_decay = 0.1, .beta1_power = 0.81, .beta2_power = 0.9025,
+    fb_adam_step adam = {.lr = 1e-3,
+                         .beta1 = 0.9,
+                         .beta2 = 0.95,
+                         .eps = 1e-8,
+                         .weight_decay = 0.1,
+                         .beta1_power = 0.81,
+                         .beta2_power = 0.9025,
                          .decoupled = true};
-    const fb_sgd_step sgd = {.lr = 0.1, .momentum = 0.9, .dampening = 0.1, .weight_decay = 0.01,
-                             .nesterov = true};
+    const fb_sgd_step sgd = {
+        .lr = 0.1, .momentum = 0.9, .dampening = 0.1, .weight_decay = 0.01, .nesterov = true};
     float *p = g->out, *m = p + 100, *v = p + 200;
 
     memcpy(p, g->x, 200 * sizeof *p);

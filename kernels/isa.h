@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * isa.h - the tables that kernels_<isa>.c define; private to kernels. dispatch.c chooses among them.
+ * isa.h - the tables that kernels_<isa>.c define; private to kernels. dispatch.c chooses among
+ * them.
  */
 #ifndef FB_ISA_H
 #define FB_ISA_H

@@ -2,8 +2,8 @@
  *
  * openblas.c - the tables of contract 0: a real, differently rounded backend to compare with.
  *
- * The library is loaded when it is first asked for and stays loaded: a kernel has no context to hold
- * a handle, so this file has the one piece of process-wide state in kernels, written once.
+ * The library is loaded when it is first asked for and stays loaded: a kernel has no context to
+ * hold a handle, so this file has the one piece of process-wide state in kernels, written once.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -105,5 +105,6 @@ fb_status fb_kernels_openblas(const fb_kernels **out, const fb_kernels *base, un
             *out = &blas.tables[isa];
             return FB_OK;
         }
-    return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET, "OpenBLAS: the base is no table of this machine");
+    return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET,
+                    "OpenBLAS: the base is no table of this machine");
 }

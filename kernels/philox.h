@@ -3,8 +3,8 @@
  * philox.h - the counter-based generator Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011).
  *
  * docs/numerics.md "Random numbers": key = seed, counter = (block low word, block >> 32, step,
- * stream) with block = position >> 2; word position & 3 of the output. Integers only: a compiler may
- * vectorize this as it likes.
+ * stream) with block = position >> 2; word position & 3 of the output. Integers only: a compiler
+ * may vectorize this as it likes.
  */
 #ifndef FB_PHILOX_H
 #define FB_PHILOX_H
@@ -30,7 +30,8 @@ static inline void philox_round(uint32_t c[4][PHILOX_BLOCKS], uint32_t key0, uin
 }
 
 /* The words of blocks block .. block + 15, in the order of their positions. */
-static inline void philox_blocks(uint32_t out[PHILOX_WORDS], const fb_philox *stream, uint64_t block)
+static inline void philox_blocks(uint32_t out[PHILOX_WORDS], const fb_philox *stream,
+                                 uint64_t block)
 {
     uint32_t c[4][PHILOX_BLOCKS];
     uint32_t key0 = (uint32_t)stream->seed, key1 = (uint32_t)(stream->seed >> 32);

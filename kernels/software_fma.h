@@ -12,9 +12,10 @@
  * a·b + c, rounded once to nearest even.
  *
  * The product of two float32 is exact in float64. Its sum with c is rounded to odd there: where the
- * rounding was inexact, of the two float64 neighbours the one with an odd last bit is taken, so that
- * the second rounding, to float32, cannot mistake the sum for a tie or for an exact value. This is
- * the correct result since 53 >= 24 + 2 (Boldo and Melquiond 2008), for subnormal results too.
+ * rounding was inexact, of the two float64 neighbours the one with an odd last bit is taken, so
+ * that the second rounding, to float32, cannot mistake the sum for a tie or for an exact value.
+ * This is the correct result since 53 >= 24 + 2 (Boldo and Melquiond 2008), for subnormal results
+ * too.
  */
 static inline __attribute__((always_inline, unused)) float software_fmaf(float a, float b, float c)
 {

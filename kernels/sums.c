@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * sums.c - float64 sums for callers that join parts themselves: the order of row_sum.inc, in plain C.
+ * sums.c - float64 sums for callers that join parts themselves: the order of row_sum.inc, in plain
+ * C.
  */
 #include <stdbool.h>
 #include <stddef.h>

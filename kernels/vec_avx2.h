@@ -12,11 +12,10 @@
 
 #include "kernels/vec_loop.h"
 
-/* Tiles of a product: rows x vectors of 16 columns. 6 x 1 is 12 accumulators, two registers of B and
- * one of A. */
+/* Tiles of a product: rows x vectors of 16 columns. 6 x 1 is 12 accumulators, two registers of B
+ * and one of A. */
 enum { TILE_ROWS = 6, TILE_VECTORS_MAX = 4 };
-#define TILE_SHAPES(X)                                                                             \
-    X(1, 1) X(1, 2) X(1, 4) X(2, 1) X(2, 2) X(3, 1) X(4, 1) X(5, 1) X(6, 1)
+#define TILE_SHAPES(X) X(1, 1) X(1, 2) X(1, 4) X(2, 1) X(2, 2) X(3, 1) X(4, 1) X(5, 1) X(6, 1)
 
 #define VEC static inline __attribute__((always_inline, unused))
 
@@ -39,7 +38,7 @@ typedef struct q16 {
 /* One operation on each register of a d16 or q16. */
 #define EACH_QUARTER(type, expression)                                                             \
     type r;                                                                                        \
-    UNROLL(4) for (int i = 0; i < 4; i++) r.v[i] = (expression);                     \
+    UNROLL(4) for (int i = 0; i < 4; i++) r.v[i] = (expression);                                   \
     return r
 
 /* --- float32 ---------------------------------------------------------------------------------- */
@@ -122,7 +121,8 @@ VEC fmask f16_le(f16 a, f16 b)
 
 VEC fmask f16_is_nan(f16 a)
 {
-    return (fmask){_mm256_cmp_ps(a.lo, a.lo, _CMP_UNORD_Q), _mm256_cmp_ps(a.hi, a.hi, _CMP_UNORD_Q)};
+    return (fmask){_mm256_cmp_ps(a.lo, a.lo, _CMP_UNORD_Q),
+                   _mm256_cmp_ps(a.hi, a.hi, _CMP_UNORD_Q)};
 }
 
 VEC fmask fmask_or(fmask a, fmask b)
@@ -245,7 +245,8 @@ VEC d16 d16_select(dmask m, d16 a, d16 b)
 
 VEC double d16_fold(d16 x)
 {
-    const __m256d four = _mm256_add_pd(_mm256_add_pd(x.v[0], x.v[2]), _mm256_add_pd(x.v[1], x.v[3]));
+    const __m256d four =
+        _mm256_add_pd(_mm256_add_pd(x.v[0], x.v[2]), _mm256_add_pd(x.v[1], x.v[3]));
     const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
 
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));

@@ -12,14 +12,14 @@
 
 #include "kernels/vec_loop.h"
 
-/* Tiles of a product: rows x vectors of 16 columns. 14 x 2 is 28 accumulators, two registers of B and
- * one of A; the flat ones have at least 8 chains, which hides the latency of an fma. */
+/* Tiles of a product: rows x vectors of 16 columns. 14 x 2 is 28 accumulators, two registers of B
+ * and one of A; the flat ones have at least 8 chains, which hides the latency of an fma. */
 enum { TILE_ROWS = 14, TILE_VECTORS_MAX = 8 };
 #define TILE_SHAPES(X)                                                                             \
-    X(1, 1) X(1, 2) X(1, 4) X(1, 8) X(2, 1) X(2, 2) X(2, 4) X(3, 1) X(3, 2) X(3, 4) X(4, 1)        \
-    X(4, 2) X(5, 1) X(5, 2) X(6, 1) X(6, 2) X(7, 1) X(7, 2) X(8, 1) X(8, 2) X(9, 1) X(9, 2)        \
-    X(10, 1) X(10, 2) X(11, 1) X(11, 2) X(12, 1) X(12, 2) X(13, 1) X(13, 2) X(14, 1)               \
-    X(14, 2)
+    X(1, 1)                                                                                        \
+    X(1, 2) X(1, 4) X(1, 8) X(2, 1) X(2, 2) X(2, 4) X(3, 1) X(3, 2) X(3, 4) X(4, 1) X(4, 2)        \
+        X(5, 1) X(5, 2) X(6, 1) X(6, 2) X(7, 1) X(7, 2) X(8, 1) X(8, 2) X(9, 1) X(9, 2) X(10, 1)   \
+            X(10, 2) X(11, 1) X(11, 2) X(12, 1) X(12, 2) X(13, 1) X(13, 2) X(14, 1) X(14, 2)
 
 #define VEC static inline __attribute__((always_inline, unused))
 
@@ -156,7 +156,6 @@ VEC void f16_transpose(f16 row[16])
 
 /* --- float64 ---------------------------------------------------------------------------------- */
 
-
 VEC d16 d16_set1(double x)
 {
     return (d16){_mm512_set1_pd(x), _mm512_set1_pd(x)};
@@ -219,8 +218,8 @@ VEC d16 d16_select(dmask m, d16 a, d16 b)
 VEC double d16_fold(d16 x)
 {
     const __m512d eight = _mm512_add_pd(x.lo, x.hi);
-    const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(eight),
-                                       _mm512_extractf64x4_pd(eight, 1));
+    const __m256d four =
+        _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1));
     const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
 
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
@@ -230,7 +229,8 @@ VEC d16 d16_lookup(const double table[16], q16 index)
 {
     const __m512d lo = _mm512_loadu_pd(table), hi = _mm512_loadu_pd(table + 8);
 
-    return (d16){_mm512_permutex2var_pd(lo, index.lo, hi), _mm512_permutex2var_pd(lo, index.hi, hi)};
+    return (d16){_mm512_permutex2var_pd(lo, index.lo, hi),
+                 _mm512_permutex2var_pd(lo, index.hi, hi)};
 }
 
 /* --- Bits of float64 -------------------------------------------------------------------------- */

@@ -7,9 +7,9 @@
  *   d16   float64             dmask  a choice for each of its lanes
  *   q16   64-bit integers, arithmetic modulo 2^64
  *
- * Every operation is the IEEE one in each lane, rounded to nearest even. A body that is written with
- * these names has one order, whatever the width of the machine's registers. Everything is static, so
- * that nothing compiled for one instruction set can be linked into another's code.
+ * Every operation is the IEEE one in each lane, rounded to nearest even. A body that is written
+ * with these names has one order, whatever the width of the machine's registers. Everything is
+ * static, so that nothing compiled for one instruction set can be linked into another's code.
  */
 #ifndef FB_VEC_REF_H
 #define FB_VEC_REF_H
@@ -24,8 +24,7 @@
 /* The tiles of C that a product may keep in registers, rows x vectors of 16 columns: all heights up
  * to TILE_ROWS, and widths that are powers of two from 1. */
 enum { TILE_ROWS = 4, TILE_VECTORS_MAX = 1 };
-#define TILE_SHAPES(X)                                                                             \
-    X(1, 1) X(2, 1) X(3, 1) X(4, 1)
+#define TILE_SHAPES(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1)
 
 /* Loops over vectors stay loops here: unrolled ones would take a compiler a minute. */
 #define UNROLL(n)

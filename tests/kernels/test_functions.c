@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_functions.c - the scalar functions are correctly rounded, sampled here over all of float32
+ * and on inputs known to be hard; sweep_functions proves it for every input.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "tests/kernels/exact.h"
+#include "tests/kernels/probe.h"
+
+enum { BATCH = 4096 };
+
+static uint32_t canonical_bits(float x)
+{
+    return x != x ? 0x7fc00000u : fb_float_bits(x);
+}
+
+/* Evaluates on every instruction set; the first must be right, the others equal to it. */
+static void check_batch(int function, const float x[BATCH])
+{
+    static float want[BATCH], y[BATCH];
+    const probe *all[4];
+    const size_t n = probes(all);
+
+    for (size_t p = 0; p < n; p++) {
+        all[p]->evaluate(function, y, x, BATCH);
+        for (size_t i = 0; i < BATCH; i++) {
+            if (!exact_in_domain(function, x[i]))
+                continue;
+            if (p == 0)
+                want[i] = exact_value(function, x[i]);
+            if (canonical_bits(y[i]) != canonical_bits(want[i]))
+                fail_msg("%s: %s(%a) is %a, not %a", all[p]->isa, exact_name(function),
+                         (double)x[i], (double)y[i], (double)want[i]);
+        }
+    }
+}
+
+static void sampled_inputs_are_rounded_correctly(void **state)
+{
+    static float x[BATCH];
+    uint32_t bits = 12345;
+
+    (void)state;
+    for (int function = 0; function < PROBE_COUNT; function++)
+        for (int batch = 0; batch < 24; batch++) {
+            for (int i = 0; i < BATCH; i++)
+                x[i] = fb_float_of_bits(bits += 0x9e3779b1u); /* visits all of float32 evenly */
+            check_batch(function, x);
+        }
+}
+
+/* Everything within 32 units of x and of -x. */
+static size_t add_around(float *to, float x)
+{
+    size_t n = 0;
+
+    for (int sign = 0; sign < 2; sign++)
+        for (int i = -32; i < 32; i++)
+            to[n++] = fb_float_of_bits((fb_float_bits(x) + (uint32_t)i) ^ (sign ? 1u << 31 : 0));
+    return n;
+}
+
+static void awkward_inputs_are_rounded_correctly(void **state)
+{
+    /* Ends of the range, ties, roots of slopes, interval edges, bounds of clamps. */
+    static const float places[BATCH / 128] = {
+        0.0f,       0x1p-149f,  0x1p-126f,  0x1p-30f,
+        0x1p-25f,   0x1p-24f,   0x1p-12f,   0x1p-6f,
+        0.25f,      0.5f,       0.703125f,  0.7517916f,
+        0.7522821f, 1.0f,       1.2784645f, 1.3862944f,
+        1.5707964f, 3.0f,       3.1415927f, 4.712389f,
+        6.2831855f, 7.0f,       9.010913f,  10.0f,
+        11.25f,     14.5f,      14.75f,     17.328680f,
+        88.722839f, 103.97208f, 106.0f,     __builtin_inff(),
+    };
+    static float x[BATCH];
+    size_t n = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        n += add_around(x + n, places[i]);
+    assert_int_equal(n, BATCH);
+    for (int function = 0; function < PROBE_COUNT; function++)
+        check_batch(function, x);
+}
+
+/* Near 0 sigmoid is 1/2 + x/4, on a tie wherever x is an odd multiple of 2^-23. */
+static void sigmoid_decides_its_ties_by_the_next_term(void **state)
+{
+    static float x[BATCH];
+
+    (void)state;
+    for (int i = 0; i < BATCH; i++)
+        x[i] = (float)(2 * i + 1 - BATCH) * 0x1p-23f;
+    check_batch(PROBE_sigmoid, x);
+}
+
+static void gates_have_their_limits_at_infinity(void **state)
+{
+    static const int gates[][2] = {{PROBE_silu, PROBE_silu_slope},
+                                   {PROBE_gelu, PROBE_gelu_slope},
+                                   {PROBE_gelu_tanh, PROBE_gelu_tanh_slope}};
+    const float inf = __builtin_inff();
+    float x[16] = {inf, -inf, -0.0f, 0.0f}, y[16];
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        probe_ref.evaluate(gates[i][0], y, x, 16);
+        assert_int_equal(fb_float_bits(y[0]), fb_float_bits(inf));
+        assert_int_equal(fb_float_bits(y[1]), fb_float_bits(-0.0f));
+        assert_int_equal(fb_float_bits(y[2]), fb_float_bits(-0.0f));
+        assert_int_equal(fb_float_bits(y[3]), fb_float_bits(0.0f));
+        probe_ref.evaluate(gates[i][1], y, x, 16);
+        assert_int_equal(fb_float_bits(y[0]), fb_float_bits(1.0f));
+        assert_int_equal(fb_float_bits(y[1]), fb_float_bits(-0.0f));
+        assert_int_equal(fb_float_bits(y[2]), fb_float_bits(0.5f));
+    }
+}
+
+/* The fast path of the test's own reference against MPFR. */
+static void the_quick_reference_is_mpfr(void **state)
+{
+    uint32_t bits = 99;
+
+    (void)state;
+    for (int function = 0; function < PROBE_COUNT; function++)
+        for (int i = 0; i < 500; i++) {
+            const float x = fb_float_of_bits(bits += 0x9e3779b1u);
+
+            if (exact_in_domain(function, x))
+                assert_int_equal(canonical_bits(exact_value(function, x)),
+                                 canonical_bits(exact_value_mpfr(function, x)));
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_quick_reference_is_mpfr),
+        cmocka_unit_test(sampled_inputs_are_rounded_correctly),
+        cmocka_unit_test(awkward_inputs_are_rounded_correctly),
+        cmocka_unit_test(sigmoid_decides_its_ties_by_the_next_term),
+        cmocka_unit_test(gates_have_their_limits_at_infinity),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

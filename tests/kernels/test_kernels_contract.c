@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_kernels_contract.c - every kernel of every table has the bits of the contract's text
+ * (naive.c).
+ */
+#include "tests/kernels/compare.h"
+
+#include "kernels/kernels.h"
+#include "tests/kernels/naive.h"
+
+static void check(const kernel_case *c)
+{
+    static const unsigned threads[FB_ISA_COUNT] = {1, 2, 3, 2};
+    outputs want = {0};
+
+    run_case(&want, c, &naive_kernels, pool_of(1));
+    check_guards(&want, c, "naive");
+    for (int isa = 0; isa < FB_ISA_COUNT; isa++) {
+        const fb_kernels *kernels = fb_kernels_for((fb_isa)isa);
+        if (kernels != NULL)
+            check_case(c, &want, "the contract", kernels, threads[isa]);
+    }
+    free_outputs(&want);
+}
+
+#define CLAIM(name)                                                                                \
+    static void name##_has_the_bits_of_the_contract(void **state)                                  \
+    {                                                                                              \
+        (void)state;                                                                               \
+        for (uint64_t seed = 0; seed < 60; seed++) {                                               \
+            const kernel_case c = random_case(CASE_##name, seed, seed < 30 ? 5 : 19);              \
+            check(&c);                                                                             \
+        }                                                                                          \
+    }
+CASE_LIST(CLAIM)
+#undef CLAIM
+
+/* Sizes at which something in the contract or in an implementation begins anew. */
+static void sizes_at_edges_have_the_bits_of_the_contract(void **state)
+{
+    static const kernel_case cases[] = {
+        {CASE_matmul, {1, 1, 256, 1}, 0, NUMBERS_PLAIN, 1},
+        {CASE_matmul, {1, 1, 257, 1}, 4, NUMBERS_PLAIN, 2},
+        {CASE_matmul, {3, 33, 513, 1}, 8, NUMBERS_PLAIN, 3},
+        {CASE_matmul, {15, 31, 769, 1}, 14, NUMBERS_WIDE, 4},
+        {CASE_matmul, {29, 65, 255, 2}, 1, NUMBERS_PLAIN, 5},
+        {CASE_matmul, {2, 130, 300, 1}, 2, NUMBERS_NONFINITE, 6},
+        {CASE_matmul, {57, 70, 260, 1}, 12, NUMBERS_PLAIN, 7},
+        {CASE_matmul, {1, 200, 300, 1}, 0, NUMBERS_PLAIN, 8},
+        {CASE_matmul, {340, 40, 258, 1}, 4, NUMBERS_PLAIN, 9},
+        {CASE_matmul, {5, 2060, 257, 1}, 2, NUMBERS_PLAIN, 10},
+        {CASE_row_sums, {3, 4096}, 0, NUMBERS_PLAIN, 1},
+        {CASE_row_sums, {2, 4097}, 0, NUMBERS_WIDE, 2},
+        {CASE_row_sums, {1, 5 * 4096 + 17}, 0, NUMBERS_PLAIN, 3},
+        {CASE_sum_squares, {1, 7 * 4096 - 1}, 0, NUMBERS_PLAIN, 1},
+        {CASE_sum_squares, {100, 4096 + 5}, 0, NUMBERS_PLAIN, 2},
+        {CASE_column_sums, {700, 17}, 0, NUMBERS_PLAIN, 1},
+        {CASE_layernorm, {2, 4101}, 1, NUMBERS_PLAIN, 1},
+        {CASE_layernorm, {3, 768}, 1, NUMBERS_PLAIN, 2},
+        {CASE_cross_entropy, {2, 4200}, 0, NUMBERS_PLAIN, 1},
+        {CASE_squared_error, {2, 4200}, 0, NUMBERS_PLAIN, 1},
+        {CASE_attention, {1, 33, 1, 5}, 1, NUMBERS_PLAIN, 1},
+        {CASE_attention, {1, 256, 1, 4}, 1, NUMBERS_PLAIN, 2},
+        {CASE_attention, {1, 263, 1, 6}, 1, NUMBERS_PLAIN, 3},
+        {CASE_attention, {1, 530, 1, 3}, 1, NUMBERS_PLAIN, 4},
+        {CASE_attention, {1, 530, 1, 3}, 0, NUMBERS_PLAIN, 5},
+        {CASE_attention, {1, 9, 1, 300}, 1, NUMBERS_PLAIN, 6},
+        {CASE_embedding, {2, 5, 1030, 7}, 1, NUMBERS_PLAIN, 1},
+        {CASE_embedding, {3, 4, 20, 900}, 1, NUMBERS_PLAIN, 2},
+        {CASE_conv2d, {2, 30, 5, 6, 15, 3, 1, 1}, 1, NUMBERS_PLAIN, 1},
+        {CASE_conv2d, {3, 1, 14, 13, 5, 5, 2, 2}, 1, NUMBERS_PLAIN, 2},
+        {CASE_pool2d, {1, 2, 70, 72, 1, 65, 2, 3}, 0, NUMBERS_PLAIN, 3},
+        {CASE_elementwise, {1, 40000}, 0, NUMBERS_PLAIN, 1},
+        {CASE_random, {1, 40001, 3}, 0, NUMBERS_PLAIN, 3},
+        {CASE_optimizer, {1, 40001}, 3, NUMBERS_PLAIN, 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        check(&cases[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define REGISTER(name) cmocka_unit_test(name##_has_the_bits_of_the_contract),
+        CASE_LIST(REGISTER)
+#undef REGISTER
+            cmocka_unit_test(sizes_at_edges_have_the_bits_of_the_contract),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
