@@ -34,6 +34,20 @@ static const fb_diff_candidate *changed_file(const fb__case *c, bool weights)
     return NULL;
 }
 
+/* Signature: both runs load a state, from checkpoints of other contents. */
+bool fb__rule_resume(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__run_header *a = &c->headers->a, *b = &c->headers->b;
+    const fb_event_name *name = &c->report->first.name;
+
+    if (!a->has_resume || !b->has_resume || fb_hash_equal(a->resume_hash, b->resume_hash) ||
+        name->phase != FB_PHASE_INIT || name->kind != FB_KIND_PARAM)
+        return false;
+    fb__say(out, "the runs go on from different checkpoints: %s of other contents", a->resume_file);
+    fb__say_fix(out, "resume both from the same checkpoint");
+    return true;
+}
+
 /* Signature: a parameter of step 0 differs, all draws before it are equal. */
 bool fb__rule_init(fb_diff_cause *out, const fb__case *c)
 {

@@ -28,6 +28,7 @@ static const struct {
     {"bit-flip", fb__rule_bit_flip},
     {"rng-seed", fb__rule_seed},
     {"config", fb__rule_config},
+    {"checkpoint-resume", fb__rule_resume},
     {"init", fb__rule_init},
     {"data-content", fb__rule_data_content},
     {"rng-offset", fb__rule_rng_offset},

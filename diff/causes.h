@@ -31,7 +31,7 @@ fb__rule fb__rule_bit_flip, fb__rule_nondeterminism;
 /* cause_config.c */
 fb__rule fb__rule_seed, fb__rule_config;
 /* cause_data.c */
-fb__rule fb__rule_data_content, fb__rule_init, fb__rule_data_order;
+fb__rule fb__rule_resume, fb__rule_data_content, fb__rule_init, fb__rule_data_order;
 /* cause_draw.c */
 fb__rule fb__rule_rng_offset, fb__rule_mode_flag;
 /* cause_formula.c */

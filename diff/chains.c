@@ -39,21 +39,21 @@ fb_status fb__chains_step(const fb__chains_slot **slot, fb__chains *chains, uint
     return FB_OK;
 }
 
-fb_status fb__chains_open(fb__chains *out, fb_trace *a, fb_trace *b, fb_error *err)
+void fb__chains_open(fb__chains *out, fb_trace *a, fb_trace *b, uint64_t from)
 {
     const fb_trace_info *ia = fb_trace_get_info(a), *ib = fb_trace_get_info(b);
-    (void)err;
 
     memset(out, 0, sizeof *out);
     out->a = a;
     out->b = b;
     if (ia->steps == 0 || ib->steps == 0)
-        return FB_OK;
+        return;
     out->first = ia->first_step > ib->first_step ? ia->first_step : ib->first_step;
+    if (out->first < from)
+        out->first = from;
     out->last = ia->last_step < ib->last_step ? ia->last_step : ib->last_step;
     out->any = out->first <= out->last;
     out->same_start = ia->first_step == ib->first_step;
-    return FB_OK;
 }
 
 fb_status fb__chains_common(uint32_t *classes, fb__chains *chains, uint64_t step, fb_error *err)

@@ -27,8 +27,8 @@ typedef struct fb__chains {
     fb__chains_slot cache[FB__CHAINS_CACHE];
 } fb__chains;
 
-/* Finds the range of steps. FB_E_CORRUPT and the like from the readers. */
-FB_NODISCARD fb_status fb__chains_open(fb__chains *out, fb_trace *a, fb_trace *b, fb_error *err);
+/* Finds the range of steps that both have finished, at or after `from`. */
+void fb__chains_open(fb__chains *out, fb_trace *a, fb_trace *b, uint64_t from);
 
 /*
  * The first step at or after `from` in which the roots of class c differ, where both traces

@@ -17,6 +17,7 @@
 #include "diff/diff_notes.h"
 #include "diff/headers.h"
 #include "diff/judge.h"
+#include "diff/resume.h"
 #include "diff/step_events.h"
 #include "diff/values.h"
 
@@ -81,7 +82,7 @@ static fb_status open_both(comparison *c, const char *a, const char *b, fb_error
         status = fb__headers_compare(&c->headers, r, c->a, c->b, err);
     r->engine = c->headers.a.configuration != NULL && c->headers.b.configuration != NULL;
     if (status == FB_OK)
-        status = fb__chains_open(&c->chains, c->a, c->b, err);
+        fb__chains_open(&c->chains, c->a, c->b, fb__resume_point(&c->headers));
     return status;
 }
 
@@ -108,9 +109,11 @@ static fb_status find_scope(comparison *c, fb_error *err)
     for (int k = 0; status == FB_OK && slot != NULL && k < FB_CLASS_COUNT; k++)
         if (!fb_hash_is_zero(slot->a.chain[k]) && !fb_hash_is_zero(slot->b.chain[k]))
             r->classes |= 1u << k;
-    if (status == FB_OK && ia->first_step != ib->first_step)
-        status = fb__list_add(&r->left_out, err, "steps before %" PRIu64 " (one side has them)",
-                              c->chains.first);
+    if (status == FB_OK && (ia->first_step < c->chains.first || ib->first_step < c->chains.first))
+        status = fb__list_add(&r->left_out, err, "steps before %" PRIu64 "%s", c->chains.first,
+                              fb__resume_point(&c->headers) > 0
+                                  ? " (one side goes on from a checkpoint there)"
+                                  : " (one side lacks them)");
     for (int k = 0; status == FB_OK && k < FB_CLASS_NOTES; k++)
         if (slot != NULL && (r->classes & 1u << k) == 0 &&
             (!fb_hash_is_zero(slot->a.chain[k]) || !fb_hash_is_zero(slot->b.chain[k])))
@@ -313,6 +316,36 @@ static fb_status judge_step(comparison *c, uint64_t step, uint32_t classes, bool
     return status;
 }
 
+/* --- Resumed runs ----------------------------------------------------------------------------- */
+
+/* A run that went on from a checkpoint must have loaded what the other had at that step. */
+static fb_status check_resume(comparison *c, fb_error *err)
+{
+    fb__resume_difference d;
+    fb_status status = fb__resume_compare(&d, c->a, c->b, &c->headers, err);
+
+    if (status != FB_OK || !d.found)
+        return status;
+    c->judged = true;
+    c->report->verdict = FB_DIFF_DIFFER;
+    c->report->has_first = true;
+    c->report->first = (fb_diff_first){.what = FB_DIFF_CONTENT,
+                                       .name = d.name,
+                                       .number_a = d.number_a,
+                                       .number_b = d.number_b,
+                                       .dtype = d.dtype};
+    c->report->has_cause = true;
+    c->report->cause.name = "checkpoint-resume";
+    fb__say(&c->report->cause, "%s loads another %s of %s than %s has after step %" PRIu64,
+            d.resumed_is_b ? "b" : "a", fb_slot_word(d.name.slot), d.name.path,
+            d.resumed_is_b ? "a" : "b", d.name.step);
+    fb__say_fix(&c->report->cause, "resume from the checkpoint of step %" PRIu64 " of that run",
+                d.name.step);
+    return c->report->cause.text != NULL && c->report->cause.fix != NULL
+               ? FB_OK
+               : fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
+}
+
 /* --- All steps -------------------------------------------------------------------------------- */
 
 typedef struct next_step {
@@ -462,7 +495,9 @@ static fb_status compare(comparison *c, const char *a, const char *b, fb_error *
 
     if (status == FB_OK)
         status = find_scope(c, err);
-    if (status == FB_OK && c->chains.any)
+    if (status == FB_OK)
+        status = check_resume(c, err);
+    if (status == FB_OK && !c->judged && c->chains.any)
         status = search(c, err);
     if (status == FB_OK && !c->judged)
         status = search_tail(c, err);

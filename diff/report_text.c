@@ -232,36 +232,56 @@ static void print_before(FILE *out, const fb_diff_first *first)
     entryf(out, "before", "last equal: %s", shown);
 }
 
-/* Differences of one kind in a line each, the environment in one line together. */
+/* A line in which differences of one kind are gathered. */
+typedef struct gathered {
+    char text[TEXT_MAX];
+    size_t used;
+} gathered;
+
+static void gather(gathered *line, const fb_diff_candidate *k, const char *a, const char *b)
+{
+    if (line->used + strlen(k->key) + strlen(a) + strlen(b) + 16 < sizeof line->text)
+        line->used += (size_t)snprintf(line->text + line->used, sizeof line->text - line->used,
+                                       "%s%s %s | %s", line->used > 0 ? "    " : "", k->key, a, b);
+}
+
+/* What was typed differs in nearly every pair; that a run was resumed is told by the scope. */
+static bool is_told(const fb_diff_candidate *k)
+{
+    return strcmp(k->what, "argv") != 0 && strncmp(k->key, "resume", 6) != 0;
+}
+
+/* Code and environment in a line each, other differences one by one. */
 static void print_candidates(FILE *out, const fb_diff_report *r)
 {
-    char line[TEXT_MAX] = "", a[64], b[64];
-    size_t used = 0, told = 0, others = 0;
+    gathered environment = {.used = 0}, code = {.used = 0};
+    size_t told = 0, others = 0;
 
     for (size_t i = 0; i < r->candidate_count; i++) {
         const fb_diff_candidate *k = &r->candidates[i];
+        char a[64], b[64];
 
-        if (strcmp(k->what, "argv") == 0)
+        if (!is_told(k))
             continue;
         fb__json_plain(a, sizeof a, k->a);
         fb__json_plain(b, sizeof b, k->b);
-        if (strcmp(k->what, "environment") == 0) {
-            if (used + strlen(k->key) + 140 < sizeof line)
-                used += (size_t)snprintf(line + used, sizeof line - used, "%s%s %s | %s",
-                                         used > 0 ? "    " : "", k->key, a, b);
-        } else if (told++ < LIST_MAX) {
-            if (strcmp(k->what, "file") == 0)
-                entryf(out, "file", "%s: contents differ", k->key);
-            else
-                entryf(out, k->what, "%s %s | %s", k->key, a, b);
-        } else {
+        if (strcmp(k->what, "environment") == 0)
+            gather(&environment, k, a, b);
+        else if (strcmp(k->what, "code") == 0)
+            gather(&code, k, a, b);
+        else if (told++ >= LIST_MAX)
             others++;
-        }
+        else if (strcmp(k->what, "file") == 0)
+            entryf(out, "file", "%s: contents differ", k->key);
+        else
+            entryf(out, k->what, "%s %s | %s", k->key, a, b);
     }
     if (others > 0)
         entryf(out, "", "and %zu more differences of the headers", others);
-    if (used > 0)
-        entryf(out, "run", "%s%s", line,
+    if (code.used > 0)
+        entry(out, "code", code.text);
+    if (environment.used > 0)
+        entryf(out, "run", "%s%s", environment.text,
                r->environment_cleared
                    ? "    (differ, and not the cause: replay with either is equal)"
                    : "");

@@ -4,6 +4,7 @@
  */
 #include "replay/locate.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,10 @@
 #include "base/error.h"
 #include "base/hash.h"
 
-enum { CANDIDATES_MAX = 6 };
+enum {
+    CANDIDATES_MAX = 72,
+    SIBLINGS_MAX = 64, /* folders of checkpoints beside the trace that are looked into */
+};
 
 typedef struct candidates {
     char *path[CANDIDATES_MAX];
@@ -50,8 +54,9 @@ const char *fb__base_name(const char *path)
 /* Takes ownership of path. */
 static void add(candidates *c, char *path)
 {
-    if (path == NULL) {
-        c->out_of_memory = true;
+    if (path == NULL || c->count == CANDIDATES_MAX) {
+        c->out_of_memory |= path == NULL;
+        free(path);
         return;
     }
     for (size_t i = 0; i < c->count; i++)
@@ -172,6 +177,33 @@ static char *checkpoint_folder(const char *trace)
     return folder;
 }
 
+static bool is_checkpoint_folder(const char *name)
+{
+    const size_t length = strlen(name);
+    return length > 5 && strcmp(name + length - 5, ".ckpt") == 0;
+}
+
+static void add_siblings(candidates *c, const char *folder, const char *name)
+{
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+    int count = 0;
+
+    while (dir != NULL && count < SIBLINGS_MAX && (entry = readdir(dir)) != NULL) {
+        char *in_folder, *sibling;
+
+        if (!is_checkpoint_folder(entry->d_name))
+            continue;
+        count++;
+        in_folder = fb__join_path(folder, entry->d_name);
+        sibling = in_folder == NULL ? NULL : fb__join_path(in_folder, name);
+        add(c, sibling);
+        free(in_folder);
+    }
+    if (dir != NULL)
+        closedir(dir);
+}
+
 fb_status fb__locate_checkpoint(char **out, const char *name, fb_hash hash, const char *trace,
                                 const char *elsewhere, fb_error *err)
 {
@@ -190,6 +222,8 @@ fb_status fb__locate_checkpoint(char **out, const char *name, fb_hash hash, cons
     }
     add(&c, strdup(base));
     add_elsewhere(&c, elsewhere, base);
+    if (folder != NULL)
+        add_siblings(&c, folder, base);
     status = choose(out, &c, hash, base, trace, err);
     free_candidates(&c);
     free(beside);

@@ -25,7 +25,8 @@ FB_NODISCARD fb_status fb__locate_data(char **out, const fb__run_file *file, con
                                        const char *elsewhere, fb_error *err);
 
 /* The same for a checkpoint: in "<stem>.ckpt/" beside the trace, in the trace's folder, in the
- * working directory, at `elsewhere`. */
+ * working directory, at `elsewhere`, in other runs' folders "*.ckpt" beside the trace (a resumed
+ * run goes on from one of those). */
 FB_NODISCARD fb_status fb__locate_checkpoint(char **out, const char *name, fb_hash hash,
                                              const char *trace, const char *elsewhere,
                                              fb_error *err);

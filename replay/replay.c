@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "engine/run.h"
+#include "replay/locate.h"
 #include "replay/lockstep.h"
 #include "replay/rebuild.h"
 
@@ -88,6 +89,25 @@ static fb_status rebuild(replay *r, fb_error *err)
     return status;
 }
 
+/* The first state of the trace: drawn, or that of the checkpoint from which the run went on. */
+static fb_status begin(replay *r, fb_error *err)
+{
+    const fb__run_header *header = &r->rebuilt.header;
+    char *checkpoint;
+    fb_status status;
+
+    if (!header->has_resume)
+        return fb_run_begin(r->rebuilt.run, err);
+    status = fb__locate_checkpoint(&checkpoint, header->resume_file, header->resume_hash, r->path,
+                                   r->options->data, err);
+    if (status != FB_OK)
+        return status;
+    status = fb_run_resume(r->rebuilt.run, checkpoint, err);
+    free(checkpoint);
+    r->report->start = header->resume_step;
+    return status;
+}
+
 /* Puts the run behind a checkpoint or at its beginning, and the reader at the same place. */
 static fb_status start(replay *r, fb_error *err)
 {
@@ -104,7 +124,7 @@ static fb_status start(replay *r, fb_error *err)
     if (checkpoint.path == NULL) {
         if (r->from > 0 && r->report->note_count > 0)
             status = fb__replay_note(r->report, err, "started from the beginning");
-        return status == FB_OK ? fb_run_begin(run, err) : status;
+        return status == FB_OK ? begin(r, err) : status;
     }
     r->lockstep.silent = true;
     status = fb_run_resume(run, checkpoint.path, err);
@@ -117,6 +137,24 @@ static fb_status start(replay *r, fb_error *err)
     return status == FB_OK ? fb_trace_seek(r->trace, checkpoint.step + 1, err) : status;
 }
 
+/* A torn trace may end between two steps: with its last event, or with the mark that ends a run. */
+static fb_status trace_ends_here(bool *out, replay *r, fb_error *err)
+{
+    bool pending;
+    fb_status status;
+
+    *out = false;
+    if (fb_trace_get_info(r->trace)->status == FB_TRACE_COMPLETE)
+        return FB_OK;
+    status = fb__lockstep_pending(&pending, &r->lockstep, UINT64_MAX, err);
+    if (status != FB_OK)
+        return status;
+    *out = !pending || r->lockstep.next->step <= fb_run_current_step(r->rebuilt.run);
+    if (*out)
+        r->to = fb_run_current_step(r->rebuilt.run);
+    return FB_OK;
+}
+
 /* Steps until the last one that is wanted, or until the lockstep stops the run. */
 static fb_status step_through(replay *r, fb_error *err)
 {
@@ -124,6 +162,11 @@ static fb_status step_through(replay *r, fb_error *err)
     fb_status status = FB_OK;
 
     while (status == FB_OK && fb_run_current_step(run) < r->to) {
+        bool ends;
+
+        status = trace_ends_here(&ends, r, err);
+        if (status != FB_OK || ends)
+            break;
         status = fb_run_step(run, err);
         if (status == FB_OK && r->options->progress != NULL)
             r->options->progress(r->options->argument, fb_run_current_step(run), r->to);

@@ -58,6 +58,17 @@ static fb_status read_files(fb__run_header *out, const char *name, fb_error *err
     return FB_OK;
 }
 
+static void read_resume(fb__run_header *out)
+{
+    const cJSON *resume = cJSON_GetObjectItemCaseSensitive(out->json, "resume");
+    const char *hash = text_of(resume, "hash");
+
+    out->resume_file = text_of(resume, "file");
+    out->has_resume = out->resume_file != NULL && hash != NULL &&
+                      count_of(&out->resume_step, resume, "step") &&
+                      fb_hash_of_hex(&out->resume_hash, hash);
+}
+
 fb_status fb__run_header_read(fb__run_header *out, const char *text, const char *name,
                               fb_error *err)
 {
@@ -84,6 +95,7 @@ fb_status fb__run_header_read(fb__run_header *out, const char *text, const char 
         out->threads = (unsigned)number;
     out->isa = text_of(environment, "isa");
     out->kernels = text_of(environment, "kernels");
+    read_resume(out);
     status = read_files(out, name, err);
     if (status != FB_OK)
         fb__run_header_free(out);

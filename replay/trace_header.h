@@ -32,6 +32,10 @@ typedef struct fb__run_header {
     unsigned threads;        /* 0: not recorded */
     const char *isa;         /* NULL: not recorded */
     const char *kernels;     /* NULL: not recorded */
+    bool has_resume;         /* the run went on from a checkpoint: */
+    uint64_t resume_step;    /* of that step, */
+    const char *resume_file; /* called so, without folder, */
+    fb_hash resume_hash;     /* of these contents */
     fb__run_file *files;
     size_t file_count;
 } fb__run_header;

@@ -1,0 +1,644 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_replay.c - a replay is silent on what a run did, stops exactly where a trace says something
+ * else, starts from checkpoints, refuses other data, and makes tensors again.
+ */
+#include "tests/diff/recorded_run.h"
+
+#include <inttypes.h>
+#include <sys/stat.h>
+
+#include "base/hash.h"
+#include "replay/replay.h"
+
+typedef struct fixture {
+    test_folder folder;
+    char trace[160]; /* SMALL_GPT with checkpoints of steps 3 and 6 */
+    uint64_t events;
+    fb_hash final_hash;
+} fixture;
+
+static void read_totals(fixture *f)
+{
+    const fb_event *event, *last = NULL;
+    fb_trace *trace;
+    fb_error err;
+
+    assert_ok(fb_trace_open(&trace, f->trace, &err));
+    f->events = fb_trace_get_info(trace)->events;
+    for (;;) {
+        assert_ok(fb_trace_next(trace, &event, NULL, &err));
+        if (event == NULL)
+            break;
+        last = event;
+        if (strcmp(fb_trace_site(trace, last->site)->slot, FB_FINAL_HASH_MARK) == 0)
+            assert_true(fb_hash_of_hex(&f->final_hash, last->text));
+    }
+    fb_trace_close(trace);
+}
+
+static int set_up(void **state)
+{
+    static const recording how = {.checkpoints = true};
+    fixture *f = calloc(1, sizeof *f);
+
+    assert_non_null(f);
+    f->folder = make_folder();
+    (void)snprintf(f->trace, sizeof f->trace, "%s", record(&f->folder, "run.fbt", &how));
+    read_totals(f);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fixture *f = *state;
+
+    drop_folder(&f->folder);
+    free(f);
+    return 0;
+}
+
+static fb_replay_report replay(const char *path, fb_replay_options options)
+{
+    fb_replay_report r;
+    fb_error err;
+
+    options.size = sizeof options;
+    options.no_stack = true;
+    assert_ok(fb_replay(&r, path, &options, &err));
+    return r;
+}
+
+static void assert_verified(const fb_replay_report *r)
+{
+    char text[512];
+
+    if (r->diverged)
+        fail_msg("diverged at %s: %s | %s", fb_event_name_text(text, sizeof text, &r->first.name),
+                 r->first.expected, r->first.came);
+}
+
+static void assert_refused(const char *path, fb_replay_options options, fb_status status,
+                           const char *says)
+{
+    fb_replay_report r;
+    fb_error err = {.text = ""};
+
+    options.size = sizeof options;
+    if (fb_replay(&r, path, &options, &err) != status || strstr(err.text, says) == NULL)
+        fail_msg("status %d: %s; expected %d: %s", err.status, err.text, status, says);
+}
+
+/* --- Verified --------------------------------------------------------------------------------- */
+
+static void a_run_is_replayed_whole_on_other_threads_and_isas(void **state)
+{
+    const fixture *f = *state;
+
+    for (unsigned threads = 1; threads <= 3; threads++)
+        for (int isa = 0; isa < FB_ISA_COUNT; isa++) {
+            const fb_kernels *kernels = fb_kernels_for((fb_isa)isa);
+            fb_replay_report r;
+
+            if (kernels == NULL)
+                continue;
+            r = replay(f->trace, (fb_replay_options){.threads = threads, .kernels = kernels});
+            assert_verified(&r);
+            assert_int_equal(r.events_checked, f->events);
+            assert_true(r.has_final_hash && fb_hash_equal(r.final_hash, f->final_hash));
+            assert_true(r.at_end && !r.ended_early);
+            fb_replay_report_free(&r);
+        }
+}
+
+static void every_level_is_replayed(void **state)
+{
+    static const fb_level levels[] = {FB_LEVEL_STEPS, FB_LEVEL_DRAWS, FB_LEVEL_OPS};
+    const fixture *f = *state;
+    uint64_t checked = 0;
+
+    for (size_t i = 0; i < COUNT_OF(levels); i++) {
+        const recording how = {.level = levels[i]};
+        fb_replay_report r = replay(record(&f->folder, "x.fbt", &how), (fb_replay_options){0});
+
+        assert_verified(&r);
+        assert_true(r.events_checked > checked);
+        checked = r.events_checked;
+        assert_true(fb_hash_equal(r.final_hash, f->final_hash));
+        fb_replay_report_free(&r);
+    }
+}
+
+static void every_cut_of_a_trace_is_verified_to_its_end(void **state)
+{
+    const fixture *f = *state;
+    const char *torn = in_folder(&f->folder, "torn.fbt");
+    int opened = 0;
+    struct stat s;
+
+    assert_int_equal(stat(f->trace, &s), 0);
+    for (long off = 1; off < s.st_size; off += 611) {
+        const fb_replay_options options = {.size = sizeof options, .no_stack = true};
+        fb_replay_report r;
+        fb_error err;
+
+        cut_file(f->trace, torn, off);
+        if (fb_replay(&r, torn, &options, &err) != FB_OK)
+            continue; /* the header itself is cut */
+        opened++;
+        assert_verified(&r);
+        assert_true(r.at_end);
+        fb_replay_report_free(&r);
+    }
+    assert_true(opened > 0);
+}
+
+static void a_resumed_run_is_replayed_from_its_checkpoint(void **state)
+{
+    const fixture *f = *state;
+    const char *path = in_folder(&f->folder, "resumed.fbt");
+    char header[32768], checkpoint[192];
+    fb_run_options run_options = {
+        .size = sizeof run_options, .threads = 1, .folder = f->folder.path};
+    fb_recorder_options options = {.size = sizeof options, .header = header};
+    fb_recorder *recorder;
+    fb_config config;
+    fb_replay_report r;
+    fb_run *run;
+    fb_hash hash;
+    fb_error err;
+    char hex[FB_HASH_HEX_BYTES];
+
+    (void)snprintf(checkpoint, sizeof checkpoint, "%s/run.ckpt/step-00000006.safetensors",
+                   f->folder.path);
+    assert_ok(fb_config_parse(&config, SMALL_GPT, "test", NULL, 0, &err));
+    assert_ok(fb_run_create(&run, &config, &run_options, &err));
+    assert_ok(fb_hash_file(&hash, NULL, checkpoint, &err));
+    (void)snprintf(header, sizeof header,
+                   "%.*s,\"resume\":{\"file\":\"step-00000006.safetensors\",\"step\":6,"
+                   "\"hash\":\"%s\"}}",
+                   (int)strlen(fb_run_header(run)) - 1, fb_run_header(run), fb_hash_hex(hex, hash));
+    assert_ok(fb_recorder_open(&recorder, path, &options, &err));
+    fb_run_observe(run, fb_recorder_observer(recorder));
+    assert_ok(fb_run_resume(run, checkpoint, &err));
+    while (fb_run_current_step(run) < 8)
+        assert_ok(fb_run_step(run, &err));
+    assert_ok(fb_run_end(run, &err));
+    fb_run_destroy(run);
+    assert_ok(fb_recorder_close(recorder, &err));
+    fb_config_free(&config);
+
+    r = replay(path, (fb_replay_options){0});
+    assert_verified(&r);
+    assert_int_equal(r.start, 6);
+    assert_true(fb_hash_equal(r.final_hash, f->final_hash));
+    fb_replay_report_free(&r);
+}
+
+/* --- Diverged --------------------------------------------------------------------------------- */
+
+static fb_replay_report replay_damaged(const fixture *f, const fb_fault *fault)
+{
+    const recording how = {.faults = fault, .fault_count = 1};
+
+    return replay(record(&f->folder, "bad.fbt", &how), (fb_replay_options){0});
+}
+
+static void a_replay_stops_at_the_flipped_tensor(void **state)
+{
+    const fb_fault fault = {.kind = FB_FAULT_FLIP,
+                            .step = 4,
+                            .path = "h.1.mlp.proj",
+                            .slot = "grad",
+                            .micro = 2,
+                            .element = 9,
+                            .bit = 1};
+    fb_replay_report r = replay_damaged(*state, &fault);
+
+    assert_true(r.diverged);
+    assert_int_equal(r.first.what, FB_REPLAY_CONTENT);
+    assert_int_equal(r.first.name.step, 4);
+    assert_int_equal(r.first.name.micro, 2);
+    assert_int_equal(r.first.name.phase, FB_PHASE_BACKWARD);
+    assert_string_equal(r.first.name.path, "h.1.mlp.proj");
+    assert_string_equal(r.first.name.slot, "grad");
+    assert_int_equal(r.first.number, r.events_checked);
+    assert_false(r.has_final_hash);
+    fb_replay_report_free(&r);
+}
+
+static void a_draw_that_replay_does_not_make_is_missing(void **state)
+{
+    const fb_fault fault = {.kind = FB_FAULT_DRAW, .step = 2, .stream = "h.0.mlp.drop"};
+    fb_replay_report r = replay_damaged(*state, &fault);
+
+    assert_true(r.diverged);
+    assert_int_equal(r.first.what, FB_REPLAY_MISSING);
+    assert_int_equal(r.first.name.kind, FB_KIND_DRAW);
+    assert_string_equal(r.first.name.op, "extra");
+    assert_int_equal(r.first.name.step, 2);
+    fb_replay_report_free(&r);
+}
+
+static void a_draw_that_the_trace_does_not_have_is_extra(void **state)
+{
+    const fixture *f = *state;
+    const fb_fault fault = {.kind = FB_FAULT_DRAW, .step = 2, .stream = "h.0.mlp.drop"};
+    fb_replay_report r = replay(f->trace, (fb_replay_options){.faults = &fault, .fault_count = 1});
+
+    assert_true(r.diverged);
+    assert_int_equal(r.first.what, FB_REPLAY_EXTRA);
+    assert_string_equal(r.first.name.op, "extra");
+    assert_int_equal(r.first.name.step, 2);
+    fb_replay_report_free(&r);
+}
+
+static void a_replay_stops_at_the_swapped_samples(void **state)
+{
+    const fb_fault fault = {.kind = FB_FAULT_SWAP, .step = 7, .i = 3, .j = 5};
+    fb_replay_report r = replay_damaged(*state, &fault);
+
+    assert_true(r.diverged);
+    assert_int_equal(r.first.name.kind, FB_KIND_SAMPLE);
+    assert_int_equal(r.first.name.step, 7);
+    assert_int_equal(r.first.name.micro, 1);
+    fb_replay_report_free(&r);
+}
+
+static void a_scalar_is_reported_with_its_bits(void **state)
+{
+    static const fb_config_set set = {"optimizer.adamw.lr", "0.011"};
+    const fixture *f = *state;
+    fb_replay_report r = replay(f->trace, (fb_replay_options){.sets = &set, .set_count = 1});
+    char *json = fb_replay_report_json(&r);
+
+    assert_true(r.diverged && r.first.is_scalar);
+    assert_string_equal(r.first.name.path, "lr");
+    assert_true(r.first.value_a == 0.005 && r.first.value_b == 0.0055);
+    assert_non_null(json);
+    assert_non_null(strstr(json, "\"verdict\":\"diverged\""));
+    assert_non_null(strstr(json, "\"bits_a\":\"0x3f747ae147ae147b\""));
+    free(json);
+    fb_replay_report_free(&r);
+}
+
+/* --- Steps and checkpoints -------------------------------------------------------------------- */
+
+static char *checkpoint_path(const fixture *f, int step)
+{
+    static char path[192];
+
+    (void)snprintf(path, sizeof path, "%s/run.ckpt/step-%08d.safetensors", f->folder.path, step);
+    return path;
+}
+
+static void from_starts_at_the_newest_checkpoint_that_is_whole(void **state)
+{
+    const fixture *f = *state;
+    char away[256];
+    fb_replay_report r = replay(f->trace, (fb_replay_options){.has_from = true, .from = 8});
+
+    assert_verified(&r);
+    assert_int_equal(r.start, 6);
+    assert_int_equal(r.note_count, 0);
+    assert_true(fb_hash_equal(r.final_hash, f->final_hash));
+    fb_replay_report_free(&r);
+    r = replay(f->trace, (fb_replay_options){.has_from = true, .from = 6, .has_to = true, .to = 7});
+    assert_verified(&r);
+    assert_int_equal(r.start, 3); /* that of step 6 is after step 6 */
+    assert_int_equal(r.end, 7);
+    fb_replay_report_free(&r);
+
+    (void)snprintf(away, sizeof away, "%s.away", checkpoint_path(f, 6));
+    assert_int_equal(rename(checkpoint_path(f, 6), away), 0);
+    r = replay(f->trace, (fb_replay_options){.has_from = true, .from = 8});
+    assert_verified(&r);
+    assert_int_equal(r.start, 3);
+    assert_int_equal(r.note_count, 2);
+    assert_non_null(strstr(r.notes[0], "not there"));
+    fb_replay_report_free(&r);
+
+    write_file(checkpoint_path(f, 3), "changed", 7);
+    r = replay(f->trace, (fb_replay_options){.has_from = true, .from = 8});
+    assert_verified(&r);
+    assert_int_equal(r.start, 0);
+    assert_int_equal(r.note_count, 3);
+    assert_non_null(strstr(r.notes[1], "changed"));
+    assert_non_null(strstr(r.notes[2], "beginning"));
+    assert_int_equal(r.events_checked, f->events);
+    fb_replay_report_free(&r);
+    assert_int_equal(rename(away, checkpoint_path(f, 6)), 0);
+}
+
+static void to_is_inclusive(void **state)
+{
+    const fixture *f = *state;
+    fb_replay_report r = replay(f->trace, (fb_replay_options){.has_to = true, .to = 0});
+
+    assert_verified(&r);
+    assert_int_equal(r.end, 0);
+    assert_true(r.events_checked > 10);
+    fb_replay_report_free(&r);
+    r = replay(f->trace, (fb_replay_options){.has_to = true, .to = 2});
+    assert_verified(&r);
+    assert_int_equal(r.end, 2);
+    assert_false(r.at_end);
+    fb_replay_report_free(&r);
+}
+
+static void steps_that_the_trace_lacks_are_refused(void **state)
+{
+    const fixture *f = *state;
+
+    assert_refused(f->trace, (fb_replay_options){.has_to = true, .to = 9}, FB_E_USAGE,
+                   "ends at step 8");
+    assert_refused(f->trace, (fb_replay_options){.has_from = true, .from = 12}, FB_E_USAGE,
+                   "ends at step 8");
+    assert_refused(f->trace,
+                   (fb_replay_options){.has_from = true, .from = 4, .has_to = true, .to = 3},
+                   FB_E_USAGE, "before");
+}
+
+/* --- Data ------------------------------------------------------------------------------------- */
+
+static void other_data_is_refused_by_content(void **state)
+{
+    const fixture *f = *state;
+
+    write_text(&f->folder, 310);
+    assert_refused(f->trace, (fb_replay_options){0}, FB_E_CHANGED, "text.txt");
+    write_text(&f->folder, SIZE_MAX);
+}
+
+static void missing_data_is_looked_for_elsewhere(void **state)
+{
+    const fixture *f = *state;
+    char from[192], folder[192], moved[256];
+    fb_replay_report r;
+
+    (void)snprintf(from, sizeof from, "%s/text.txt", f->folder.path);
+    (void)snprintf(folder, sizeof folder, "%s/data", f->folder.path);
+    (void)snprintf(moved, sizeof moved, "%s/text.txt", folder);
+    assert_int_equal(mkdir(folder, 0777), 0);
+    assert_int_equal(rename(from, moved), 0);
+    assert_refused(f->trace, (fb_replay_options){0}, FB_E_NOT_FOUND, "text.txt: not found");
+    r = replay(f->trace, (fb_replay_options){.data = folder});
+    assert_verified(&r);
+    fb_replay_report_free(&r);
+
+    (void)snprintf(folder, sizeof folder, "%s/renamed.bin", f->folder.path);
+    assert_int_equal(rename(moved, folder), 0);
+    r = replay(f->trace, (fb_replay_options){.data = folder}); /* the file itself, renamed */
+    assert_verified(&r);
+    assert_int_equal(r.events_checked, f->events);
+    fb_replay_report_free(&r);
+    assert_int_equal(rename(folder, from), 0);
+}
+
+/* --- What cannot be replayed ------------------------------------------------------------------ */
+
+/* The header of a real run with one piece of text replaced, and no events worth mentioning. */
+static const char *with_header(const fixture *f, const char *find, const char *put)
+{
+    const char *path = in_folder(&f->folder, "header.fbt");
+    const fb_run_options run_options = {
+        .size = sizeof run_options, .threads = 1, .folder = f->folder.path};
+    fb_recorder_options options = {.size = sizeof options};
+    char *header, *at;
+    fb_recorder *recorder;
+    fb_config config;
+    fb_run *run;
+    fb_error err;
+
+    assert_ok(fb_config_parse(&config, SMALL_GPT, "test", NULL, 0, &err));
+    assert_ok(fb_run_create(&run, &config, &run_options, &err));
+    header = malloc(strlen(fb_run_header(run)) + 64);
+    assert_non_null(header);
+    strcpy(header, fb_run_header(run));
+    at = strstr(header, find);
+    assert_non_null(at);
+    memmove(at + strlen(put), at + strlen(find), strlen(at + strlen(find)) + 1);
+    memcpy(at, put, strlen(put));
+    options.header = header;
+    assert_ok(fb_recorder_open(&recorder, path, &options, &err));
+    fb_recorder_mark(recorder, "nothing");
+    assert_ok(fb_recorder_close(recorder, &err));
+    free(header);
+    fb_run_destroy(run);
+    fb_config_free(&config);
+    return path;
+}
+
+static void another_contract_or_fingerprint_is_refused(void **state)
+{
+    const fixture *f = *state;
+
+    assert_refused(with_header(f, "\"contract\":1", "\"contract\":2"), (fb_replay_options){0},
+                   FB_E_UNSUPPORTED, "contract 2");
+    assert_refused(with_header(f, "\"fingerprint\":\"", "\"fingerprint\":\"0"),
+                   (fb_replay_options){0}, FB_E_UNSUPPORTED, "fingerprint");
+}
+
+static void a_trace_of_another_program_is_refused(void **state)
+{
+    const fixture *f = *state;
+
+    assert_refused(with_header(f, "\"configuration\":", "\"elsewhere\":"), (fb_replay_options){0},
+                   FB_E_UNSUPPORTED, "firstbit train");
+    assert_refused(in_folder(&f->folder, "text.txt"), (fb_replay_options){0}, FB_E_FORMAT, "");
+    assert_refused(in_folder(&f->folder, "none.fbt"), (fb_replay_options){0}, FB_E_NOT_FOUND, "");
+}
+
+static void a_run_of_openblas_kernels_is_replayed_with_them(void **state)
+{
+    const fixture *f = *state;
+    const fb_kernels *openblas;
+    fb_replay_report r;
+    fb_error err;
+
+    if (fb_kernels_openblas(&openblas, fb_kernels_best(), 1, &err) != FB_OK)
+        skip();
+    const recording how = {.kernels = openblas};
+    r = replay(record(&f->folder, "x.fbt", &how), (fb_replay_options){0});
+    assert_verified(&r);
+    fb_replay_report_free(&r);
+}
+
+/* --- Tensors ---------------------------------------------------------------------------------- */
+
+/* The elements of an .npy file that fb_npy_write wrote: behind its header, aligned to 64. */
+static void *read_npy(const char *path, size_t *bytes)
+{
+    FILE *file = fopen(path, "rb");
+    uint8_t head[10];
+    long size, start;
+    void *data;
+
+    if (file == NULL)
+        fail_msg("%s: not there", path);
+    assert_int_equal(fread(head, 1, 10, file), 10);
+    start = 10 + head[8] + 256 * head[9];
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    size = ftell(file) - start;
+    assert_int_equal(fseek(file, start, SEEK_SET), 0);
+    data = malloc((size_t)size);
+    assert_non_null(data);
+    assert_int_equal(fread(data, 1, (size_t)size, file), size);
+    fclose(file);
+    *bytes = (size_t)size;
+    return data;
+}
+
+static void assert_file_has_hash_of_event(const fixture *f, const char *file,
+                                          const fb_event_name *name)
+{
+    const fb_hash id = fb_event_name_hash(name);
+    const fb_event *event;
+    size_t bytes;
+    void *data = read_npy(in_folder(&f->folder, file), &bytes);
+    const fb_hash hash = fb_tensor_hash(NULL, FB_DTYPE_F32, data, bytes, NULL);
+    fb_trace *trace;
+    fb_error err;
+    bool found = false;
+
+    free(data);
+    assert_ok(fb_trace_open(&trace, f->trace, &err));
+    while (!found) {
+        assert_ok(fb_trace_next(trace, &event, NULL, &err));
+        assert_non_null(event);
+        found = fb_hash_equal(id, fb_identity_hash(fb_site_hash(fb_trace_site(trace, event->site)),
+                                                   event->step, event->micro));
+    }
+    assert_true(fb_hash_equal(event->hash, hash));
+    fb_trace_close(trace);
+}
+
+static void made_tensors_have_the_hashes_of_the_trace(void **state)
+{
+    const fixture *f = *state;
+    const fb_event_name out = {.step = 5,
+                               .micro = 2,
+                               .phase = FB_PHASE_FORWARD,
+                               .path = "h.1.mlp.fc",
+                               .op = "linear",
+                               .slot = "out"};
+    const fb_event_name param = {.step = 6,
+                                 .micro = FB_MICRO_NONE,
+                                 .phase = FB_PHASE_OPTIMIZER,
+                                 .path = "h.1.mlp.fc.weight",
+                                 .op = "adamw",
+                                 .slot = "param"};
+    fb_replay_report r =
+        replay(f->trace, (fb_replay_options){.has_from = true,
+                                             .from = 5,
+                                             .has_to = true,
+                                             .to = 6,
+                                             .make = "h.1.mlp.fc*",
+                                             .make_folder = in_folder(&f->folder, "made/here")});
+
+    assert_verified(&r);
+    assert_int_equal(r.unchecked, 0);
+    assert_true(r.made > 10);
+    fb_replay_report_free(&r);
+    assert_file_has_hash_of_event(f, "made/here/step-000005.micro-2.forward.h.1.mlp.fc.out.npy",
+                                  &out);
+    assert_file_has_hash_of_event(f, "made/here/step-000006.optimizer.h.1.mlp.fc.weight.param.npy",
+                                  &param);
+    assert_int_not_equal(
+        access(in_folder(&f->folder, "made/here/step-000004.micro-2.forward.h.1.mlp.fc.out.npy"),
+               F_OK),
+        0);
+}
+
+static void make_matches_path_and_slot_either_way(void **state)
+{
+    static const char *const globs[] = {"ln:out", "ln.out", "ln:grad", "l?"};
+    static const uint64_t counts[] = {3, 3, 3, 6}; /* three micro-batches */
+    const fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT_OF(globs); i++) {
+        fb_replay_report r =
+            replay(f->trace, (fb_replay_options){.has_from = true,
+                                                 .from = 2,
+                                                 .has_to = true,
+                                                 .to = 2,
+                                                 .make = globs[i],
+                                                 .make_folder = in_folder(&f->folder, "made")});
+
+        if (r.made != counts[i])
+            fail_msg("%s: %" PRIu64 " tensors, expected %" PRIu64, globs[i], r.made, counts[i]);
+        fb_replay_report_free(&r);
+    }
+}
+
+static void tensors_of_a_trace_without_hashes_are_made_unchecked(void **state)
+{
+    static const recording how = {.level = FB_LEVEL_DRAWS};
+    const fixture *f = *state;
+    fb_replay_report r = replay(record(&f->folder, "x.fbt", &how),
+                                (fb_replay_options){.has_to = true,
+                                                    .to = 1,
+                                                    .make = "ln:out",
+                                                    .make_folder = in_folder(&f->folder, "made")});
+
+    assert_verified(&r);
+    assert_int_equal(r.made, 3);
+    assert_int_equal(r.unchecked, 3);
+    fb_replay_report_free(&r);
+}
+
+static void a_tensor_that_differs_is_not_written(void **state)
+{
+    const fixture *f = *state;
+    const fb_fault fault = {.kind = FB_FAULT_FLIP,
+                            .step = 2,
+                            .path = "ln",
+                            .slot = "out",
+                            .micro = 1,
+                            .element = 9,
+                            .bit = 1};
+    fb_replay_report r =
+        replay(f->trace, (fb_replay_options){.has_from = true,
+                                             .from = 2,
+                                             .make = "ln:out",
+                                             .make_folder = in_folder(&f->folder, "diverged"),
+                                             .faults = &fault,
+                                             .fault_count = 1});
+
+    assert_true(r.diverged);
+    assert_int_equal(r.made, 1); /* micro-batch 0 */
+    fb_replay_report_free(&r);
+    assert_int_equal(
+        access(in_folder(&f->folder, "diverged/step-000002.micro-0.forward.ln.out.npy"), F_OK), 0);
+    assert_int_not_equal(
+        access(in_folder(&f->folder, "diverged/step-000002.micro-1.forward.ln.out.npy"), F_OK), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_is_replayed_whole_on_other_threads_and_isas),
+        cmocka_unit_test(every_level_is_replayed),
+        cmocka_unit_test(every_cut_of_a_trace_is_verified_to_its_end),
+        cmocka_unit_test(a_resumed_run_is_replayed_from_its_checkpoint),
+        cmocka_unit_test(a_replay_stops_at_the_flipped_tensor),
+        cmocka_unit_test(a_draw_that_replay_does_not_make_is_missing),
+        cmocka_unit_test(a_draw_that_the_trace_does_not_have_is_extra),
+        cmocka_unit_test(a_replay_stops_at_the_swapped_samples),
+        cmocka_unit_test(a_scalar_is_reported_with_its_bits),
+        cmocka_unit_test(to_is_inclusive),
+        cmocka_unit_test(steps_that_the_trace_lacks_are_refused),
+        cmocka_unit_test(other_data_is_refused_by_content),
+        cmocka_unit_test(missing_data_is_looked_for_elsewhere),
+        cmocka_unit_test(another_contract_or_fingerprint_is_refused),
+        cmocka_unit_test(a_trace_of_another_program_is_refused),
+        cmocka_unit_test(a_run_of_openblas_kernels_is_replayed_with_them),
+        cmocka_unit_test(made_tensors_have_the_hashes_of_the_trace),
+        cmocka_unit_test(make_matches_path_and_slot_either_way),
+        cmocka_unit_test(tensors_of_a_trace_without_hashes_are_made_unchecked),
+        cmocka_unit_test(a_tensor_that_differs_is_not_written),
+        cmocka_unit_test(from_starts_at_the_newest_checkpoint_that_is_whole),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
