@@ -20,6 +20,8 @@ fb_status fb__config_tree(cJSON **out, fb__reader *r, const char *text)
     *out = fb__json_parse(text, &fault);
     if (*out != NULL)
         return FB_OK;
+    if (fault.no_memory)
+        return fb__config_no_memory(r);
     return fb__fail(r->err, FB_E_CONFIG, fault.offset, "%s: line %zu, column %zu: %s", r->name,
                     fault.line, fault.column, fault.what);
 }
@@ -73,12 +75,13 @@ static cJSON *replace(cJSON *parent, cJSON *item, const char *key, cJSON *replac
 
     if (replacement == NULL)
         return NULL;
-    if (item == NULL)
+    if (item == NULL) {
         done = cJSON_AddItemToObject(parent, key, replacement);
-    else if (cJSON_IsObject(parent)) /* by key, so that the new item carries it */
-        done = cJSON_ReplaceItemInObjectCaseSensitive(parent, key, replacement);
-    else
+    } else { /* the key moves over, which takes no memory; in a list it is NULL */
+        replacement->string = item->string;
+        item->string = NULL;
         done = cJSON_ReplaceItemViaPointer(parent, item, replacement);
+    }
     if (!done)
         cJSON_Delete(replacement);
     return done ? replacement : NULL;
@@ -151,9 +154,12 @@ static fb_status apply_at(fb__reader *r, cJSON *tree, const fb_config_set *set, 
 
 fb_status fb__config_set_apply(fb__reader *r, cJSON *tree, const fb_config_set *set)
 {
-    cJSON *value = fb__json_parse(set->value, NULL);
+    fb__json_fault fault = {.no_memory = false};
+    cJSON *value = fb__json_parse(set->value, &fault);
     fb_status status = FB_OK;
 
+    if (fault.no_memory)
+        return fb__config_no_memory(r);
     if (!fb__json_is_utf8(set->value))
         return set_fail(r, set, "the value is not valid UTF-8");
     if (!cJSON_IsObject(tree))

@@ -94,20 +94,45 @@ static bool refuse_unexpected(const checker *c)
 
 /* --- Scalars ---------------------------------------------------------------------------------- */
 
+/* The code of the \uXXXX at `at`, or -1 where four hexadecimal digits do not follow. */
+static int escaped_code(const char *at)
+{
+    int code = 0;
+
+    if (at[0] != '\\' || at[1] != 'u')
+        return -1;
+    for (int i = 2; i < 6; i++) {
+        const int c = tolower((unsigned char)at[i]);
+
+        if (!isxdigit(c))
+            return -1;
+        code = code * 16 + (c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    return code;
+}
+
 static bool check_escape(checker *c)
 {
-    if (c->at[1] == 'u') {
-        for (int i = 2; i < 6; i++)
-            if (!isxdigit((unsigned char)c->at[i]))
-                return refuse(c, "expected four hexadecimal digits after \\u");
-        if (memcmp(c->at + 2, "0000", 4) == 0)
-            return refuse(c, "a string with a zero character");
-        c->at += 6;
+    const int code = escaped_code(c->at);
+
+    if (c->at[1] != 'u') {
+        if (c->at[1] == '\0' || strchr("\"\\/bfnrt", c->at[1]) == NULL)
+            return refuse(c, "an unknown escape");
+        c->at += 2;
         return true;
     }
-    if (c->at[1] == '\0' || strchr("\"\\/bfnrt", c->at[1]) == NULL)
-        return refuse(c, "an unknown escape");
-    c->at += 2;
+    if (code < 0)
+        return refuse(c, "expected four hexadecimal digits after \\u");
+    if (code == 0)
+        return refuse(c, "a string with a zero character");
+    if (code >= 0xd800 && code <= 0xdfff) { /* half of a UTF-16 pair */
+        const int low = escaped_code(c->at + 6);
+
+        if (code >= 0xdc00 || low < 0xdc00 || low > 0xdfff)
+            return refuse(c, "an unpaired surrogate");
+        c->at += 6;
+    }
+    c->at += 6;
     return true;
 }
 
@@ -257,15 +282,17 @@ static bool check_text(checker *c)
 cJSON *fb__json_parse(const char *text, fb__json_fault *fault)
 {
     checker c = {.text = text, .at = text, .fault = fault, .expected = A_VALUE};
-    const char *end = NULL;
     cJSON *tree;
 
+    if (fault != NULL)
+        fault->no_memory = false;
     if (!check_text(&c))
         return NULL;
-    tree = cJSON_ParseWithOpts(text, &end, true);
-    if (tree == NULL) { /* an unpaired surrogate in an escape, or memory is out */
-        c.at = end == NULL ? text : end;
-        (void)refuse(&c, "cannot be represented");
+    tree = cJSON_ParseWithOpts(text, NULL, true);
+    if (tree == NULL) { /* all else that cJSON refuses has been refused above */
+        (void)refuse(&c, "out of memory");
+        if (fault != NULL)
+            fault->no_memory = true;
     }
     return tree;
 }

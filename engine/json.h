@@ -22,6 +22,7 @@ enum {
 typedef struct fb__json_fault {
     size_t offset, line, column; /* line and column count from 1 */
     char what[64];               /* "expected a value, got ']'" */
+    bool no_memory;              /* the text is fine, memory is out */
 } fb__json_fault;
 
 /*

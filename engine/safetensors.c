@@ -96,6 +96,8 @@ static fb_status parse_header(fb_safetensors *file, size_t *data_at, const char 
     else
         file->json = fb__json_parse(text, &fault);
     free(text);
+    if (file->json == NULL && fault.no_memory)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
     if (file->json == NULL)
         return fb__fail(err, FB_E_CORRUPT, PREFIX_BYTES + fault.offset, "%s: header, byte %zu: %s",
                         path, PREFIX_BYTES + fault.offset, fault.what);

@@ -19,6 +19,7 @@
 struct fb__save {
     char *path; /* NULL: the bytes are hashed and go nowhere */
     char *temporary;
+    char *folder; /* that holds both */
     int file;
     int error; /* errno of the first failure, or 0 */
     XXH3_state_t *hash;
@@ -34,6 +35,7 @@ static void discard(fb__save *save)
         (void)XXH3_freeState(save->hash);
     free(save->path);
     free(save->temporary);
+    free(save->folder);
     free(save);
 }
 
@@ -57,6 +59,12 @@ static int create_temporary(fb__save *save)
     return EEXIST;
 }
 
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+}
+
 fb_status fb__save_open(fb__save **out, const char *path, fb_error *err)
 {
     fb__save *save = calloc(1, sizeof *save);
@@ -67,10 +75,11 @@ fb_status fb__save_open(fb__save **out, const char *path, fb_error *err)
                         path == NULL ? "hash of a file" : path);
     save->file = -1;
     save->path = path == NULL ? NULL : strdup(path);
+    save->folder = path == NULL ? NULL : folder_of(path);
     save->hash = XXH3_createState();
     if (path == NULL && save->hash != NULL)
         error = 0;
-    else if (save->path != NULL && save->hash != NULL)
+    else if (save->path != NULL && save->folder != NULL && save->hash != NULL)
         error = create_temporary(save);
     if (error != 0) {
         discard(save);
@@ -107,17 +116,14 @@ void fb__save_put(fb__save *save, const void *bytes, size_t count)
 
 /* After a rename the folder holds the new name; it too has to reach the disk. Not every file system
  * can sync a folder, so a refusal is no failure. */
-static void sync_folder(const char *path)
+static void sync_folder(const char *folder)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
-    const int file = folder == NULL ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (file >= 0) {
         (void)fsync(file);
         (void)close(file);
     }
-    free(folder);
 }
 
 /* Syncs the file and gives it its name; a failure goes to save->error. */
@@ -150,8 +156,8 @@ fb_status fb__save_close(fb__save *save, fb_hash *hash, fb_error *err)
 
         if (hash != NULL)
             *hash = (fb_hash){h.low64, h.high64};
-        if (save->path != NULL)
-            sync_folder(save->path);
+        if (save->folder != NULL)
+            sync_folder(save->folder);
     }
     discard(save);
     return status;

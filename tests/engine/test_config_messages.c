@@ -326,6 +326,13 @@ static void text_that_is_no_json_gets_its_place(void **state)
         {"{'a\\q':1}", "line 1, column 4: an unknown escape"},
         {"{'a\\u12g4':1}", "line 1, column 4: expected four hexadecimal digits after \\u"},
         {"{'a\\u0000b':1}", "line 1, column 4: a string with a zero character"},
+        {"{'\\ud800':1}", "line 1, column 3: an unpaired surrogate"},
+        {"{'\\udc00':1}", "line 1, column 3: an unpaired surrogate"},
+        {"{'\\ud83d\\u0041':1}", "line 1, column 3: an unpaired surrogate"},
+        {"{'\\ud83d\\ude00':1}",
+         "\xf0\x9f\x98\x80: unknown key; expected \"seed\", \"data\", \"model\", \"weights\", "
+         "\"loss\", \"batch\", \"steps\", \"optimizer\", \"schedule\", \"clip\", \"eval\" or "
+         "\"checkpoint\""},
         {"{'\xff':1}", "line 1, column 3: not valid UTF-8"},
         {"{'\xc0\xaf':1}", "line 1, column 3: not valid UTF-8"},
         {"{'\xed\xa0\x80':1}", "line 1, column 3: not valid UTF-8"},
