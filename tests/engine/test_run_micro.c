@@ -229,6 +229,92 @@ static void a_batch_in_which_nothing_counts_has_loss_0(void **state)
     fixture_close(&f);
 }
 
+/* --- Several consumers ------------------------------------------------------------------------ */
+
+/* What the embedding's output gets its gradient from, of the only micro-batch of step 1. */
+typedef struct nested {
+    event_log log;
+    float x_grad[1024], y_grad[1024], weight[64];
+    size_t count;
+} nested;
+
+static fb_status keep_nested(void *self, const fb_event *event, fb_error *err)
+{
+    nested *n = self;
+    const fb_status status = log_event(&n->log, event, err);
+    const kept_event *e = &n->log.events[n->log.count - 1];
+    const bool gradient = e->phase == FB_PHASE_BACKWARD && strcmp(e->slot, "grad") == 0;
+    float *to = NULL;
+
+    if (gradient && strcmp(e->path, "embedding") == 0)
+        to = n->x_grad;
+    if (gradient && strcmp(e->path, "outer") == 0)
+        to = n->y_grad;
+    if (e->phase == FB_PHASE_INIT && strcmp(e->path, "outer.inner.linear.weight") == 0)
+        to = n->weight;
+    if (to != NULL && event->data != NULL) {
+        memcpy(to, event->data, event->data_bytes);
+        if (to == n->x_grad)
+            n->count = event->data_bytes / sizeof(float);
+    }
+    return status;
+}
+
+/* x has three consumers: the linear layer, the inner sum, the outer sum. Both sums hand on g, the
+ * gradient of the result, so the gradient of x is (g·W + g) + g, in this order. */
+static void contributions_are_added_in_forward_order_of_the_consumers(void **state)
+{
+    enum { C = 8 };
+    const fb_kernels *k = fb_kernels_for(FB_ISA_REF);
+    nested *n = calloc(1, sizeof *n);
+    float dx[1024];
+    size_t order_matters = 0;
+    fb_pool *pool;
+    fixture f;
+
+    (void)state;
+    fixture_open(&f);
+    log_open(&n->log);
+    n->log.observer.self = n;
+    n->log.observer.wants = NULL;
+    n->log.observer.on_event = keep_nested;
+    assert_ok(&f, fixture_create(&f,
+                                 "{\"seed\": 4, \"data\": {\"text\": \"text.txt\", \"context\":"
+                                 "6}, \"model\": [{\"embedding\": {\"dim\": 8}},"
+                                 "{\"name\": \"outer\", \"residual\": [{\"name\": \"inner\","
+                                 "\"residual\": [{\"linear\": {\"out\": 8}}]}]},"
+                                 "{\"name\": \"head\", \"linear\": {\"out\": 13}}],"
+                                 "\"loss\": \"cross_entropy\", \"optimizer\": {\"sgd\":"
+                                 "{\"lr\": 0.1}}, \"batch\": {\"size\": 8}, \"steps\": 1}",
+                                 NULL, 0, (fb_run_options){.threads = 2}));
+    fb_run_observe(f.run, &n->log.observer);
+    assert_ok(&f, fb_run_begin(f.run, &f.error));
+    assert_ok(&f, fb_run_step(f.run, &f.error));
+    assert_int_equal(n->count, 8 * 6 * C);
+    assert_ok(&f, fb_pool_create(&pool, 1, &f.error));
+    k->matmul(pool, &(fb_matmul){.c = dx,
+                                 .a = n->y_grad,
+                                 .b = n->weight,
+                                 .m = n->count / C,
+                                 .n = C,
+                                 .k = C,
+                                 .lda = C,
+                                 .ldb = C,
+                                 .ldc = C,
+                                 .batch = 1});
+    fb_pool_destroy(pool);
+    for (size_t i = 0; i < n->count; i++) {
+        const float g = n->y_grad[i], want = (dx[i] + g) + g, other = (g + g) + dx[i];
+
+        assert_int_equal(fb_float_bits(n->x_grad[i]), fb_float_bits(want));
+        order_matters += fb_float_bits(want) != fb_float_bits(other);
+    }
+    assert_true(order_matters > 10);
+    log_close(&n->log);
+    free(n);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +322,7 @@ int main(void)
         cmocka_unit_test(a_split_changes_no_sample_and_no_mask),
         cmocka_unit_test(the_loss_divides_by_the_targets_of_the_whole_batch),
         cmocka_unit_test(a_batch_in_which_nothing_counts_has_loss_0),
+        cmocka_unit_test(contributions_are_added_in_forward_order_of_the_consumers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
