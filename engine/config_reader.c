@@ -72,8 +72,12 @@ static void describe(char out[SHOWN_MAX + 8], const cJSON *value)
 
     if (cJSON_IsString(value)) {
         const size_t length = strlen(value->valuestring);
-        (void)snprintf(out, SHOWN_MAX + 8, "\"%.*s%s\"", SHOWN_MAX, value->valuestring,
-                       length > SHOWN_MAX ? "..." : "");
+        size_t shown = length <= SHOWN_MAX ? length : SHOWN_MAX;
+
+        while (shown < length && ((unsigned char)value->valuestring[shown] & 0xc0) == 0x80)
+            shown--; /* not in the middle of a character */
+        (void)snprintf(out, SHOWN_MAX + 8, "\"%.*s%s\"", (int)shown, value->valuestring,
+                       shown < length ? "..." : "");
     } else if (cJSON_IsNumber(value)) {
         fb__number_text(number, value->valuedouble);
         (void)snprintf(out, SHOWN_MAX + 8, "%s", number);

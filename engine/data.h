@@ -34,7 +34,8 @@ typedef struct fb_dataset_info {
     fb_dtype target_dtype;             /* FB_DTYPE_I32 or FB_DTYPE_F32 */
     uint32_t target_rank;              /* 0: one class a sample */
     uint64_t target_shape[FB_RANK_MAX];
-    uint64_t classes;    /* vocabulary, or number of classes (largest label + 1); 0: regression */
+    uint64_t classes;    /* vocabulary, or number of classes (largest label + 1); 0: float inputs
+                          * and targets */
     uint64_t samples[4]; /* by fb_role; [FB_ROLE_UNKNOWN] is 0 */
     const char *name;    /* for sample events: the configured path's last component */
     const fb_data_file *files;

@@ -45,7 +45,8 @@ FB_NODISCARD fb_status fb_safetensors_write(const char *path, const fb_safetenso
                                             const char *const *values, size_t metadata_count,
                                             fb_hash *hash, fb_error *err);
 
-/* Writes one tensor as NumPy .npy (version 1.0), the same way. */
+/* Writes one tensor as NumPy .npy (version 1.0), the same way. Also FB_E_UNSUPPORTED (bfloat16 and
+ * 8-bit floats, which NumPy lacks), FB_E_USAGE (a shape that overflows). */
 FB_NODISCARD fb_status fb_npy_write(const char *path, fb_dtype dtype, uint32_t rank,
                                     const uint64_t *shape, const void *data, fb_error *err);
 

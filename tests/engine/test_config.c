@@ -520,6 +520,32 @@ static void damaged_text_is_refused_or_read_whole(void **state)
     assert_in_range(read, 100, 10000); /* some spaces and digits may change */
 }
 
+static void damaged_set_paths_are_refused_or_read_whole(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"model[1].layers[0].residual[1].attention.heads",
+                                        "schedule.cosine.total", "optimizer.adamw.betas[1]"};
+    uint64_t random = 11;
+
+    for (int n = 0; n < 6000; n++) {
+        char path[64], value[] = "{\"a\":[1,2]}";
+        const fb_config_set set = {path, value};
+        fb_config c;
+        fb_error err = {.text = ""};
+        size_t count = strlen(paths[n % 3]);
+
+        memcpy(path, paths[n % 3], count);
+        path[scratch_mutate((uint8_t *)path, count, &random)] = '\0';
+        value[scratch_mutate((uint8_t *)value, sizeof value - 1, &random)] = '\0';
+        if (fb_config_parse(&c, GPT, "gpt", &set, 1, &err) == FB_OK) {
+            expect_fixed_point(&c);
+            fb_config_free(&c);
+        } else {
+            assert_memory_equal(err.text, "gpt: ", 5);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -537,6 +563,7 @@ int main(void)
         cmocka_unit_test(files_are_read_or_refused),
         cmocka_unit_test(freeing_nothing_is_fine),
         cmocka_unit_test(damaged_text_is_refused_or_read_whole),
+        cmocka_unit_test(damaged_set_paths_are_refused_or_read_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -376,6 +376,10 @@ static void paths_are_bounded(void **state)
     expect_edit("{'embedding':{'dim':8}}", layers,
                 "model[0].residual[0].residual[0].residual[0]: the layer's path is longer than 200 "
                 "bytes");
+    expect_edit("'embedding'",
+                "'name':'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa9','relu'",
+                "model[0].name: expected 1 to 64 letters, digits, '_' or '-', got "
+                "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...\"");
     (void)snprintf(layers, sizeof layers, "{'name':'%sa','relu':{}}", name);
     expect_edit("{'embedding':{'dim':8}}", layers,
                 "model[0].name: expected 1 to 64 letters, digits, '_' or '-', got "
