@@ -1,7 +1,6 @@
-# What `cmake --install` puts where: the program with its manual pages and completion, the library
-# that records and reads traces with its headers, and how CMake and pkg-config find it.
+# What `cmake --install` puts where, besides the library firstbit_trace (tracer/CMakeLists.txt): the
+# program, its manual pages and its completion.
 include(GNUInstallDirs)
-include(CMakePackageConfigHelpers)
 
 install(TARGETS firstbit RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES cli/completion/firstbit.bash
@@ -18,22 +17,3 @@ add_custom_command(OUTPUT ${man_folder}/firstbit.1
 add_custom_target(man ALL DEPENDS ${man_folder}/firstbit.1)
 install(DIRECTORY ${man_folder}/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1
     FILES_MATCHING PATTERN "*.1")
-
-install(DIRECTORY include/firstbit DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-    FILES_MATCHING PATTERN "*.h")
-install(TARGETS ${FIRSTBIT_TRACE_TARGETS} EXPORT firstbit
-    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(EXPORT firstbit NAMESPACE firstbit:: FILE firstbit-targets.cmake
-    DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/firstbit)
-
-configure_file(cmake/firstbit_trace.pc.in ${PROJECT_BINARY_DIR}/firstbit_trace.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/firstbit_trace.pc
-    DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
-configure_package_config_file(cmake/firstbit-config.cmake.in
-    ${PROJECT_BINARY_DIR}/firstbit-config.cmake
-    INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/firstbit)
-write_basic_package_version_file(${PROJECT_BINARY_DIR}/firstbit-config-version.cmake
-    COMPATIBILITY SameMajorVersion)
-install(FILES ${PROJECT_BINARY_DIR}/firstbit-config.cmake
-    ${PROJECT_BINARY_DIR}/firstbit-config-version.cmake
-    DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/firstbit)
