@@ -176,7 +176,7 @@ static const char *read_control(fb_chunk_reader *c, bool *ended)
     fb_bytes *controls = &c->columns[FB_SECTION_CONTROLS];
     const uint64_t kind = fb_bytes_varint(controls), bytes = fb_bytes_varint(controls);
     const uint8_t *body = fb_bytes_take(controls, bytes > FB_CHUNK_MAX ? SIZE_MAX : (size_t)bytes);
-    fb_bytes b = fb_bytes_of(body, body == NULL ? 0 : (size_t)bytes);
+    fb_bytes b = {body, body == NULL ? body : body + bytes, body == NULL};
 
     if (controls->failed || kind == 0)
         return "bad control record";

@@ -171,7 +171,7 @@ static fb_site_entry *new_entry(fb_sites *sites)
 {
     if (sites->count == sites->block_count * FB_SITES_BLOCK) {
         fb_site_entry **blocks =
-            realloc(sites->blocks, (sites->block_count + 1) * sizeof *sites->blocks);
+            realloc(sites->blocks, (sites->block_count + 1) * sizeof(fb_site_entry *));
 
         if (blocks == NULL)
             return NULL;

@@ -16,10 +16,42 @@
 #include <libunwind.h>
 #else
 #include <execinfo.h>
-#define unw_backtrace(frames, count) backtrace((frames), (count))
 #endif
 
 #include "tracer/format.h"
+
+/* unw_backtrace keeps a cache in each thread and locks a mutex when the thread ends, when the
+ * thread sanitizer has let go of it already; stepping is slower and keeps nothing. */
+#if defined(__SANITIZE_THREAD__)
+#define STEP_BY_STEP
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define STEP_BY_STEP
+#endif
+#endif
+
+static int walk(void **addresses, int count)
+{
+#if !defined(FB_HAVE_UNWIND)
+    return backtrace(addresses, count);
+#elif !defined(STEP_BY_STEP)
+    return unw_backtrace(addresses, count);
+#else
+    unw_context_t context;
+    unw_cursor_t cursor;
+    unw_word_t pc;
+    int n = 0;
+
+    if (unw_getcontext(&context) != 0 || unw_init_local(&cursor, &context) != 0)
+        return 0;
+    for (; n < count && unw_get_reg(&cursor, UNW_REG_IP, &pc) == 0; n++) {
+        memcpy(&addresses[n], &pc, sizeof pc);
+        if (unw_step(&cursor) <= 0)
+            return n + 1;
+    }
+    return n;
+#endif
+}
 
 typedef struct module_search {
     uintptr_t address, base;
@@ -67,13 +99,22 @@ static bool contains(const struct dl_phdr_info *info, uintptr_t address)
     return false;
 }
 
+/* The loader gives numbers; a cast would tell the compiler less than a copy does. */
+static const uint8_t *address_of(const struct dl_phdr_info *info, const ElfW(Phdr) * segment)
+{
+    const uintptr_t number = info->dlpi_addr + segment->p_vaddr;
+    const uint8_t *address;
+
+    memcpy(&address, &number, sizeof address);
+    return address;
+}
+
 static void take_build_id(module_search *search, const struct dl_phdr_info *info)
 {
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
         if (p->p_type == PT_NOTE && search->module.build_id_bytes == 0)
-            read_build_id(&search->module, (const uint8_t *)(info->dlpi_addr + p->p_vaddr),
-                          p->p_memsz);
+            read_build_id(&search->module, address_of(info, p), p->p_memsz);
     }
 }
 
@@ -128,7 +169,7 @@ static bool locate(fb_sites *sites, uintptr_t address, fb_frame *frame)
 uint32_t fb__stack_capture(fb_sites *sites, const void *caller)
 {
     void *addresses[FB_STACK_DEPTH_MAX + 16]; /* our own frames come first */
-    const int count = unw_backtrace(addresses, FB_STACK_DEPTH_MAX + 16);
+    const int count = walk(addresses, FB_STACK_DEPTH_MAX + 16);
     uint32_t innermost = FB_FRAME_NONE;
     int first = 0, last = count;
 

@@ -20,8 +20,6 @@
 #include "tracer/format.h"
 #include "tracer/trace_state.h"
 
-extern char **environ;
-
 /* A program file that was found, and where. */
 typedef struct program {
     fb_elf elf;

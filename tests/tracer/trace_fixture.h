@@ -15,6 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <dirent.h>
+#include <fcntl.h>
+
 #include <cmocka.h>
 
 #include "base/hash.h"
@@ -40,9 +43,14 @@ static inline void make_folder(test_folder *folder)
 
 static inline void drop_folder(const test_folder *folder)
 {
-    char command[96];
-    (void)snprintf(command, sizeof command, "rm -rf %s", folder->path);
-    assert_int_equal(system(command), 0);
+    DIR *files = opendir(folder->path);
+
+    assert_non_null(files);
+    for (const struct dirent *file; (file = readdir(files)) != NULL;)
+        if (file->d_name[0] != '.')
+            assert_int_equal(unlinkat(dirfd(files), file->d_name, 0), 0);
+    assert_int_equal(closedir(files), 0);
+    assert_int_equal(rmdir(folder->path), 0);
 }
 
 /* Fixed pseudo-random numbers: the tests must not depend on the day. */
