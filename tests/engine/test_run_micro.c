@@ -234,7 +234,7 @@ static void a_batch_in_which_nothing_counts_has_loss_0(void **state)
 /* What the embedding's output gets its gradient from, of the only micro-batch of step 1. */
 typedef struct nested {
     event_log log;
-    float x_grad[1024], y_grad[1024], weight[64];
+    float x_grad[1024], inner_grad[1024], outer_grad[1024], weight[64];
     size_t count;
 } nested;
 
@@ -248,8 +248,10 @@ static fb_status keep_nested(void *self, const fb_event *event, fb_error *err)
 
     if (gradient && strcmp(e->path, "embedding") == 0)
         to = n->x_grad;
+    if (gradient && strcmp(e->path, "outer.inner") == 0)
+        to = n->inner_grad;
     if (gradient && strcmp(e->path, "outer") == 0)
-        to = n->y_grad;
+        to = n->outer_grad;
     if (e->phase == FB_PHASE_INIT && strcmp(e->path, "outer.inner.linear.weight") == 0)
         to = n->weight;
     if (to != NULL && event->data != NULL) {
@@ -260,8 +262,8 @@ static fb_status keep_nested(void *self, const fb_event *event, fb_error *err)
     return status;
 }
 
-/* x has three consumers: the linear layer, the inner sum, the outer sum. Both sums hand on g, the
- * gradient of the result, so the gradient of x is (g·W + g) + g, in this order. */
+/* x has three consumers: the linear layer, the inner sum, the outer sum. The sums hand their own
+ * gradients on, so that of x is (inner·W + inner) + outer, in this order. */
 static void contributions_are_added_in_forward_order_of_the_consumers(void **state)
 {
     enum { C = 8 };
@@ -282,7 +284,8 @@ static void contributions_are_added_in_forward_order_of_the_consumers(void **sta
                                  "{\"seed\": 4, \"data\": {\"text\": \"text.txt\", \"context\":"
                                  "6}, \"model\": [{\"embedding\": {\"dim\": 8}},"
                                  "{\"name\": \"outer\", \"residual\": [{\"name\": \"inner\","
-                                 "\"residual\": [{\"linear\": {\"out\": 8}}]}]},"
+                                 "\"residual\": [{\"linear\": {\"out\": 8}}]},"
+                                 "{\"name\": \"last\", \"linear\": {\"out\": 8}}]},"
                                  "{\"name\": \"head\", \"linear\": {\"out\": 13}}],"
                                  "\"loss\": \"cross_entropy\", \"optimizer\": {\"sgd\":"
                                  "{\"lr\": 0.1}}, \"batch\": {\"size\": 8}, \"steps\": 1}",
@@ -293,7 +296,7 @@ static void contributions_are_added_in_forward_order_of_the_consumers(void **sta
     assert_int_equal(n->count, 8 * 6 * C);
     assert_ok(&f, fb_pool_create(&pool, 1, &f.error));
     k->matmul(pool, &(fb_matmul){.c = dx,
-                                 .a = n->y_grad,
+                                 .a = n->inner_grad,
                                  .b = n->weight,
                                  .m = n->count / C,
                                  .n = C,
@@ -304,10 +307,12 @@ static void contributions_are_added_in_forward_order_of_the_consumers(void **sta
                                  .batch = 1});
     fb_pool_destroy(pool);
     for (size_t i = 0; i < n->count; i++) {
-        const float g = n->y_grad[i], want = (dx[i] + g) + g, other = (g + g) + dx[i];
+        const float inner = n->inner_grad[i], outer = n->outer_grad[i];
+        const float want = (dx[i] + inner) + outer;
 
         assert_int_equal(fb_float_bits(n->x_grad[i]), fb_float_bits(want));
-        order_matters += fb_float_bits(want) != fb_float_bits(other);
+        order_matters += fb_float_bits(want) != fb_float_bits((dx[i] + outer) + inner) &&
+                         fb_float_bits(want) != fb_float_bits((inner + outer) + dx[i]);
     }
     assert_true(order_matters > 10);
     log_close(&n->log);
