@@ -9,6 +9,7 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/steps.h"
 #include "firstbit/trace.h"
 
 #define FINAL_HASH_SLOT "final_hash" /* slot of the mark that ends a run */
@@ -107,7 +108,7 @@ static int print_json(const cli_args *args, const fb_trace_info *info, cJSON *he
     cJSON_AddBoolToObject(o, "recovered", info->recovered);
     cli_json_hash(o, "id", info->id);
     cli_json_count(o, "format", info->version);
-    cli_json_count(o, "steps", info->steps);
+    cli_json_count(o, "steps", cli_steps(info));
     if (info->steps == 0) {
         cJSON_AddNullToObject(o, "first_step");
         cJSON_AddNullToObject(o, "last_step");
@@ -212,9 +213,12 @@ static void print_counts(const fb_trace_info *info)
     }
     putchar('\n');
     print_label("steps");
-    fputs(cli_count(a, info->steps), stdout);
-    if (info->steps > 0)
-        printf(" (%" PRIu64 " to %" PRIu64 ")", info->first_step, info->last_step);
+    fputs(cli_count(a, cli_steps(info)), stdout);
+    if (cli_steps(info) > 0)
+        printf(" (%" PRIu64 " to %" PRIu64 ")", info->first_step == 0 ? 1 : info->first_step,
+               info->last_step);
+    if (info->steps > 0 && info->first_step == 0)
+        fputs(cli_steps(info) > 0 ? ", and initialization" : ", initialization only", stdout);
     putchar('\n');
     print_label("events");
     printf("%s, level %s\n", cli_count(a, info->events), fb_level_name(info->level));

@@ -5,6 +5,7 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/steps.h"
 #include "firstbit/trace.h"
 
 static int print_json(const cli_args *args, const char *to, const fb_trace_info *info,
@@ -14,7 +15,7 @@ static int print_json(const cli_args *args, const char *to, const fb_trace_info 
 
     cli_json_text(o, "trace", to);
     cli_json_count(o, "events", info->events);
-    cli_json_count(o, "steps", info->steps);
+    cli_json_count(o, "steps", cli_steps(info));
     cli_json_count(o, "dropped_bytes", dropped);
     return cli_json_print(args, o);
 }
@@ -35,7 +36,7 @@ static int report(const cli_args *args, const char *to, uint64_t dropped)
     } else {
         cli_put(stdout, to);
         printf(": %s events, %s steps kept and checked; ", cli_count(events, info->events),
-               cli_count(steps, info->steps));
+               cli_count(steps, cli_steps(info)));
         printf("%s%s dropped\n", dropped == 0 ? "nothing" : cli_bytes(bytes, dropped),
                dropped == 0 ? "" : " at the end");
     }

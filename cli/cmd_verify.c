@@ -5,6 +5,7 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/steps.h"
 #include "firstbit/trace.h"
 
 static void show_progress(void *argument, uint64_t done, uint64_t total)
@@ -38,7 +39,7 @@ static int print_json(const cli_args *args, const fb_trace_info *info, const fb_
     cli_json_text(o, "trace", args->positional[0]);
     cli_json_text(o, "status", fb_trace_status_name(info->status));
     cli_json_count(o, "events", info->events);
-    cli_json_count(o, "steps", info->steps);
+    cli_json_count(o, "steps", cli_steps(info));
     cli_json_count(o, "chunks", info->chunks);
     cli_json_count(o, "bytes", info->bytes);
     if (complete)
@@ -55,7 +56,7 @@ static void print_text(const cli_args *args, const fb_trace_info *info, const fb
 
     cli_put(stdout, args->positional[0]);
     printf(": %s: %s events, %s steps, %s", fb_trace_status_name(info->status),
-           cli_count(events, info->events), cli_count(steps, info->steps),
+           cli_count(events, info->events), cli_count(steps, cli_steps(info)),
            cli_bytes(bytes, info->bytes));
     if (info->status == FB_TRACE_COMPLETE)
         puts(info->recovered ? "; every check holds; recovered from a torn one"
