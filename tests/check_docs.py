@@ -24,7 +24,7 @@ BLOCK = re.compile(r"(?<=^```console\n)(.*?)(?=^```$)", re.MULTILINE | re.DOTALL
 LOOSE = [
     (re.compile(r"^speed .*"), "speed"),
     (re.compile(r"[\d.]+ [kM]B"), "SIZE"),
-    (re.compile(r"[\d.]+ bytes an event"), "BYTES an event"),
+    (re.compile(r"in \d+ chunks, [\d.]+ bytes an event"), "in N chunks"),
     (re.compile(r"threads \d+"), "threads N"),
     (re.compile(r"isa \w+"), "isa NAME"),
     (re.compile(r"^id  .*"), "id"),
