@@ -15,7 +15,10 @@
 /* Tiles of a product: rows x vectors of 16 columns. 6 x 1 is 12 accumulators, two registers of B
  * and one of A. */
 enum { TILE_ROWS = 6, TILE_VECTORS_MAX = 4 };
-#define TILE_SHAPES(X) X(1, 1) X(1, 2) X(1, 4) X(2, 1) X(2, 2) X(3, 1) X(4, 1) X(5, 1) X(6, 1)
+/* clang-format off */
+#define TILE_SHAPES(X)                                                                             \
+    X(1, 1) X(1, 2) X(1, 4) X(2, 1) X(2, 2) X(3, 1) X(4, 1) X(5, 1) X(6, 1)
+/* clang-format on */
 
 #define VEC static inline __attribute__((always_inline, unused))
 

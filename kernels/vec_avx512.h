@@ -15,11 +15,13 @@
 /* Tiles of a product: rows x vectors of 16 columns. 14 x 2 is 28 accumulators, two registers of B
  * and one of A; the flat ones have at least 8 chains, which hides the latency of an fma. */
 enum { TILE_ROWS = 14, TILE_VECTORS_MAX = 8 };
+/* clang-format off */
 #define TILE_SHAPES(X)                                                                             \
-    X(1, 1)                                                                                        \
-    X(1, 2) X(1, 4) X(1, 8) X(2, 1) X(2, 2) X(2, 4) X(3, 1) X(3, 2) X(3, 4) X(4, 1) X(4, 2)        \
-        X(5, 1) X(5, 2) X(6, 1) X(6, 2) X(7, 1) X(7, 2) X(8, 1) X(8, 2) X(9, 1) X(9, 2) X(10, 1)   \
-            X(10, 2) X(11, 1) X(11, 2) X(12, 1) X(12, 2) X(13, 1) X(13, 2) X(14, 1) X(14, 2)
+    X(1, 1) X(1, 2) X(1, 4) X(1, 8) X(2, 1) X(2, 2) X(2, 4) X(3, 1) X(3, 2) X(3, 4)                \
+    X(4, 1) X(4, 2) X(5, 1) X(5, 2) X(6, 1) X(6, 2) X(7, 1) X(7, 2) X(8, 1) X(8, 2)                \
+    X(9, 1) X(9, 2) X(10, 1) X(10, 2) X(11, 1) X(11, 2) X(12, 1) X(12, 2) X(13, 1)                 \
+    X(13, 2) X(14, 1) X(14, 2)
+/* clang-format on */
 
 #define VEC static inline __attribute__((always_inline, unused))
 
