@@ -21,20 +21,37 @@ static bool has_recorded_table(const fb__run_header *header)
     return header->isa == NULL || fb_kernels_named(header->isa) != NULL;
 }
 
+/* Which run a replay's progress is about. */
+typedef struct progress {
+    const fb_diff_options *options;
+    const char *doing;
+} progress;
+
+static void pass_progress(void *argument, uint64_t step, uint64_t to)
+{
+    const progress *p = argument;
+    p->options->progress(p->options->argument, p->doing, step, to);
+}
+
 /* One run to the event. A replay that fails, or parts from its own trace on the way, is no failure
  * here: the value stays unknown. */
 static void replay_side(fb__side_value *side, fb_error *failure, const char *path,
                         const fb__run_header *header, const fb_event_name *name,
-                        const fb_diff_options *options)
+                        const fb_diff_options *options, const char *doing)
 {
+    progress p = {options, doing};
     const fb_replay_options o = {.size = sizeof o,
                                  .as_recorded = true,
                                  .no_stack = true,
                                  .data = options->data,
                                  .has_from = name->step > 0,
                                  .from = name->step,
+                                 .has_to = true,
+                                 .to = name->step,
                                  .capture = name,
-                                 .captured = &side->tensor};
+                                 .captured = &side->tensor,
+                                 .progress = options->progress == NULL ? NULL : pass_progress,
+                                 .argument = &p};
     fb_replay_report report;
     fb_error err;
 
@@ -135,8 +152,10 @@ fb_status fb__values_find(fb__values *out, fb_diff_report *report, const fb__hea
         (first->what != FB_DIFF_CONTENT && first->what != FB_DIFF_INPUTS))
         return FB_OK;
     out->tried = true;
-    replay_side(&out->a, &out->failure, report->name_a, &headers->a, &first->name, options);
-    replay_side(&out->b, &out->failure, report->name_b, &headers->b, &first->name, options);
+    replay_side(&out->a, &out->failure, report->name_a, &headers->a, &first->name, options,
+                "replaying a");
+    replay_side(&out->b, &out->failure, report->name_b, &headers->b, &first->name, options,
+                "replaying b");
     if (!is_tensor(&first->name))
         return FB_OK;
     status = look_for_flips(out, err);

@@ -170,6 +170,38 @@ static void of_two_changed_keys_the_one_that_acts_first_is_blamed(void **state)
     fb_diff_report_free(&r);
 }
 
+static void a_key_that_a_replay_refutes_is_not_blamed(void **state)
+{
+    /* eps stands before clip in the configuration, and acts on the same phase, but later. */
+    static const fb_config_set sets[] = {{"optimizer.adamw.eps", "1e-7"}, {"clip", "0.25"}};
+    const recording how = {.sets = sets, .set_count = 2};
+    const fixture *f = *state;
+    fb_diff_report r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+
+    assert_cause(&r, "config", true);
+    assert_non_null(strstr(r.cause.text, "clip 0.5 | 0.25"));
+    assert_string_equal(r.first.name.slot, "coefficient");
+    fb_diff_report_free(&r);
+}
+
+static void without_replay_nothing_is_confirmed(void **state)
+{
+    static const fb_config_set set = {"clip", "0.25"};
+    const fb_fault fault = {.kind = FB_FAULT_SWAP, .step = 2, .i = 0, .j = 1};
+    const recording changed = {.sets = &set, .set_count = 1};
+    const recording swapped = {.faults = &fault, .fault_count = 1};
+    const fixture *f = *state;
+    fb_diff_report r = compare_with(f->clean, record(&f->folder, "x.fbt", &changed),
+                                    (fb_diff_options){.no_replay = true});
+
+    assert_cause(&r, "config", false);
+    fb_diff_report_free(&r);
+    r = compare_with(f->clean, record(&f->folder, "x.fbt", &swapped),
+                     (fb_diff_options){.no_replay = true});
+    assert_cause(&r, "data-order", false);
+    fb_diff_report_free(&r);
+}
+
 static void a_key_that_cannot_have_done_it_is_not_blamed(void **state)
 {
     static const fb_config_set set = {"eval.every", "2"};
@@ -478,6 +510,8 @@ int main(void)
         cmocka_unit_test(a_changed_key_is_the_cause),
         cmocka_unit_test(another_dropout_rate_is_the_cause_at_the_first_draw),
         cmocka_unit_test(of_two_changed_keys_the_one_that_acts_first_is_blamed),
+        cmocka_unit_test(a_key_that_a_replay_refutes_is_not_blamed),
+        cmocka_unit_test(without_replay_nothing_is_confirmed),
         cmocka_unit_test(a_key_that_cannot_have_done_it_is_not_blamed),
         cmocka_unit_test(one_changed_byte_of_the_data_is_found_where_it_is_first_read),
         cmocka_unit_test(a_byte_that_no_step_reads_makes_no_difference),
