@@ -379,6 +379,132 @@ static void hostile_bodies_do_not_crash_the_reader(void **state)
     free_sample(&s);
 }
 
+/* --- Contents that lie with right checks -------------------------------------------------------
+ */
+
+/* The header of chunk `number` and where it lies. */
+static size_t find_chunk(const sample *s, unsigned number, fb_chunk_header *head)
+{
+    size_t at = FB_FORMAT_ALIGN;
+    fb_hash id;
+
+    memcpy(&id, s->bytes + 40, sizeof id);
+    for (unsigned i = 0;; i++) {
+        const char *why;
+
+        assert_true(fb__get_chunk_header(head, s->bytes + at, id, at, &why));
+        if (i == number)
+            return at;
+        at += (size_t)fb__align_up(fb__chunk_bytes(head));
+    }
+}
+
+/* Makes all checks of a chunk right again. */
+static void sign_body(sample *s, size_t at, fb_chunk_header *head)
+{
+    const uint8_t *body = s->bytes + at + FB_CHUNK_HEADER_BYTES;
+
+    head->steps_check = fb__check(body, head->steps_bytes);
+    head->body_check = fb__check(body, (size_t)fb__chunk_bytes(head) - FB_CHUNK_HEADER_BYTES);
+    fb__put_chunk_header(s->bytes + at, head);
+}
+
+static void assert_corrupt_at(const sample *s, size_t at, const char *part)
+{
+    fb_trace_info info;
+    fb_error err;
+    fb_trace *t;
+
+    write_file(s->folder.file, s->bytes, s->count);
+    t = open_trace(s->folder.file);
+    assert_int_equal(fb_trace_verify(&info, t, NULL, NULL, &err), FB_OK);
+    assert_int_equal(info.status, FB_TRACE_CORRUPT);
+    assert_int_equal(info.damage, at);
+    if (strstr(err.text, part) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", err.text, part);
+    fb_trace_close(t);
+}
+
+static void a_changed_event_does_not_fit_its_root(void **state)
+{
+    fb_chunk_header head;
+    sample s;
+
+    (void)state;
+    make_sample(&s);
+    const size_t at = find_chunk(&s, 2, &head);
+    const size_t hashes = at + (size_t)fb__chunk_bytes(&head) - head.hash_bytes;
+    s.bytes[hashes + 100] ^= 16;
+    sign_body(&s, at, &head);
+    assert_corrupt_at(&s, at, "roots or chains");
+    free_sample(&s);
+}
+
+static void a_changed_chain_does_not_fit_its_roots(void **state)
+{
+    fb_chunk_header head;
+    sample s;
+
+    (void)state;
+    make_sample(&s);
+    const size_t at = find_chunk(&s, 2, &head);
+    s.bytes[at + FB_CHUNK_HEADER_BYTES + 32 + 16] ^= 1; /* first chain of the first entry */
+    sign_body(&s, at, &head);
+    assert_corrupt_at(&s, at, "roots or chains");
+    free_sample(&s);
+}
+
+static void bytes_that_no_event_uses_are_refused(void **state)
+{
+    fb_chunk_header head;
+    sample s;
+
+    (void)state;
+    make_sample(&s);
+    const size_t at = find_chunk(&s, 1, &head);
+    assert_true(head.hash_bytes / 16 < head.events);
+    /* One hash more than events have, in what was padding. */
+    assert_true(fb__align_up(fb__chunk_bytes(&head)) - fb__chunk_bytes(&head) >= 16);
+    head.hash_bytes += 16;
+    sign_body(&s, at, &head);
+    assert_corrupt_at(&s, at, "do not fit the chunk header");
+    free_sample(&s);
+}
+
+static void a_skip_pointer_that_leads_astray_is_found(void **state)
+{
+    fb_chunk_header head;
+    sample s;
+
+    (void)state;
+    make_sample(&s);
+    const size_t at = find_chunk(&s, 4, &head);
+    head.skip[1] = head.skip[0]; /* two chunks back, it says */
+    fb__put_chunk_header(s.bytes + at, &head);
+    assert_corrupt_at(&s, at, "skip pointer");
+    free_sample(&s);
+}
+
+static void a_chunk_in_another_place_is_none(void **state)
+{
+    fb_chunk_header head;
+    outcome o;
+    sample s;
+
+    (void)state;
+    make_sample(&s);
+    /* Where the footer was, the last chunk lies a second time, as a disk may bring it back. */
+    const size_t last = find_chunk(&s, 6, &head);
+    const size_t bytes = (size_t)fb__align_up(fb__chunk_bytes(&head));
+    s.bytes = realloc(s.bytes, last + 2 * bytes);
+    memcpy(s.bytes + last + bytes, s.bytes + last, bytes);
+    write_file(s.folder.file, s.bytes, last + 2 * bytes);
+    o = read_damaged(&s);
+    assert_int_equal(o.verified, FB_TRACE_TORN);
+    assert_int_equal(o.events, s.line_count);
+    free_sample(&s);
+}
+
 static void what_is_no_trace_is_refused_with_a_reason(void **state)
 {
     test_folder folder;
@@ -467,6 +593,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(hostile_sizes_are_refused),
         cmocka_unit_test(hostile_file_headers_are_refused),
         cmocka_unit_test(hostile_bodies_do_not_crash_the_reader),
+        cmocka_unit_test(a_changed_event_does_not_fit_its_root),
+        cmocka_unit_test(a_changed_chain_does_not_fit_its_roots),
+        cmocka_unit_test(bytes_that_no_event_uses_are_refused),
+        cmocka_unit_test(a_skip_pointer_that_leads_astray_is_found),
+        cmocka_unit_test(a_chunk_in_another_place_is_none),
         cmocka_unit_test(what_is_no_trace_is_refused_with_a_reason),
         cmocka_unit_test(recovering_a_torn_trace_keeps_all_that_is_sound),
         cmocka_unit_test(recovering_a_corrupt_trace_keeps_what_lies_before),
