@@ -38,7 +38,8 @@ enum {
 
 /* One block: its bytes, and what its hash is made of. */
 typedef struct block {
-    uint8_t data[FB_HASH_BLOCK_BYTES];
+    uint8_t data[FB_HASH_BLOCK_BYTES];      /* NaNs made canonical, as the hash sees them */
+    const uint8_t *raw;                     /* as the run had them: a flip acts on these */
     size_t bytes, chunks;                   /* chunks: full ones, each ends in a scramble */
     uint64_t before[CHUNKS_MAX + 1][LANES]; /* lanes before chunk k */
     uint64_t sums[CHUNKS_MAX + 1][LANES];   /* that chunk k adds; [chunks]: the rest */
@@ -47,7 +48,8 @@ typedef struct block {
 } block;
 
 typedef struct search {
-    const uint8_t *data;
+    const uint8_t *data; /* NaNs made canonical */
+    const uint8_t *raw;
     size_t bytes, blocks;
     fb_hash wanted;
     fb_hash *hashes; /* of all blocks, undamaged */
@@ -108,7 +110,7 @@ static uint64_t avalanche(uint64_t h)
     return h ^ h >> 32;
 }
 
-static void prepare(block *b, const uint8_t *data, size_t bytes)
+static void prepare(block *b, const uint8_t *data, const uint8_t *raw, size_t bytes)
 {
     static const uint64_t start[LANES] = {XXH_PRIME32_3, XXH_PRIME64_1, XXH_PRIME64_2,
                                           XXH_PRIME64_3, XXH_PRIME64_4, XXH_PRIME32_2,
@@ -116,6 +118,7 @@ static void prepare(block *b, const uint8_t *data, size_t bytes)
     size_t at = 0;
 
     memcpy(b->data, data, bytes);
+    b->raw = raw;
     b->bytes = bytes;
     if (bytes <= SHORT_MAX)
         return;
@@ -166,6 +169,14 @@ static uint32_t canonical(uint32_t bits)
     return (bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc00000u : bits;
 }
 
+static uint32_t flipped_bits(const block *b, size_t byte, uint32_t bit)
+{
+    uint32_t bits;
+
+    memcpy(&bits, b->raw + byte, sizeof bits);
+    return canonical(bits ^ (uint32_t)1 << bit);
+}
+
 /* What a flip changes: a lane of a chunk by `own`, its neighbour by `other`. */
 typedef struct change {
     size_t chunk;
@@ -186,7 +197,7 @@ static void change_of(change *c, const block *b, size_t byte, size_t stripe, con
 
     c->lane = lane;
     for (unsigned bit = 0; bit < BITS; bit++) {
-        const uint32_t flipped = canonical(bits ^ (uint32_t)1 << bit);
+        const uint32_t flipped = flipped_bits(b, byte, bit);
         const uint64_t changed = value ^ (uint64_t)(bits ^ flipped) << shift;
 
         c->own[bit] = product(changed, secret + 8 * lane) - was;
@@ -244,7 +255,7 @@ static void hash_flips(fb_hash out[BITS], block *b, size_t byte)
 
         memcpy(&bits, b->data + byte, sizeof bits);
         for (unsigned bit = 0; bit < BITS; bit++) {
-            flipped = canonical(bits ^ (uint32_t)1 << bit);
+            flipped = flipped_bits(b, byte, bit);
             memcpy(b->data + byte, &flipped, sizeof flipped);
             out[bit] = fb_hash_bytes(b->data, b->bytes);
         }
@@ -294,7 +305,7 @@ static void search_block(search *s, size_t index, block *b, uint8_t *message)
     const size_t bytes = left < FB_HASH_BLOCK_BYTES ? left : FB_HASH_BLOCK_BYTES;
     uint8_t *const place = message + 9 + index * sizeof(fb_hash);
 
-    prepare(b, s->data + from, bytes);
+    prepare(b, s->data + from, s->raw + from, bytes);
     for (size_t byte = 0; byte + 4 <= bytes && !atomic_load(&s->stop); byte += 4) {
         fb_hash hashes[BITS];
 
@@ -394,6 +405,7 @@ fb_status fb_search_flip(fb_flip_search *out, fb_pool *pool, fb_dtype dtype, con
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "looking for a flipped bit: out of memory");
     }
     s.data = copy;
+    s.raw = data;
     hash_blocks(&s);
     if (pool != NULL)
         fb_pool_run(pool, s.blocks, search_task, &s);
