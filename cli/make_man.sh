@@ -10,8 +10,8 @@ version=$1
 folder=$2
 shift 2
 
-# The help text on stdin, as a manual page: its first line is the name, "usage:" the synopsis, the rest
-# is shown as it is laid out.
+# The help text on stdin, as a manual page: its first line is the name, "usage:" the synopsis, the
+# rest is shown as it is laid out.
 page() { # TITLE
     awk -v title="$1" -v version="$version" '
     function roff(text) {

@@ -10,8 +10,8 @@
 #   scripts/identity.sh --aarch64          64-bit Arm alone
 #   scripts/identity.sh --accept           writes golden.txt from one run of the release build
 #
-# aarch64 runs under qemu-user. Its libraries are unpacked into build/identity/sysroot with a package
-# index of their own, so the system's packages stay as they are.
+# aarch64 runs under qemu-user. Its libraries are unpacked into build/identity/sysroot with a
+# package index of their own, so the system's packages stay as they are.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 
@@ -90,8 +90,8 @@ unpack_sysroot() {
     local apt=(apt-get -qq -o "Dir::State=$apt_folder/state" -o "Dir::Cache=$apt_folder/cache"
         -o "Dir::State::status=$apt_folder/state/status" -o APT::Architecture=arm64
         -o APT::Architectures=arm64 -o APT::Sandbox::User=)
-    "${apt[@]}" update && (cd "$apt_folder/packages" && "${apt[@]}" download libxxhash-dev libxxhash0 \
-        libzstd-dev libzstd1 zlib1g-dev zlib1g libcjson-dev libcjson1 libunwind-dev libunwind8 \
+    "${apt[@]}" update && (cd "$apt_folder/packages" && "${apt[@]}" download \
+        libxxhash-dev libxxhash0 libzstd-dev libzstd1 zlib1g-dev zlib1g libcjson-dev libcjson1 libunwind-dev libunwind8 \
         liblzma-dev liblzma5) || return 1
     for package in "$apt_folder"/packages/*.deb; do
         dpkg -x "$package" "$sysroot" || return 1
@@ -107,7 +107,8 @@ aarch64() {
     export FIRSTBIT_SYSROOT=$PWD/$work/sysroot
     build "$work/aarch64" -DCMAKE_BUILD_TYPE=Release \
         -DCMAKE_TOOLCHAIN_FILE="$PWD/cmake/aarch64-linux-gnu.cmake"
-    local libraries=$FIRSTBIT_SYSROOT/usr/lib/aarch64-linux-gnu:$FIRSTBIT_SYSROOT/lib/aarch64-linux-gnu
+    local triple=aarch64-linux-gnu
+    local libraries=$FIRSTBIT_SYSROOT/usr/lib/$triple:$FIRSTBIT_SYSROOT/lib/$triple
     for isa in ref neon; do
         row "gcc aarch64 qemu" $isa "1 2" qemu-aarch64 -L /usr/aarch64-linux-gnu \
             -E "LD_LIBRARY_PATH=$libraries" "$work/aarch64/cli/firstbit"
@@ -116,7 +117,10 @@ aarch64() {
 
 quick() {
     local binary isa
-    [ $# -gt 0 ] || { build "$work/quick" -DCMAKE_BUILD_TYPE=Release; set -- "$work/quick/cli/firstbit"; }
+    if [ $# -eq 0 ]; then
+        build "$work/quick" -DCMAKE_BUILD_TYPE=Release
+        set -- "$work/quick/cli/firstbit"
+    fi
     heading
     for isa in ref avx2 avx512; do
         row "$(basename "$(dirname "$(dirname "$1")")")" $isa "1 2 3" "$1"

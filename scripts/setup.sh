@@ -6,14 +6,14 @@
 #   scripts/setup.sh build    what building and the demo need (the default)
 #   scripts/setup.sh test     also what every test and check needs
 #
-# Does nothing, fast, when all is there. Debian 12 or newer, or an Ubuntu of that age; with sudo when
-# not root. Elsewhere it says what is needed and exits with 2.
+# Does nothing, fast, when all is there. Debian 12 or newer, or an Ubuntu of that age; with sudo
+# when not root. Elsewhere it says what is needed and exits with 2.
 set -eu
 
 build_packages="build-essential cmake ninja-build pkg-config libxxhash-dev libzstd-dev zlib1g-dev
     libcjson-dev libunwind-dev libcmocka-dev"
-test_packages="clang clang-tidy clang-format cppcheck lld llvm libopenblas0-pthread libmpfr-dev gzip zstd
-    python3 python3-numpy python3-xxhash python3-zstandard python3-torch
+test_packages="clang clang-tidy clang-format cppcheck lld llvm libopenblas0-pthread libmpfr-dev
+    gzip zstd python3 python3-numpy python3-xxhash python3-zstandard python3-torch
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 case "${1:-build}" in

@@ -68,7 +68,8 @@ class CheckIncludes(unittest.TestCase):
 
     def test_cycle_is_found(self):
         self.assert_found("cycle: diff/a.h -> diff/b.h -> diff/a.h",
-                          {"diff/a.h": '#include "diff/b.h"\n', "diff/b.h": '#include "diff/a.h"\n'})
+                          {"diff/a.h": '#include "diff/b.h"\n',
+                           "diff/b.h": '#include "diff/a.h"\n'})
 
     def test_missing_file_is_found(self):
         self.assert_found('diff/c.c: includes "diff/gone.h", which is not in the repository',

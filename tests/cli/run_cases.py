@@ -50,7 +50,8 @@ def run(case, firstbit):
             environment[name] = os.environ[name]
     try:
         done = subprocess.run(["sh", "-u", case + ".sh"], cwd=folder, env=environment,
-                              stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_SECONDS)
+                              stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=TIMEOUT_SECONDS)
         return (done.stdout.decode("utf-8", "backslashreplace"),
                 done.stderr.decode("utf-8", "backslashreplace"), f"{done.returncode}\n")
     except subprocess.TimeoutExpired:
@@ -74,8 +75,8 @@ def compare(case, came):
     for end, text in zip((".stdout", ".stderr", ".exit"), came):
         expected = read(case + end) or ("0\n" if end == ".exit" else "")
         if not matches(expected, text):
-            report += [f"  {end[1:]}, expected:"] + ["    " + line for line in expected.splitlines()]
-            report += ["  came:"] + ["    " + line for line in text.splitlines()]
+            report += [f"  {end[1:]}, expected:", *("    " + s for s in expected.splitlines())]
+            report += ["  came:", *("    " + s for s in text.splitlines())]
     return report
 
 
@@ -86,10 +87,10 @@ def select(words):
             case = os.path.join(at, name)[:-3]
             if name.endswith(".sh") and at != CASES:
                 cases.append(case)
-    wanted = [case for case in sorted(cases)
-              if not words or any((os.path.relpath(case, CASES) + "/").startswith(word.rstrip("/") + "/")
-                                  for word in words)]
-    return wanted
+    if not words:
+        return sorted(cases)
+    starts = tuple(os.path.join(CASES, word.rstrip("/")) + "/" for word in words)
+    return [case for case in sorted(cases) if (case + "/").startswith(starts)]
 
 
 def main():

@@ -160,7 +160,7 @@ static void help_wins_over_what_is_missing(void **state)
 
 static int read_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
-    char *argv[] = {"a", "--threads", (char *)text};
+    char *argv[] = {(char *)"a", (char *)"--threads", (char *)text};
     const int saved = dup(STDERR_FILENO);
     cli_args args;
 
@@ -225,7 +225,7 @@ static void ranges_are_inclusive_and_ordered(void **state)
     const int saved = dup(STDERR_FILENO);
     assert_non_null(freopen("/dev/null", "w", stderr));
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        char *argv[] = {"a", "--step", (char *)wrong[i]};
+        char *argv[] = {(char *)"a", (char *)"--step", (char *)wrong[i]};
         assert_int_equal(cli_args_parse(&args, &COMMAND, 3, argv), 0);
         assert_int_equal(cli_range(&args, "step", &first, &last), CLI_TROUBLE);
         cli_args_free(&args);
