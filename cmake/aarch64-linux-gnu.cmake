@@ -1,6 +1,7 @@
 # Toolchain file: Debian's cross compiler for 64-bit Arm, with that architecture's libraries
 # unpacked into the folder that the environment variable FIRSTBIT_SYSROOT names, as
-# scripts/identity.sh does it. Programs run under qemu-aarch64; nothing of the host is found by accident.
+# scripts/identity.sh does it. Programs run under qemu-aarch64; nothing of the
+# host is found by accident.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)

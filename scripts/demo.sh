@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # demo.sh - shows in one terminal what firstbit does: trains a small GPT, records it, replays it,
-# plants two faults, and finds them. Installs what building needs; leaves its traces in build/demo/out.
+# plants two faults, and finds them. Installs what building needs; leaves its
+# traces in build/demo/out.
 #
 #   scripts/demo.sh                       builds first
 #   scripts/demo.sh --no-build FOLDER     uses a program that is built there

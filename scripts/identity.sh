@@ -91,8 +91,8 @@ unpack_sysroot() {
         -o "Dir::State::status=$apt_folder/state/status" -o APT::Architecture=arm64
         -o APT::Architectures=arm64 -o APT::Sandbox::User=)
     "${apt[@]}" update && (cd "$apt_folder/packages" && "${apt[@]}" download \
-        libxxhash-dev libxxhash0 libzstd-dev libzstd1 zlib1g-dev zlib1g libcjson-dev libcjson1 libunwind-dev libunwind8 \
-        liblzma-dev liblzma5) || return 1
+        libxxhash-dev libxxhash0 libzstd-dev libzstd1 zlib1g-dev zlib1g libcjson-dev libcjson1 \
+        libunwind-dev libunwind8 liblzma-dev liblzma5) || return 1
     for package in "$apt_folder"/packages/*.deb; do
         dpkg -x "$package" "$sysroot" || return 1
     done
