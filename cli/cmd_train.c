@@ -2,7 +2,6 @@
  *
  * cmd_train.c - firstbit train: trains a model of a configuration and records the run.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,24 +15,14 @@
 #include "cli/command.h"
 #include "cli/machine.h"
 #include "cli/output.h"
+#include "cli/train_plan.h"
 #include "engine/run.h"
 #include "firstbit/recorder.h"
 
 /* Everything that one training run of the command holds. */
 typedef struct training {
     const cli_args *args;
-    char *trace;       /* path, also where none is written: checkpoints are named after it */
-    char *checkpoints; /* folder */
-    char *folder;      /* of the configuration */
-    char *data[2];     /* JSON texts of paths that --data gives */
-
-    fb_config_set *sets;
-    size_t set_count;
-    fb_config config;
-    fb_fault *faults;
-    size_t fault_count;
-    fb_run_options options;
-
+    cli_train_plan plan;
     fb_run *run;
     fb_recorder *recorder; /* NULL: no trace */
     bool stop_told;        /* that recording ended early */
@@ -49,181 +38,12 @@ static int out_of_memory(const training *t)
     return cli_fail(t->args, "out of memory");
 }
 
-/* --- Names ------------------------------------------------------------------------------------ */
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash == NULL ? path : slash + 1;
-}
-
-/* Bytes of `path` without the extension of its last component. */
-static size_t stem_length(const char *path)
-{
-    const char *base = base_name(path);
-    const char *dot = strrchr(base, '.');
-
-    return dot == NULL || dot == base ? strlen(path) : (size_t)(dot - path);
-}
-
-static int name_files(training *t)
-{
-    const char *config = t->args->positional[0];
-    const char *output = cli_value(t->args, "output");
-    const char *base = base_name(config);
-
-    t->folder = base == config ? strdup(".") : strndup(config, (size_t)(base - config));
-    if (output != NULL)
-        t->trace = strdup(output);
-    else if (asprintf(&t->trace, "%.*s.fbt", (int)stem_length(base), base) < 0)
-        t->trace = NULL;
-    if (t->trace == NULL || t->folder == NULL)
-        return out_of_memory(t);
-    if (asprintf(&t->checkpoints, "%.*s.ckpt", (int)stem_length(t->trace), t->trace) < 0) {
-        t->checkpoints = NULL;
-        return out_of_memory(t);
-    }
-    t->options.folder = t->folder;
-    t->options.checkpoint_folder = t->checkpoints;
-    return 0;
-}
-
-/* --- Configuration ---------------------------------------------------------------------------- */
-
-/* Splits "path.to.key=VALUE"; the value may hold further signs of equality. */
-static int add_set(training *t, const char *text)
-{
-    const char *equals = strchr(text, '=');
-    char *path;
-
-    if (equals == NULL || equals == text)
-        return cli_fail(t->args, "--set %s: expected KEY=VALUE, such as optimizer.adamw.lr=1e-3",
-                        text);
-    path = strndup(text, (size_t)(equals - text));
-    if (path == NULL)
-        return out_of_memory(t);
-    t->sets[t->set_count++] = (fb_config_set){.path = path, .value = equals + 1};
-    return 0;
-}
-
-static int add_own_set(training *t, const char *path, const char *value)
-{
-    t->sets[t->set_count] = (fb_config_set){.path = strdup(path), .value = value};
-    return t->sets[t->set_count++].path == NULL ? out_of_memory(t) : 0;
-}
-
-static int read_sets(training *t)
-{
-    enum { OWN = 3 }; /* --steps, two files of --data */
-    size_t at = 0;
-    const char *text;
-
-    t->sets = calloc(t->args->given_count + OWN, sizeof *t->sets);
-    if (t->sets == NULL)
-        return out_of_memory(t);
-    while ((text = cli_next_value(t->args, "set", &at)) != NULL)
-        if (add_set(t, text) != 0)
-            return CLI_TROUBLE;
-    text = cli_value(t->args, "steps");
-    if (text != NULL) {
-        uint64_t steps;
-        if (cli_number(t->args, "steps", 1, INT32_MAX, &steps) != 0 ||
-            add_own_set(t, "steps", text) != 0)
-            return CLI_TROUBLE;
-    }
-    return 0;
-}
-
-static int read_config(training *t)
-{
-    fb_error err;
-    const fb_status status =
-        fb_config_read(&t->config, t->args->positional[0], t->sets, t->set_count, &err);
-
-    return status == FB_OK ? 0 : cli_fail_error(t->args, &err);
-}
-
-/* A path as JSON text, so that one which looks like a number stays a path. In a folder, the file of
- * the configured name. */
-static char *path_text(const char *path, bool folder, const char *configured)
-{
-    char *whole = NULL, *text = NULL;
-    cJSON *string;
-
-    if (!folder)
-        whole = strdup(path);
-    else if (asprintf(&whole, "%s/%s", path, base_name(configured)) < 0)
-        whole = NULL;
-    string = whole == NULL ? NULL : cJSON_CreateString(whole);
-    if (string != NULL)
-        text = cJSON_PrintUnformatted(string);
-    cJSON_Delete(string);
-    free(whole);
-    return text;
-}
-
-/* --data: a file in place of the configured one, or a folder that holds files of its names. The
- * kind of data is only known from the configuration, which is read again with the new paths. */
-static int read_data_option(training *t)
-{
-    static const struct {
-        const char *path, *labels;
-    } keys[] = {
-        [FB_DATA_TEXT] = {"data.text", NULL},
-        [FB_DATA_TOKENS] = {"data.tokens", NULL},
-        [FB_DATA_IDX] = {"data.idx.images", "data.idx.labels"},
-        [FB_DATA_NPY] = {"data.npy.inputs", "data.npy.targets"},
-    };
-    const char *path = cli_value(t->args, "data");
-    const fb_data_config *data = &t->config.data;
-    struct stat info;
-    bool folder;
-
-    if (path == NULL)
-        return 0;
-    if (stat(path, &info) != 0)
-        return cli_fail(t->args, "--data: %s: %s", path, strerror(errno));
-    folder = S_ISDIR(info.st_mode);
-    if (!folder && keys[data->type].labels != NULL)
-        return cli_fail(t->args, "--data: %s: expected a folder with %s and %s", path,
-                        base_name(data->path), base_name(data->labels));
-    t->data[0] = path_text(path, folder, data->path);
-    if (keys[data->type].labels != NULL)
-        t->data[1] = path_text(path, folder, data->labels);
-    if (t->data[0] == NULL || (keys[data->type].labels != NULL && t->data[1] == NULL))
-        return out_of_memory(t);
-    if (add_own_set(t, keys[data->type].path, t->data[0]) != 0 ||
-        (t->data[1] != NULL && add_own_set(t, keys[data->type].labels, t->data[1]) != 0))
-        return CLI_TROUBLE;
-    fb_config_free(&t->config);
-    t->config = (fb_config){0};
-    return read_config(t);
-}
-
-static int read_faults(training *t)
-{
-    size_t at = 0;
-    const char *spec;
-    fb_error err;
-
-    t->faults = calloc(t->args->given_count + 1, sizeof *t->faults);
-    if (t->faults == NULL)
-        return out_of_memory(t);
-    while ((spec = cli_next_value(t->args, "inject", &at)) != NULL)
-        if (fb_fault_parse(&t->faults[t->fault_count++], spec, &err) != FB_OK)
-            return cli_fail(t->args, "--inject: %s", err.text);
-    t->options.faults = t->faults;
-    t->options.fault_count = t->fault_count;
-    return 0;
-}
-
 /* --- Creating --------------------------------------------------------------------------------- */
 
 /* Whether a file or folder of this name could be made: told before hours of training, not after. */
 static int check_writable(const training *t, const char *path)
 {
-    const char *base = base_name(path);
+    const char *base = cli_base_name(path);
     char *parent = base == path ? strdup(".") : strndup(path, (size_t)(base - path));
     struct stat info;
     int result = 0;
@@ -252,7 +72,7 @@ static char *make_header(const training *t, const char *checkpoint, uint64_t ste
     if (checkpoint == NULL)
         return strdup(header);
     resume = cJSON_CreateObject();
-    cli_json_text(resume, "file", base_name(checkpoint));
+    cli_json_text(resume, "file", cli_base_name(checkpoint));
     cli_json_count(resume, "step", step);
     cli_json_hash(resume, "hash", hash);
     text = cJSON_PrintUnformatted(resume);
@@ -282,8 +102,8 @@ static int open_recorder(training *t, const char *checkpoint, uint64_t step, fb_
     if (header == NULL)
         return out_of_memory(t);
     options.header = header;
-    options.checkpoint_every = (uint64_t)t->config.checkpoint_every;
-    status = fb_recorder_open(&t->recorder, t->trace, &options, &err);
+    options.checkpoint_every = (uint64_t)t->plan.config.checkpoint_every;
+    status = fb_recorder_open(&t->recorder, t->plan.trace, &options, &err);
     free(header);
     if (status != FB_OK)
         return cli_fail_error(t->args, &err);
@@ -298,19 +118,20 @@ static int start(training *t)
     uint64_t step = 0;
     fb_hash hash = {0, 0};
     fb_error err;
-    fb_status status = fb_run_create(&t->run, &t->config, &t->options, &err);
+    fb_status status = fb_run_create(&t->run, &t->plan.config, &t->plan.options, &err);
 
     if (status == FB_OK && checkpoint != NULL)
         status = fb_run_check_checkpoint(t->run, checkpoint, &step, &hash, &err);
     if (status != FB_OK)
         return cli_fail_error(t->args, &err);
-    if (step >= (uint64_t)t->config.steps)
+    if (step >= (uint64_t)t->plan.config.steps)
         return cli_fail(t->args,
                         "%s: of step %" PRIu64 ", and the run has %" PRIi64
                         " steps: nothing is left to do (--steps N sets another end)",
-                        checkpoint, step, t->config.steps);
-    if (t->config.checkpoint_every > 0 && t->config.checkpoint_every <= t->config.steps &&
-        check_writable(t, t->checkpoints) != 0)
+                        checkpoint, step, t->plan.config.steps);
+    if (t->plan.config.checkpoint_every > 0 &&
+        t->plan.config.checkpoint_every <= t->plan.config.steps &&
+        check_writable(t, t->plan.checkpoints) != 0)
         return CLI_TROUBLE;
     if (open_recorder(t, checkpoint, step, hash) != 0)
         return CLI_TROUBLE;
@@ -358,7 +179,7 @@ static void watch_recorder(training *t, cli_progress *progress)
 
 static void show_progress(const training *t, cli_progress *progress, uint64_t first)
 {
-    const uint64_t step = fb_run_current_step(t->run), steps = (uint64_t)t->config.steps;
+    const uint64_t step = fb_run_current_step(t->run), steps = (uint64_t)t->plan.config.steps;
     const double seconds = cli_progress_seconds(progress);
     const double done = (double)(step - first);
     const uint64_t left = (uint64_t)(seconds / done * (double)(steps - step));
@@ -371,8 +192,8 @@ static void show_progress(const training *t, cli_progress *progress, uint64_t fi
                       "step %" PRIu64 " of %" PRIu64 "  loss %.4f  %s %s/s  %s events  %s  %" PRIu64
                       ":%02" PRIu64 " left",
                       step, steps, (double)fb_run_loss(t->run), rate,
-                      t->config.data.type <= FB_DATA_TOKENS ? "tokens" : "samples", events, bytes,
-                      left / 60, left % 60);
+                      t->plan.config.data.type <= FB_DATA_TOKENS ? "tokens" : "samples", events,
+                      bytes, left / 60, left % 60);
 }
 
 static int train(training *t)
@@ -381,7 +202,7 @@ static int train(training *t)
     cli_progress progress = cli_progress_start();
     fb_error err;
 
-    while (fb_run_current_step(t->run) < (uint64_t)t->config.steps && !cli_interrupted()) {
+    while (fb_run_current_step(t->run) < (uint64_t)t->plan.config.steps && !cli_interrupted()) {
         const uint64_t before = fb_run_current_step(t->run);
         const double start_ms = milliseconds();
         const fb_status status = fb_run_step(t->run, &err);
@@ -402,7 +223,7 @@ static int train(training *t)
     if (cli_interrupted())
         fprintf(stderr,
                 "firstbit train: stopped by a signal after step %" PRIu64 " of %" PRIi64 "\n",
-                fb_run_current_step(t->run), t->config.steps);
+                fb_run_current_step(t->run), t->plan.config.steps);
     return fb_run_end(t->run, &err) == FB_OK ? 0 : cli_fail_error(t->args, &err);
 }
 
@@ -418,7 +239,7 @@ static void close_recorder(training *t)
     if (fb_recorder_close(t->recorder, &err) != FB_OK && !t->stop_told)
         (void)cli_fail(t->args, "%s; the trace ends early", err.text);
     t->recorder = NULL;
-    if (stat(t->trace, &info) == 0)
+    if (stat(t->plan.trace, &info) == 0)
         t->stats.bytes = (uint64_t)info.st_size;
 }
 
@@ -467,7 +288,7 @@ static int print_json(training *t, bool traced)
     const fb_nonfinite nonfinite = fb_run_first_nonfinite(t->run);
     cJSON *object = cli_json_object();
 
-    cli_json_text(object, "trace", traced ? t->trace : NULL);
+    cli_json_text(object, "trace", traced ? t->plan.trace : NULL);
     cli_json_count(object, "steps", fb_run_current_step(t->run));
     cli_json_real(object, "loss", (double)fb_run_loss(t->run));
     cli_json_hash(object, "final_hash", fb_run_final_hash(t->run));
@@ -513,40 +334,21 @@ static void print_summary(training *t, bool traced)
     print_nonfinite(&nonfinite);
     printf("parameters %s\n", cli_hash(a, fb_run_final_hash(t->run)));
     printf("speed      %.4g ms a step (median), %s %s/s\n", ms, cli_count(a, (uint64_t)rate),
-           t->config.data.type <= FB_DATA_TOKENS ? "tokens" : "samples");
+           t->plan.config.data.type <= FB_DATA_TOKENS ? "tokens" : "samples");
     if (traced) {
         printf("trace      ");
-        cli_put(stdout, t->trace);
+        cli_put(stdout, t->plan.trace);
         printf(": %s events, %s\n", cli_count(a, t->stats.events), cli_bytes(b, t->stats.bytes));
     }
 }
 
 /* --- The command ------------------------------------------------------------------------------ */
 
-static void training_free(training *t)
-{
-    (void)fb_recorder_close(t->recorder, NULL);
-    fb_run_destroy(t->run);
-    fb_config_free(&t->config);
-    for (size_t i = 0; i < t->set_count; i++)
-        free((char *)t->sets[i].path);
-    free(t->sets);
-    free(t->faults);
-    free(t->trace);
-    free(t->checkpoints);
-    free(t->folder);
-    free(t->data[0]);
-    cJSON_free(t->data[1]);
-    free(t->step_ms);
-}
-
 static int run_training(training *t)
 {
     const bool traced = !cli_has(t->args, "no-trace");
 
-    if (name_files(t) != 0 || read_sets(t) != 0 || read_faults(t) != 0 || read_config(t) != 0 ||
-        read_data_option(t) != 0 || cli_threads(t->args, &t->options.threads) != 0 ||
-        cli_kernels(t->args, t->options.threads, &t->options.kernels) != 0 || start(t) != 0)
+    if (cli_train_plan_read(&t->plan, t->args) != 0 || start(t) != 0)
         return CLI_TROUBLE;
     cli_catch_interrupts();
     if (train(t) != 0)
@@ -563,10 +365,13 @@ static int run_training(training *t)
 
 static int run(const cli_args *args)
 {
-    training t = {.args = args, .options = {.size = sizeof t.options}};
+    training t = {.args = args};
     const int status = run_training(&t);
 
-    training_free(&t);
+    (void)fb_recorder_close(t.recorder, NULL);
+    fb_run_destroy(t.run);
+    cli_train_plan_free(&t.plan);
+    free(t.step_ms);
     return status;
 }
 

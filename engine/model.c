@@ -273,6 +273,9 @@ fb_status fb__model_build(fb__model *model, const fb_config *config, const fb_da
     fb_status status;
 
     *model = (fb__model){.data = data, .streams = streams};
+    if (data->input_rank >= FB_RANK_MAX) /* the batch is one more */
+        return fb__fail(err, FB_E_SHAPE, FB_NO_OFFSET, "%s: samples of %u dimensions, at most %d",
+                        data->name, data->input_rank, FB_RANK_MAX - 1);
     model->batch = (size_t)(config->batch_size / config->micro);
     memcpy(shape.dims, data->input_shape, sizeof shape.dims);
     model->input = new_value(model, &shape);
