@@ -14,8 +14,8 @@
 typedef struct twist {
     uint64_t step; /* where it happens; the run has steps 0 .. steps */
     bool extra_draw, extra_draw_of_other_stream, swap_samples, other_contents, eval_mode, other_lr;
-    bool extra_call, extra_call_of_same, missing_gradient, logged_tensor, reordered, wrapped,
-        other_names, throughput;
+    bool extra_call, extra_call_of_same, other_input, missing_gradient, logged_tensor, reordered,
+        wrapped, other_names, throughput;
     const char *wrong; /* a tensor whose value is another one: "fc", "fc.grad", "fc.weight", ... */
     uint64_t steps;    /* 0: 6 */
     uint64_t width;    /* further tensors a step */
@@ -117,7 +117,8 @@ static void step(program *p)
     fb_ref fc, act, g;
 
     draw(p, "default", 10, "dropout");
-    fc = tensor(p, FB_KIND_TENSOR, FB_PHASE_FORWARD, "fc", "linear", "out", &x, 1);
+    fc = tensor(p, FB_KIND_TENSOR, FB_PHASE_FORWARD, "fc", "linear", "out", &x,
+                now(p, p->t->other_input) ? 0 : 1);
     if (now(p, p->t->reordered))
         scalars(p);
     act = tensor(p, FB_KIND_TENSOR, FB_PHASE_FORWARD, "act", "gelu", "out", &fc, 1);
@@ -308,6 +309,15 @@ static void an_inserted_call_of_a_site_is_told_from_the_calls_behind_it(void **s
     fb_diff_report_free(&r);
 }
 
+static void equal_contents_made_from_other_events_are_a_difference(void **state)
+{
+    fb_diff_report r = compare(*state, &(twist){.step = 4, .other_input = true});
+
+    assert_first(&r, 4, "fc", "out");
+    assert_int_equal(r.first.what, FB_DIFF_INPUTS);
+    fb_diff_report_free(&r);
+}
+
 static void a_missing_gradient_is_found(void **state)
 {
     fb_diff_report r = compare(*state, &(twist){.step = 5, .missing_gradient = true});
@@ -445,10 +455,12 @@ static void a_difference_in_an_unfinished_step_is_found_and_a_missing_rest_is_no
     fb_diff_report r;
 
     cut_file(a, torn, 1500000); /* a step has some 1.2 MB in several chunks */
-    r = compare_with(a, torn, (fb_diff_options){0});
-    assert_int_equal(r.verdict, FB_DIFF_UNDECIDABLE);
-    assert_int_equal(r.status_b, FB_TRACE_TORN);
-    fb_diff_report_free(&r);
+    for (int side = 0; side < 2; side++) {
+        r = compare_with(side ? torn : a, side ? a : torn, (fb_diff_options){0});
+        assert_int_equal(r.verdict, FB_DIFF_UNDECIDABLE);
+        assert_int_equal(side ? r.status_a : r.status_b, FB_TRACE_TORN);
+        fb_diff_report_free(&r);
+    }
     cut_file(play(*state, "b.fbt", &bad), torn, 300000);
     r = compare_with(a, torn, (fb_diff_options){0});
     assert_int_equal(r.status_b, FB_TRACE_TORN);
@@ -498,6 +510,7 @@ int main(void)
         cmocka_unit_test(an_extra_draw_is_found_in_the_step_before_the_one_that_it_moves),
         cmocka_unit_test(an_inserted_call_is_the_finding_not_what_follows_it),
         cmocka_unit_test(an_inserted_call_of_a_site_is_told_from_the_calls_behind_it),
+        cmocka_unit_test(equal_contents_made_from_other_events_are_a_difference),
         cmocka_unit_test(a_missing_gradient_is_found),
         cmocka_unit_test(the_order_of_arrival_is_no_difference),
         cmocka_unit_test(wrappers_of_modules_are_no_difference),
