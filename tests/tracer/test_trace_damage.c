@@ -485,6 +485,25 @@ static void a_skip_pointer_that_leads_astray_is_found(void **state)
     free_sample(&s);
 }
 
+static void a_footer_that_does_not_fit_is_found(void **state)
+{
+    const size_t fields[] = {12, 20, 28, 36}; /* events, steps, first and last step */
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(fields); i++) {
+        fb_chunk_header head;
+        sample s;
+
+        make_sample(&s);
+        const size_t at = find_chunk(&s, 7, &head);
+        assert_int_equal(head.type, FB_CHUNK_FOOTER);
+        s.bytes[at + FB_CHUNK_HEADER_BYTES + fields[i]] ^= 1;
+        sign_body(&s, at, &head);
+        assert_corrupt_at(&s, at, "footer");
+        free_sample(&s);
+    }
+}
+
 static void a_chunk_in_another_place_is_none(void **state)
 {
     fb_chunk_header head;
@@ -597,6 +616,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_changed_chain_does_not_fit_its_roots),
         cmocka_unit_test(bytes_that_no_event_uses_are_refused),
         cmocka_unit_test(a_skip_pointer_that_leads_astray_is_found),
+        cmocka_unit_test(a_footer_that_does_not_fit_is_found),
         cmocka_unit_test(a_chunk_in_another_place_is_none),
         cmocka_unit_test(what_is_no_trace_is_refused_with_a_reason),
         cmocka_unit_test(recovering_a_torn_trace_keeps_all_that_is_sound),
