@@ -11,10 +11,7 @@
 
 #include "base/error.h"
 
-enum {
-    VECTOR_ALIGN = 16, /* elements: a parameter starts on a cache line */
-    LAYOUT_ALIGN = 64, /* bytes */
-};
+enum { VECTOR_ALIGN = 16 }; /* elements: a parameter starts on a cache line */
 
 /* --- Memory of the structures ----------------------------------------------------------------- */
 
@@ -301,68 +298,4 @@ void fb__model_free(fb__model *model)
     }
     free(model->numbers);
     *model = (fb__model){0};
-}
-
-/* --- Placing numbers -------------------------------------------------------------------------- */
-
-void *fb__layout_take(fb__layout *layout, size_t count, size_t element_bytes)
-{
-    const size_t at = layout->bytes;
-
-    layout->bytes += (count * element_bytes + LAYOUT_ALIGN - 1) / LAYOUT_ALIGN * LAYOUT_ALIGN;
-    return layout->base == NULL ? NULL : layout->base + at;
-}
-
-fb__value *fb__shared_gradient(const fb__value *value)
-{
-    if (value->use_count == 1 && !value->own_grad &&
-        (value->uses[0].op->type->flags & FB__HANDS_GRAD_ON))
-        return value->uses[0].op->out;
-    return NULL;
-}
-
-/* The gradient of a value is the sum of its consumers' contributions. The first contribution is
- * computed in place; one that a consumer hands on unchanged is read where it is. */
-static void place_gradient(fb__model *model, fb__value *value, fb__layout *layout)
-{
-    const size_t count = model->batch * value->per_sample;
-    const fb__value *shared = fb__shared_gradient(value);
-
-    if (!value->needs_grad)
-        return;
-    if (shared != NULL) {
-        value->grad = shared->grad;
-        value->grad_storage = shared->grad_storage;
-    } else {
-        value->grad = fb__layout_take(layout, count, sizeof(float));
-    }
-    for (size_t i = 0; i < value->use_count; i++) {
-        fb__use *use = &value->uses[i];
-
-        if (use->op->type->flags & FB__HANDS_GRAD_ON)
-            use->contribution = use->op->out->grad;
-        else
-            use->contribution =
-                i == 0 ? value->grad : fb__layout_take(layout, count, sizeof(float));
-        use->op->din[use->input] = use->contribution;
-    }
-}
-
-void fb__model_place(fb__model *model, fb__layout *layout)
-{
-    for (size_t i = 0; i < model->op_count; i++) {
-        fb__op *op = model->ops[i];
-
-        if ((op->type->flags & FB__HANDS_DATA_ON) && !op->out->own_data)
-            op->out->data = NULL; /* follows its input in each pass */
-        else
-            op->out->data =
-                fb__layout_take(layout, model->batch * op->out->per_sample, sizeof(float));
-        for (int s = 0; s < FB__OP_SAVED; s++)
-            op->saved[s] = op->saved_per_sample[s] == 0
-                               ? NULL
-                               : fb__layout_take(layout, model->batch * op->saved_per_sample[s], 4);
-    }
-    for (size_t i = model->op_count; i-- > 0;)
-        place_gradient(model, model->ops[i]->out, layout);
 }

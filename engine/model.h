@@ -47,6 +47,7 @@ char *fb__shape_text(char text[FB__SHAPE_TEXT], const fb__shape *shape);
 typedef struct fb__use {
     fb__op *op;
     unsigned input;      /* which input of op */
+    size_t offset;       /* of the contribution among the gradients, in elements */
     float *contribution; /* [B, shape]; where op's backward leaves it */
 } fb__use;
 
@@ -60,6 +61,7 @@ struct fb__value {
 
     float *data; /* [B, shape]; the model's input points into the batch */
     float *grad; /* [B, shape]; with one consumer that hands its gradient on, the consumer's */
+    size_t grad_offset; /* among the gradients, in elements */
     uint64_t storage, grad_storage;
     uint32_t version, grad_version;
     fb__contents contents, grad_contents; /* as last reported */
@@ -180,9 +182,10 @@ typedef struct fb__model {
     size_t op_count, op_capacity;
     fb__param **params; /* order of creation */
     size_t param_count, param_capacity;
-    size_t vector_count; /* elements of the vector of all parameters, padding included */
-    size_t batch;        /* samples of a micro-batch */
-    uint64_t storages;   /* storage numbers given out */
+    size_t vector_count;   /* elements of the vector of all parameters, padding included */
+    size_t batch;          /* samples of a micro-batch */
+    size_t gradient_count; /* elements that the activation gradients share */
+    uint64_t storages;     /* storage numbers given out */
 
     const fb_dataset_info *data;
     fb_streams *streams;
@@ -217,6 +220,9 @@ void *fb__layout_take(fb__layout *layout, size_t count, size_t element_bytes);
 
 /* The value whose gradient this one's is, unchanged and in the same memory; else NULL. */
 fb__value *fb__shared_gradient(const fb__value *value);
+
+/* Decides which activation gradients share memory; once own_grad is known. FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__model_plan(fb__model *model, fb_error *err);
 
 /* Places activations, saved buffers and activation gradients. */
 void fb__model_place(fb__model *model, fb__layout *layout);

@@ -136,7 +136,10 @@ static void place(fb_run *run, fb__layout *layout)
 static fb_status allocate(fb_run *run, fb_error *err)
 {
     fb__layout layout = {0};
+    fb_status status = fb__model_plan(&run->model, err);
 
+    if (status != FB_OK)
+        return status;
     place(run, &layout);
     run->model.numbers = aligned_alloc(64, layout.bytes);
     if (run->model.numbers == NULL)
