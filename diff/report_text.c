@@ -79,22 +79,6 @@ static void entryf(FILE *out, const char *label, const char *format, ...)
     entry(out, label, text);
 }
 
-/* 18204 -> "18,204" */
-static const char *grouped(char out[32], uint64_t n)
-{
-    char digits[24];
-    const int length = snprintf(digits, sizeof digits, "%" PRIu64, n);
-    size_t at = 0;
-
-    for (int i = 0; i < length; i++) {
-        if (i > 0 && (length - i) % 3 == 0)
-            out[at++] = ',';
-        out[at++] = digits[i];
-    }
-    out[at] = '\0';
-    return out;
-}
-
 /* --- Parts of the screen ---------------------------------------------------------------------- */
 
 static void print_headline(FILE *out, const fb_diff_first *first)
@@ -108,7 +92,7 @@ static void print_headline(FILE *out, const fb_diff_first *first)
     fb_event_name_text(name, sizeof name, &first->name);
     (void)snprintf(text, sizeof text, "DIVERGED at %s%s", name, side);
     if (event != UINT64_MAX)
-        (void)snprintf(number, sizeof number, "event %s", grouped(digits, event));
+        (void)snprintf(number, sizeof number, "event %s", fb__grouped(digits, event));
     for (const char *at = text; *at != '\0';) {
         const size_t indent = at == text ? 0 : INDENT;
         const size_t bytes = fit(at, COLUMNS - indent), room = COLUMNS - indent - bytes;
@@ -141,7 +125,7 @@ static const char *shortest(char out[40], fb_dtype dtype, double x)
 /* "f32[256,512] element [17,203]   a 0x3f8ccccd 1.1   b 0x3f8cccce 1.1000001   1 ulp" */
 static void print_values(FILE *out, const fb_diff_first *first)
 {
-    char where[256] = "", text[256], ulps[40] = "", x[40], y[40];
+    char where[256] = "", text[256], ulps[40] = "", x[40], y[40], more[32];
     const int digits = first->dtype == FB_DTYPE_F32 ? 8 : 16;
     size_t used = 0;
     uint64_t rest = first->element, stride = 1;
@@ -179,7 +163,7 @@ static void print_values(FILE *out, const fb_diff_first *first)
         entry(out, "", text);
     }
     if (first->has_element && first->differing > 1)
-        entryf(out, "", "and %" PRIu64 " more elements of it", first->differing - 1);
+        entryf(out, "", "and %s more elements of it", fb__grouped(more, first->differing - 1));
 }
 
 /* Where there are no values: what either side says, unless the cause has said it. */
@@ -330,8 +314,8 @@ static void print_scope(FILE *out, const fb_diff_report *r)
     char classes[128], a[32], b[32], events[96], torn[96] = "";
 
     name_classes(classes, sizeof classes, r->classes);
-    grouped(a, r->events_a);
-    grouped(b, r->events_b);
+    fb__grouped(a, r->events_a);
+    fb__grouped(b, r->events_b);
     if (r->events_a == r->events_b)
         (void)snprintf(events, sizeof events, "%s events on both sides", a);
     else

@@ -179,6 +179,21 @@ char *fb_event_content_text(char *out, size_t size, const fb_site *site, const f
     return fb__make_printable(out);
 }
 
+char *fb__grouped(char out[32], uint64_t n)
+{
+    char digits[24];
+    const int length = snprintf(digits, sizeof digits, "%" PRIu64, n);
+    size_t at = 0;
+
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0)
+            out[at++] = ',';
+        out[at++] = digits[i];
+    }
+    out[at] = '\0';
+    return out;
+}
+
 /* Floats in the order of their values as unsigned integers, -0 and +0 the same one. */
 static uint64_t ordered(uint64_t bits, uint64_t sign)
 {

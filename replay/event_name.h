@@ -36,6 +36,9 @@ const char *fb_slot_word(const char *slot);
 /* What the event says, in one line: "hash 5f0c...", "0.5 (0x3f000000)", "17 numbers of ...". */
 char *fb_event_content_text(char *out, size_t size, const fb_site *site, const fb_event *event);
 
+/* 18204 -> "18,204"; returns out. */
+char *fb__grouped(char out[32], uint64_t n);
+
 /* Replaces control bytes by '?'; returns text. */
 char *fb__make_printable(char *text);
 

@@ -119,7 +119,7 @@ char *fb_replay_report_json(const fb_replay_report *report)
 
 static void print_difference(FILE *out, const fb_replay_difference *d)
 {
-    char name[3 * FB_NAME_MAX + 128];
+    char name[3 * FB_NAME_MAX + 128], number[32];
     static const char *const whats[] = {
         "the same event with other contents",
         "the same contents, made from other inputs",
@@ -128,7 +128,8 @@ static void print_difference(FILE *out, const fb_replay_difference *d)
     };
 
     fprintf(out, "DIVERGED at %s\n", fb_event_name_text(name, sizeof name, &d->name));
-    fprintf(out, "what     %s; event %" PRIu64 " of the trace\n", whats[d->what], d->number);
+    fprintf(out, "what     %s; event %s of the trace\n", whats[d->what],
+            fb__grouped(number, d->number));
     if (d->expected[0] != '\0')
         fprintf(out, "trace    %s\n", d->expected);
     if (d->came[0] != '\0')
@@ -139,7 +140,7 @@ static void print_difference(FILE *out, const fb_replay_difference *d)
 
 char *fb_replay_report_text(const fb_replay_report *report, const char *name)
 {
-    char *text = NULL, hash[FB_HASH_HEX_BYTES];
+    char *text = NULL, hash[FB_HASH_HEX_BYTES], number[32];
     size_t size;
     FILE *out = open_memstream(&text, &size);
 
@@ -150,7 +151,7 @@ char *fb_replay_report_text(const fb_replay_report *report, const char *name)
     else
         fprintf(out, "VERIFIED %s, bit for bit, through step %" PRIu64 "%s\n", name, report->end,
                 report->ended_early ? " and up to its torn end" : "");
-    fprintf(out, "checked  %" PRIu64 " events", report->events_checked);
+    fprintf(out, "checked  %s events", fb__grouped(number, report->events_checked));
     if (report->start > 0)
         fprintf(out, ", from the checkpoint of step %" PRIu64, report->start);
     fprintf(out, "\n");
@@ -158,7 +159,8 @@ char *fb_replay_report_text(const fb_replay_report *report, const char *name)
         fprintf(out, "final    %s  (hash of all parameters)\n",
                 fb_hash_hex(hash, report->final_hash));
     if (report->made > 0) {
-        fprintf(out, "made     %" PRIu64 " tensors", report->made);
+        fprintf(out, "made     %s tensor%s", fb__grouped(number, report->made),
+                report->made == 1 ? "" : "s");
         if (report->unchecked > 0)
             fprintf(out, ", %" PRIu64 " of them without a hash in the trace to check them with",
                     report->unchecked);
