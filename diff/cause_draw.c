@@ -29,6 +29,9 @@ static void say_one_sided(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
     const char *side = fb__culprit_side(c);
+    const char *stream = name_or(e->site->stream, "(unnamed)");
+    const char *consumer = name_or(e->site->consumer, "(unknown)");
+    const bool apart = strcmp(stream, consumer) != 0;
     char count[48];
 
     if (e->count == 1)
@@ -37,12 +40,12 @@ static void say_one_sided(fb_diff_cause *out, const fb__case *c)
         (void)snprintf(count, sizeof count, "an extra draw of %" PRIu64 " numbers", e->count);
     out->confirmed = confirm_extra(c, e, c->culprit->b != NULL);
     fb__say(out,
-            "%s from stream %s in %s, for %s; %" PRIu64
+            "%s from stream %s in %s%s%s; %" PRIu64
             " later events of the step are equal after realignment",
-            count, name_or(e->site->stream, "(unnamed)"), side,
-            name_or(e->site->consumer, "(unknown)"), c->culprit->later_equal);
-    fb__say_fix(out, "find what draws for %s in %s only, and give it a generator of its own",
-                name_or(e->site->consumer, "it"), side);
+            count, stream, side, apart ? ", for " : "", apart ? consumer : "",
+            c->culprit->later_equal);
+    fb__say_fix(out, "find what draws from %s in %s only, and give it a generator of its own",
+                stream, side);
 }
 
 /* Signature: a draw that one side lacks, or the same draw at another position of its stream. */

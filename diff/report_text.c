@@ -61,7 +61,8 @@ static void entry(FILE *out, const char *label, const char *text)
         fprintf(out, "%.*s%s\n", (int)shown, text, !last && line == LINES_MAX - 1 ? " ..." : "");
         if (last)
             return;
-        text += n + (text[n] == ' ');
+        text += n;
+        text += strspn(text, " ");
     }
 }
 
@@ -105,7 +106,8 @@ static void print_headline(FILE *out, const fb_diff_first *first)
         else if (last && number[0] != '\0')
             fprintf(out, "\n%*s%s", INDENT, "", number);
         fputc('\n', out);
-        at += bytes + (at[bytes] == ' ');
+        at += bytes;
+        at += strspn(at, " ");
     }
 }
 

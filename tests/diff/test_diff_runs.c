@@ -202,6 +202,27 @@ static void without_replay_nothing_is_confirmed(void **state)
     fb_diff_report_free(&r);
 }
 
+static void a_hypothesis_that_does_not_explain_all_of_the_step_is_not_confirmed(void **state)
+{
+    const fb_fault faults[2] = {
+        {.kind = FB_FAULT_SWAP, .step = 4, .i = 1, .j = 2},
+        {.kind = FB_FAULT_FLIP,
+         .step = 4,
+         .path = "h.1.mlp.proj",
+         .slot = "grad",
+         .micro = 1,
+         .element = 3,
+         .bit = 11},
+    };
+    const recording how = {.faults = faults, .fault_count = 2};
+    const fixture *f = *state;
+    fb_diff_report r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+
+    assert_cause(&r, "data-order", false);
+    assert_non_null(strstr(r.cause.text, "samples 1 and 2"));
+    fb_diff_report_free(&r);
+}
+
 static void a_key_that_cannot_have_done_it_is_not_blamed(void **state)
 {
     static const fb_config_set set = {"eval.every", "2"};
@@ -512,6 +533,7 @@ int main(void)
         cmocka_unit_test(of_two_changed_keys_the_one_that_acts_first_is_blamed),
         cmocka_unit_test(a_key_that_a_replay_refutes_is_not_blamed),
         cmocka_unit_test(without_replay_nothing_is_confirmed),
+        cmocka_unit_test(a_hypothesis_that_does_not_explain_all_of_the_step_is_not_confirmed),
         cmocka_unit_test(a_key_that_cannot_have_done_it_is_not_blamed),
         cmocka_unit_test(one_changed_byte_of_the_data_is_found_where_it_is_first_read),
         cmocka_unit_test(a_byte_that_no_step_reads_makes_no_difference),
