@@ -20,7 +20,9 @@ typedef struct findings {
     bool nonfinite;
     uint64_t event, step;
     int32_t micro;
-    const fb_site *site;
+    fb_phase phase;
+    fb_kind kind;
+    char path[FB_NAME_MAX + 1], op[FB_NAME_MAX + 1], slot[FB_NAME_MAX + 1];
 } findings;
 
 /* --- Looking ---------------------------------------------------------------------------------- */
@@ -50,6 +52,7 @@ static void find_final_hash(fb_trace *t, findings *out)
 static void find_nonfinite(fb_trace *t, findings *out)
 {
     const uint64_t number = fb_trace_get_info(t)->first_nonfinite;
+    const fb_site *site;
     const fb_event *e;
 
     if (number == UINT64_MAX || fb_trace_seek_event(t, number, NULL) != FB_OK ||
@@ -59,7 +62,12 @@ static void find_nonfinite(fb_trace *t, findings *out)
     out->event = number;
     out->step = e->step;
     out->micro = e->micro;
-    out->site = fb_trace_site(t, e->site);
+    site = fb_trace_site(t, e->site);
+    out->phase = site->phase;
+    out->kind = site->kind;
+    (void)snprintf(out->path, sizeof out->path, "%s", site->path);
+    (void)snprintf(out->op, sizeof out->op, "%s", site->op);
+    (void)snprintf(out->slot, sizeof out->slot, "%s", site->slot);
 }
 
 /* --- JSON ------------------------------------------------------------------------------------- */
@@ -88,11 +96,11 @@ static void add_nonfinite(cJSON *o, const findings *found)
     else
         cli_json_count(event, "micro", (uint64_t)found->micro);
     cli_json_text(event, "phase",
-                  found->site->phase == FB_PHASE_NONE ? NULL : fb_phase_name(found->site->phase));
-    cli_json_text(event, "path", found->site->path);
-    cli_json_text(event, "op", found->site->op);
-    cli_json_text(event, "kind", fb_kind_name(found->site->kind));
-    cli_json_text(event, "slot", found->site->slot);
+                  found->phase == FB_PHASE_NONE ? NULL : fb_phase_name(found->phase));
+    cli_json_text(event, "path", found->path);
+    cli_json_text(event, "op", found->op);
+    cli_json_text(event, "kind", fb_kind_name(found->kind));
+    cli_json_text(event, "slot", found->slot);
 }
 
 static int print_json(const cli_args *args, const fb_trace_info *info, cJSON *header,
@@ -243,12 +251,12 @@ static void print_findings(const findings *found)
     printf("first in step %" PRIu64, found->step);
     if (found->micro != FB_MICRO_NONE)
         printf(", micro-batch %" PRId32, found->micro);
-    if (found->site->phase != FB_PHASE_NONE)
-        printf(", %s", fb_phase_name(found->site->phase));
+    if (found->phase != FB_PHASE_NONE)
+        printf(", %s", fb_phase_name(found->phase));
     fputs(", ", stdout);
-    cli_put(stdout, found->site->path);
+    cli_put(stdout, found->path);
     putchar(' ');
-    cli_put(stdout, found->site->slot);
+    cli_put(stdout, found->slot);
     printf(" (event %s)\n", cli_count(digits, found->event));
 }
 
@@ -290,10 +298,14 @@ static int run(const cli_args *args)
 
     if (fb_trace_open(&t, args->positional[0], &err) != FB_OK)
         return cli_fail_error(args, &err);
-    info = fb_trace_get_info(t);
-    header = cJSON_Parse(info->header);
     find_final_hash(t, &found);
     find_nonfinite(t, &found);
+    /* Events and header are not held at the same time: each may be as large as a reader allows. */
+    fb_trace_close(t);
+    if (fb_trace_open(&t, args->positional[0], &err) != FB_OK)
+        return cli_fail_error(args, &err);
+    info = fb_trace_get_info(t);
+    header = cJSON_Parse(info->header);
     if (!cJSON_IsObject(header))
         status = cli_fail(args, "%s: header at byte 0: not a JSON object", args->positional[0]);
     else if (cli_has(args, "json"))
