@@ -182,9 +182,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_matmul: this machine lacks that instruction set\n");
         return 2;
     }
-    /* OpenBLAS 0.3.21 takes a CPU newer than itself for one without AVX-512; its best is the peer. */
+    /* The peer is OpenBLAS at its best: 0.3.21 may take a CPU newer than itself for one without
+     * AVX-512, and an environment that names a lesser core would halve it. */
+    unsetenv("OPENBLAS_CORETYPE");
     if (fb_kernels_for(FB_ISA_AVX512) != NULL)
-        setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
+        setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
     if (fb_pool_create(&pool, o.threads, &err) != FB_OK ||
         fb_kernels_openblas(&blas, o.kernels, o.threads, &err) != FB_OK) {
         fprintf(stderr, "bench_matmul: %s\n", err.text);
