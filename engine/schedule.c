@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * schedule.c - the learning rate of each step. Only +, -, ·, / of float64 in the order written here
- * (docs/numerics.md, "Schedule"), so every machine has the same rate.
+ * schedule.c - the learning rate of each step. Float64 operations in the order written here
+ * (docs/numerics.md, "Schedule") and no libm, so every machine has the same rate.
  */
 #include "engine/schedule.h"
 

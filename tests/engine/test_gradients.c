@@ -172,7 +172,8 @@ static void check(fixture *f, const char *what, const char *json)
 /* --- Models ----------------------------------------------------------------------------------- */
 
 #define TEXT_RUN(layers)                                                                           \
-    "{\"seed\": 9, \"data\": {\"text\": \"text.txt\", \"context\": 5, \"split\": [1, 0]}, \"model\":" \
+    "{\"seed\": 9, \"data\": {\"text\": \"text.txt\", \"context\": 5, \"split\": [1, 0]}, "        \
+    "\"model\":"                                                                                   \
     "[{\"embedding\": {\"dim\": 6, \"positions\": true}}," layers                                  \
     "{\"name\": \"out\", \"linear\": {\"out\": 13}}], \"loss\": \"cross_entropy\","                \
     " \"optimizer\": {\"sgd\": {\"lr\": 0.1}}, \"batch\": {\"size\": 4, \"micro\": 2}, "           \
@@ -180,7 +181,7 @@ static void check(fixture *f, const char *what, const char *json)
 
 #define IMAGE_RUN(layers)                                                                          \
     "{\"seed\": 9, \"data\": {\"idx\": {\"images\": \"images.idx\", \"labels\": \"labels.idx\"},"  \
-    " \"split\": [1, 0]}, \"model\": [" layers                                                        \
+    " \"split\": [1, 0]}, \"model\": [" layers                                                     \
     "{\"flatten\": {}}, {\"name\": \"out\", \"linear\": {\"out\": 4}}],"                           \
     " \"loss\": \"cross_entropy\", \"optimizer\": {\"sgd\": {\"lr\": 0.1}},"                       \
     " \"batch\": {\"size\": 4, \"micro\": 2}, \"steps\": 1}"

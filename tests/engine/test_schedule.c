@@ -117,7 +117,8 @@ static void rates_have_golden_bits(void **state)
     (void)state;
     for (uint64_t t = 1; t <= 100; t++)
         rates[t - 1] = fb__learning_rate(&s, t);
-    assert_string_equal(fb_hash_hex(hex, fb_hash_bytes(rates, sizeof rates)), "b5bf3e82becf0eafb4eb70af3f538b64");
+    assert_string_equal(fb_hash_hex(hex, fb_hash_bytes(rates, sizeof rates)),
+                        "b5bf3e82becf0eafb4eb70af3f538b64");
 }
 
 int main(void)
