@@ -163,7 +163,7 @@ bool fb_hash_of_hex(fb_hash *out, const char *hex)
         if (c >= '0' && c <= '9')
             digit = (uint64_t)(c - '0');
         else if (c >= 'a' && c <= 'f')
-            digit = (uint64_t)(c - 'a' + 10);
+            digit = (uint64_t)(c - 'a') + 10;
         else
             return false;
         half[i / 16] = half[i / 16] << 4 | digit;

@@ -4,6 +4,7 @@
  */
 #include "diff/diff.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,6 +162,7 @@ static void fill_first(comparison *c, const fb__step_pair *pair, const fb__culpr
     fb_diff_first *first = &c->report->first;
     const fb__step_event *a = culprit->a, *b = culprit->b, *e = a != NULL ? a : b;
 
+    assert(e != NULL);
     c->report->has_first = true;
     *first = (fb_diff_first){.what = culprit->what,
                              .number_a = a != NULL ? a->number : UINT64_MAX,

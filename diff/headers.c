@@ -4,12 +4,14 @@
  */
 #include "diff/headers.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "engine/json.h"
 
 enum {
     CANDIDATES_MAX = 256, /* more are not told one by one */
@@ -48,7 +50,7 @@ static const char *what_in_environment(const char *key)
 
 static char *json_text(const cJSON *item)
 {
-    return item == NULL ? strdup("absent") : cJSON_PrintUnformatted(item);
+    return item == NULL ? strdup("absent") : fb__json_print(item);
 }
 
 /* Takes ownership of a and b. */
@@ -96,10 +98,8 @@ static bool is_equal(const cJSON *a, const cJSON *b)
 
     if (a == NULL || b == NULL)
         return a == b;
-    if (cJSON_IsNumber(a) && cJSON_IsNumber(b))
-        return memcmp(&a->valuedouble, &b->valuedouble, sizeof a->valuedouble) == 0;
-    x = cJSON_PrintUnformatted(a);
-    y = cJSON_PrintUnformatted(b);
+    x = fb__json_print(a);
+    y = fb__json_print(b);
     equal = x != NULL && y != NULL && strcmp(x, y) == 0;
     free(x);
     free(y);
@@ -180,6 +180,7 @@ static fb_status compare_files(fb_diff_report *report, const fb__headers *h, fb_
         const fb__run_file *b = i < h->b.file_count ? &h->b.files[i] : NULL;
         fb_status status;
 
+        assert(a != NULL || b != NULL); /* i < n */
         if (a != NULL && b != NULL && fb_hash_equal(a->hash, b->hash))
             continue;
         status =
