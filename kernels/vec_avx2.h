@@ -261,7 +261,7 @@ VEC __m256d lookup_quarter(const double table[16], __m256i index)
 {
     const __m256i pair = _mm256_shuffle_epi32(index, 0xa0); /* the index in both halves of a lane */
     const __m256i twice = _mm256_add_epi32(pair, pair);
-    const __m256i halves = _mm256_add_epi32(twice, _mm256_set1_epi64x(1ll << 32));
+    const __m256i halves = _mm256_add_epi32(twice, _mm256_set1_epi64x(1LL << 32));
     const __m256d bit2 = _mm256_castsi256_pd(_mm256_slli_epi64(index, 61));
     const __m256d bit3 = _mm256_castsi256_pd(_mm256_slli_epi64(index, 60));
     __m256d part[4];
