@@ -378,6 +378,8 @@ static void judge(fb__alignment *out, fb__step_pair *p, const fb__key_index *in_
         y->same_content = x->same_content;
         y->same_inputs = x->same_inputs;
         y->equal = x->equal;
+        if (x->equal)
+            fb__step_note_names(&p->a, x->site, y->site);
         out->aligned++;
         out->equal += x->equal;
         out->moved += x->partner < highest;

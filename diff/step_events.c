@@ -105,13 +105,26 @@ static fb_status site_of(const fb__site_key **out, fb__step *step, uint32_t numb
 
 /* --- Events ----------------------------------------------------------------------------------- */
 
+/* A dataset is what its samples contain: the name of its file does not count where there is a hash
+ * of the contents. */
 static fb_hash content_of(const fb_site *site, const fb_event *event)
 {
     const fb_hash none = {0, 0};
     fb_event bare = *event;
+    fb_site nameless = *site;
 
     bare.input_count = 0;
-    return fb_event_hash(none, site, &bare, &none);
+    if (site->kind == FB_KIND_SAMPLE && !fb_hash_is_zero(event->hash))
+        nameless.dataset = "";
+    return fb_event_hash(none, &nameless, &bare, &none);
+}
+
+void fb__step_note_names(fb__step *step, const fb_site *a, const fb_site *b)
+{
+    const char *x = a->dataset == NULL ? "" : a->dataset;
+    const char *y = b->dataset == NULL ? "" : b->dataset;
+
+    step->renamed |= strcmp(x, y) != 0;
 }
 
 /* The next event of this step whose class counts; *out is NULL at the end of the step. */
@@ -318,6 +331,7 @@ fb_status fb__step_pair_load(fb__step_pair *out, fb_trace *a, fb_trace *b, uint6
             break;
         status = is_equal(&equal, out, ea, eb, err);
         if (status == FB_OK && equal) {
+            fb__step_note_names(&out->a, out->a.sites[ea->site].site, out->b.sites[eb->site].site);
             out->common++;
             last = (last_equal){true, ea->site, ea->micro};
         }

@@ -66,7 +66,8 @@ typedef struct fb__step {
     bool truncated; /* the step has more events than are held */
     bool ended;     /* the trace ended in this step */
     bool cut; /* truncated, or a torn trace ended in this step: what lacks here proves nothing */
-    bool renamed; /* a path was told without the names of its wrappers */
+    bool renamed; /* a path was told without the names of its wrappers, or equal samples come from
+                   * datasets of different names: roots differ where events do not */
 
     bool has_last_equal; /* the last event of the common start */
     fb_event_name last_equal;
@@ -85,6 +86,9 @@ typedef struct fb__step_pair {
 FB_NODISCARD fb_status fb__step_pair_load(fb__step_pair *out, fb_trace *a, fb_trace *b,
                                           uint64_t step, uint32_t classes, fb_error *err);
 void fb__step_pair_free(fb__step_pair *pair);
+
+/* Takes down that two equal events have different names where names do not count. */
+void fb__step_note_names(fb__step *step, const fb_site *a, const fb_site *b);
 
 /* The name of an event of a loaded step. */
 void fb__step_event_name(fb_event_name *out, const fb__step *step, const fb__step_event *event);

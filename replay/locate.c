@@ -21,6 +21,7 @@ enum {
 typedef struct candidates {
     char *path[CANDIDATES_MAX];
     size_t count;
+    size_t guesses; /* the last ones: a file of that name there may well be another run's */
     bool out_of_memory;
 } candidates;
 
@@ -118,7 +119,7 @@ static fb_status choose(char **out, candidates *c, fb_hash hash, const char *wha
             return status;
         if (fb_hash_equal(h, hash))
             *out = strdup(c->path[i]);
-        else if (changed == NULL) {
+        else if (changed == NULL && i + c->guesses < c->count) {
             changed = c->path[i];
             found = h;
         }
@@ -212,6 +213,7 @@ fb_status fb__locate_checkpoint(char **out, const char *name, fb_hash hash, cons
     candidates c = {.count = 0};
     char *beside = checkpoint_folder(trace);
     char *folder = fb__folder_of(trace);
+    size_t places;
     fb_status status;
 
     if (beside != NULL && folder != NULL) {
@@ -222,8 +224,10 @@ fb_status fb__locate_checkpoint(char **out, const char *name, fb_hash hash, cons
     }
     add(&c, strdup(base));
     add_elsewhere(&c, elsewhere, base);
+    places = c.count;
     if (folder != NULL)
         add_siblings(&c, folder, base);
+    c.guesses = c.count - places;
     status = choose(out, &c, hash, base, trace, err);
     free_candidates(&c);
     free(beside);

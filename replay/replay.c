@@ -174,6 +174,15 @@ static fb_status step_through(replay *r, fb_error *err)
     return status;
 }
 
+/* Whether the trace goes on with the mark that ends a run. */
+static bool is_end_mark(const replay *r)
+{
+    const fb_site *site = fb_trace_site(r->trace, r->lockstep.next->site);
+
+    return site != NULL && site->kind == FB_KIND_MARK && site->slot != NULL &&
+           strcmp(site->slot, FB_FINAL_HASH_MARK) == 0;
+}
+
 /* After the last step: the mark that ends a run, and whatever else the trace still has. */
 static fb_status finish(replay *r, fb_error *err)
 {
@@ -182,7 +191,7 @@ static fb_status finish(replay *r, fb_error *err)
     bool pending;
     fb_status status = fb__lockstep_pending(&pending, &r->lockstep, r->to, err);
 
-    if (status == FB_OK && pending && whole) {
+    if (status == FB_OK && pending && whole && is_end_mark(r)) {
         status = fb_run_end(r->rebuilt.run, err);
         if (status == FB_OK)
             status = fb__lockstep_pending(&pending, &r->lockstep, r->to, err);

@@ -187,9 +187,10 @@ static void a_key_that_a_replay_refutes_is_not_blamed(void **state)
 static void without_replay_nothing_is_confirmed(void **state)
 {
     static const fb_config_set set = {"clip", "0.25"};
+    static const fb_config_set note = {"eval.every", "3"};
     const fb_fault fault = {.kind = FB_FAULT_SWAP, .step = 2, .i = 0, .j = 1};
     const recording changed = {.sets = &set, .set_count = 1};
-    const recording swapped = {.faults = &fault, .fault_count = 1};
+    const recording swapped = {.sets = &note, .set_count = 1, .faults = &fault, .fault_count = 1};
     const fixture *f = *state;
     fb_diff_report r = compare_with(f->clean, record(&f->folder, "x.fbt", &changed),
                                     (fb_diff_options){.no_replay = true});
@@ -258,6 +259,39 @@ static void one_changed_byte_of_the_data_is_found_where_it_is_first_read(void **
     assert_non_null(strstr(r.cause.text, "text.txt"));
     fb_diff_report_free(&r);
     write_text(&f->folder, SIZE_MAX);
+}
+
+static void the_same_data_under_another_name_makes_no_difference(void **state)
+{
+    static const fb_config_set set = {"data.text", "other.txt"};
+    const fb_fault fault = {.kind = FB_FAULT_SWAP, .step = 3, .i = 0, .j = 5};
+    const recording renamed = {.sets = &set, .set_count = 1};
+    const recording swapped = {.sets = &set, .set_count = 1, .faults = &fault, .fault_count = 1};
+    const fixture *f = *state;
+    char text[192], other[192];
+    fb_diff_report r;
+
+    (void)snprintf(text, sizeof text, "%s", in_folder(&f->folder, "text.txt"));
+    (void)snprintf(other, sizeof other, "%s", in_folder(&f->folder, "other.txt"));
+    assert_int_equal(link(text, other), 0);
+    assert_same("another name", f->clean, record(&f->folder, "x.fbt", &renamed));
+    r = compare(f->clean, record(&f->folder, "x.fbt", &swapped));
+    assert_cause(&r, "data-order", false); /* replay of one is not the other: names are recorded */
+    assert_int_equal(r.first.name.step, 3);
+    fb_diff_report_free(&r);
+    assert_int_equal(unlink(other), 0);
+}
+
+static void keys_that_differ_in_their_last_digit_differ(void **state)
+{
+    static const fb_config_set set = {"optimizer.adamw.lr", "0.010000000000000002"};
+    const recording how = {.sets = &set, .set_count = 1};
+    const fixture *f = *state;
+    fb_diff_report r = compare(f->clean, record(&f->folder, "x.fbt", &how));
+
+    assert_cause(&r, "config", true);
+    assert_int_equal(r.first.ulps, 1);
+    fb_diff_report_free(&r);
 }
 
 static void a_byte_that_no_step_reads_makes_no_difference(void **state)
@@ -536,6 +570,8 @@ int main(void)
         cmocka_unit_test(a_hypothesis_that_does_not_explain_all_of_the_step_is_not_confirmed),
         cmocka_unit_test(a_key_that_cannot_have_done_it_is_not_blamed),
         cmocka_unit_test(one_changed_byte_of_the_data_is_found_where_it_is_first_read),
+        cmocka_unit_test(the_same_data_under_another_name_makes_no_difference),
+        cmocka_unit_test(keys_that_differ_in_their_last_digit_differ),
         cmocka_unit_test(a_byte_that_no_step_reads_makes_no_difference),
         cmocka_unit_test(other_data_means_values_stay_unknown_and_nothing_is_confirmed),
         cmocka_unit_test(more_evaluation_is_a_note_unless_strict),
