@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/steps.h"
+#include "engine/json.h"
 #include "firstbit/trace.h"
 
 #define FINAL_HASH_SLOT "final_hash" /* slot of the mark that ends a run */
@@ -152,7 +153,7 @@ static void print_label(const char *label)
 /* A value on one line; long ones are cut, --json has them whole. */
 static void print_value(const cJSON *value)
 {
-    char *text = cJSON_IsString(value) ? strdup(value->valuestring) : cJSON_PrintUnformatted(value);
+    char *text = cJSON_IsString(value) ? strdup(value->valuestring) : fb__json_print(value);
     const size_t width = 80 - LABEL_WIDTH;
     char escaped[512];
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "engine/json.h"
 
 /* --- Trouble ---------------------------------------------------------------------------------- */
 
@@ -217,7 +218,7 @@ void cli_json_bits(cJSON *object, const char *key, float x)
 
 int cli_json_print(const cli_args *args, cJSON *object)
 {
-    char *text = cJSON_PrintUnformatted(object);
+    char *text = fb__json_print(object);
 
     cJSON_Delete(object);
     if (text == NULL)

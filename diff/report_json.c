@@ -10,6 +10,7 @@
 #include <cjson/cJSON.h>
 
 #include "diff/diff.h"
+#include "engine/json.h"
 
 /* cJSON writes whole numbers up to here exactly. */
 static const uint64_t exact_max = (uint64_t)1 << 53;
@@ -239,7 +240,7 @@ char *fb_diff_report_json(const fb_diff_report *report)
     add_list(object, "notes", &report->notes);
     add_optional_count(object, "equal_through", report->has_equal_through, report->equal_through);
     add_count(object, "bytes_read", report->bytes_read);
-    text = cJSON_PrintUnformatted(object);
+    text = fb__json_print(object);
     cJSON_Delete(object);
     return text;
 }

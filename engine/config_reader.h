@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/intern.h"
 #include "engine/config.h"
+#include "engine/json.h"
 
 enum {
     FB__CONFIG_LAYERS_MAX = 100000, /* layers after unrolling; bounds memory */
@@ -23,7 +24,7 @@ enum {
     FB__CONFIG_LAYER_PATH_MAX = 200 /* bytes of a layer's path */
 };
 
-#define FB__INTEGER_MAX 9007199254740991.0 /* 2^53 - 1: all integers up to here are doubles */
+#define FB__INTEGER_MAX FB__JSON_INTEGER_MAX
 
 /* --- Memory that lives and dies with the configuration ---------------------------------------- */
 
@@ -136,10 +137,6 @@ void fb__write_raw(fb__reader *r, const char *text);
 void fb__write_key(fb__reader *r, const char *key); /* with a comma before, where one is due */
 void fb__write_string(fb__reader *r, const char *text);
 void fb__write_number(fb__reader *r, double value); /* shortest text that reads back equal */
-
-/* Room for any number as text. */
-enum { FB__NUMBER_TEXT = 40 };
-void fb__number_text(char out[FB__NUMBER_TEXT], double value);
 
 /* --- The parts of a configuration ------------------------------------------------------------- */
 

@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * config_write.c - the resolved JSON text, and the memory of a configuration.
- *
- * cJSON's own printing compares numbers with a tolerance and so loses the last bit of some; here a
- * number gets the shortest text that reads back as the same double.
  */
 #include "engine/config_reader.h"
 
-#include <locale.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,33 +32,6 @@ void fb__write_string(fb__reader *r, const char *text)
 {
     if (!r->silent)
         fb__json_put_string(&r->out, text);
-}
-
-/* JSON has a point whatever the locale of the process says. */
-static void use_point(char *text)
-{
-    const char *local = localeconv()->decimal_point;
-    const size_t length = strlen(local);
-    char *found = length == 0 ? NULL : strstr(text, local);
-
-    if (found != NULL && strcmp(local, ".") != 0) {
-        *found = '.';
-        memmove(found + 1, found + length, strlen(found + length) + 1);
-    }
-}
-
-void fb__number_text(char out[FB__NUMBER_TEXT], double value)
-{
-    if (fabs(value) <= FB__INTEGER_MAX && value == floor(value)) {
-        (void)snprintf(out, FB__NUMBER_TEXT, "%.0f", value);
-        return;
-    }
-    for (int digits = 1; digits <= 17; digits++) { /* 17 digits tell any two doubles apart */
-        (void)snprintf(out, FB__NUMBER_TEXT, "%.*g", digits, value);
-        if (strtod(out, NULL) == value)
-            break;
-    }
-    use_point(out);
 }
 
 void fb__write_number(fb__reader *r, double value)

@@ -6,8 +6,11 @@
 #include "engine/json.h"
 
 #include <ctype.h>
+#include <locale.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* cJSON copies a number to a buffer of this size. */
@@ -329,4 +332,58 @@ void fb__json_put_string(fb_buffer *out, const char *text)
         }
     }
     fb_buffer_u8(out, '"');
+}
+
+/* --- Numbers ---------------------------------------------------------------------------------- */
+
+/* JSON has a point whatever the locale of the process says. */
+static void use_point(char *text)
+{
+    const char *local = localeconv()->decimal_point;
+    const size_t length = strlen(local);
+    char *found = length == 0 ? NULL : strstr(text, local);
+
+    if (found != NULL && strcmp(local, ".") != 0) {
+        *found = '.';
+        memmove(found + 1, found + length, strlen(found + length) + 1);
+    }
+}
+
+void fb__number_text(char out[FB__NUMBER_TEXT], double value)
+{
+    if (fabs(value) <= FB__JSON_INTEGER_MAX && value == floor(value)) {
+        (void)snprintf(out, FB__NUMBER_TEXT, "%.0f", value);
+        return;
+    }
+    for (int digits = 1; digits <= 17; digits++) { /* 17 digits tell any two doubles apart */
+        (void)snprintf(out, FB__NUMBER_TEXT, "%.*g", digits, value);
+        if (strtod(out, NULL) == value)
+            break;
+    }
+    use_point(out);
+}
+
+/* Turns every number of a tree into its text, which cJSON prints as it is. */
+static bool fix_numbers(cJSON *item)
+{
+    char text[FB__NUMBER_TEXT];
+    cJSON *child;
+
+    if (cJSON_IsNumber(item) && isfinite(item->valuedouble)) {
+        fb__number_text(text, item->valuedouble);
+        item->valuestring = strdup(text);
+        item->type = (item->type & ~0xff) | cJSON_Raw;
+        return item->valuestring != NULL;
+    }
+    cJSON_ArrayForEach(child, item) if (!fix_numbers(child)) return false;
+    return true;
+}
+
+char *fb__json_print(const cJSON *tree)
+{
+    cJSON *copy = cJSON_Duplicate(tree, true);
+    char *text = copy != NULL && fix_numbers(copy) ? cJSON_PrintUnformatted(copy) : NULL;
+
+    cJSON_Delete(copy);
+    return text;
 }

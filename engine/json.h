@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * json.h - untrusted JSON text to a cJSON tree, with bounds that cJSON itself lacks; and strings to
- * JSON.
+ * json.h - untrusted JSON text to a cJSON tree, with bounds that cJSON itself lacks; and the way
+ * back, which keeps every bit of a number (cJSON's printing compares with a tolerance and loses the
+ * last one of some).
  */
 #ifndef FB_ENGINE_JSON_H
 #define FB_ENGINE_JSON_H
@@ -12,6 +13,8 @@
 #include <cJSON.h>
 
 #include "base/bytes.h"
+
+#define FB__JSON_INTEGER_MAX 9007199254740991.0 /* 2^53 - 1: all up to here are doubles */
 
 enum {
     FB__JSON_DEPTH_MAX = 64,      /* nesting; bounds recursion */
@@ -39,5 +42,12 @@ bool fb__json_is_utf8(const char *text);
 
 /* Appends a quoted and escaped string, or null for NULL. */
 void fb__json_put_string(fb_buffer *out, const char *text);
+
+/* The shortest text that reads back as the same finite double, with a point in every locale. */
+enum { FB__NUMBER_TEXT = 40 }; /* room for any */
+void fb__number_text(char out[FB__NUMBER_TEXT], double value);
+
+/* A tree as text without spaces, numbers as above. Free it with free; NULL when memory is out. */
+char *fb__json_print(const cJSON *tree);
 
 #endif

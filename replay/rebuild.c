@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "engine/json.h"
 #include "replay/locate.h"
 
 /* --- Data ------------------------------------------------------------------------------------- */
@@ -63,7 +64,7 @@ static fb_status read_configuration(fb__rebuilt *r, const char *path,
 
     if (json != NULL && (data == NULL || point_at_files(data, r)) &&
         (weights == NULL || point_at_files(weights, r)))
-        text = cJSON_PrintUnformatted(json);
+        text = fb__json_print(json);
     cJSON_Delete(json);
     if (text == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "engine/json.h"
 #include "replay/replay.h"
 
 /* --- JSON ------------------------------------------------------------------------------------- */
@@ -110,7 +111,7 @@ char *fb_replay_report_json(const fb_replay_report *report)
     notes = cJSON_AddArrayToObject(object, "notes");
     for (size_t i = 0; i < report->note_count; i++)
         cJSON_AddItemToArray(notes, cJSON_CreateString(report->notes[i]));
-    text = cJSON_PrintUnformatted(object);
+    text = fb__json_print(object);
     cJSON_Delete(object);
     return text;
 }

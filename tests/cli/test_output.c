@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "cli/output.h"
+#include "engine/json.h"
 
 static void assert_escaped(const char *text, const char *expected)
 {
@@ -103,15 +104,17 @@ static void json_tells_every_number_exactly(void **state)
     cli_json_real(object, "inf", INFINITY);
     cli_json_real(object, "minus", -INFINITY);
     cli_json_real(object, "third", 1.0 / 3);
+    cli_json_real(object, "sum", 0.1 + 0.2); /* cJSON prints 0.3 */
     cli_json_bits(object, "bits", 1.1f);
     cli_json_hash(object, "hash", (fb_hash){.lo = 2, .hi = 0});
     cli_json_text(object, "text", "a\"b");
     cli_json_text(object, "none", NULL);
 
-    char *text = cJSON_PrintUnformatted(object);
+    char *text = fb__json_print(object);
     assert_string_equal(text, "{\"schema\":1,\"events\":1204311,\"seed\":\"18446744073709551615\","
                               "\"nan\":\"nan\",\"inf\":\"inf\",\"minus\":\"-inf\","
-                              "\"third\":0.33333333333333331,\"bits\":\"0x3f8ccccd\","
+                              "\"third\":0.3333333333333333,\"sum\":0.30000000000000004,"
+                              "\"bits\":\"0x3f8ccccd\","
                               "\"hash\":\"00000000000000000000000000000002\",\"text\":\"a\\\"b\","
                               "\"none\":null}");
     cJSON_free(text);

@@ -112,6 +112,20 @@ static void a_run_is_replayed_whole_on_other_threads_and_isas(void **state)
         }
 }
 
+/* The checkpoint, which holds the configuration, and the data's split are those of the run: neither
+ * number is that of its 15 digits. */
+static void a_number_of_17_digits_is_replayed_to_the_last_bit(void **state)
+{
+    const fixture *f = *state;
+    const fb_config_set sets[] = {{.path = "optimizer.adamw.lr", .value = "0.010000000000000002"},
+                                  {.path = "data.split", .value = "[0.7,0.30000000000000004]"}};
+    const recording how = {.sets = sets, .set_count = 2};
+    fb_replay_report r = replay(record(&f->folder, "digits.fbt", &how), (fb_replay_options){0});
+
+    assert_verified(&r);
+    fb_replay_report_free(&r);
+}
+
 static void every_level_is_replayed(void **state)
 {
     static const fb_level levels[] = {FB_LEVEL_STEPS, FB_LEVEL_DRAWS, FB_LEVEL_OPS};
@@ -619,6 +633,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_is_replayed_whole_on_other_threads_and_isas),
+        cmocka_unit_test(a_number_of_17_digits_is_replayed_to_the_last_bit),
         cmocka_unit_test(every_level_is_replayed),
         cmocka_unit_test(every_cut_of_a_trace_is_verified_to_its_end),
         cmocka_unit_test(a_resumed_run_is_replayed_from_its_checkpoint),
