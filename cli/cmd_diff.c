@@ -45,7 +45,7 @@ static void put_lines(char *text)
 
 static int run(const cli_args *args)
 {
-    fb_diff_options options = {.size = sizeof options};
+    fb_diff_options how = {.size = sizeof how};
     cli_progress progress = cli_progress_start();
     fb_diff_report report;
     fb_status status;
@@ -53,12 +53,12 @@ static int run(const cli_args *args)
     char *text;
     int exit_status;
 
-    options.strict = cli_has(args, "strict");
-    options.prefix = cli_has(args, "prefix");
-    options.data = cli_value(args, "data");
-    options.progress = show_progress;
-    options.argument = &progress;
-    status = fb_diff(&report, args->positional[0], args->positional[1], &options, &err);
+    how.strict = cli_has(args, "strict");
+    how.prefix = cli_has(args, "prefix");
+    how.data = cli_value(args, "data");
+    how.progress = show_progress;
+    how.argument = &progress;
+    status = fb_diff(&report, args->positional[0], args->positional[1], &how, &err);
     cli_progress_end(&progress);
     if (status != FB_OK)
         return cli_fail_error(args, &err);

@@ -69,24 +69,24 @@ static int print_report(const cli_args *args, const fb_replay_report *report, co
 static int run(const cli_args *args)
 {
     const char *path = args->positional[0];
-    fb_replay_options options = {.size = sizeof options};
+    fb_replay_options how = {.size = sizeof how};
     cli_progress progress = cli_progress_start();
     fb_replay_report report;
     fb_status status;
     fb_error err;
     int exit_status;
 
-    if (read_options(args, &options) != 0)
+    if (read_options(args, &how) != 0)
         return CLI_TROUBLE;
-    options.progress = show_progress;
-    options.argument = &progress;
-    status = fb_replay(&report, path, &options, &err);
+    how.progress = show_progress;
+    how.argument = &progress;
+    status = fb_replay(&report, path, &how, &err);
     cli_progress_end(&progress);
     if (status != FB_OK)
         return cli_fail_error(args, &err);
     exit_status = print_report(args, &report, path);
-    if (exit_status == CLI_SAME && options.make != NULL && report.made == 0)
-        exit_status = cli_fail(args, "--make: no tensor of these steps matches %s", options.make);
+    if (exit_status == CLI_SAME && how.make != NULL && report.made == 0)
+        exit_status = cli_fail(args, "--make: no tensor of these steps matches %s", how.make);
     fb_replay_report_free(&report);
     return exit_status;
 }

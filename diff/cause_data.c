@@ -153,7 +153,7 @@ static int by_number(const void *x, const void *y)
 static bool same_set(const place *p, size_t n)
 {
     uint64_t *numbers = malloc((2 * n + 1) * sizeof *numbers);
-    bool same = numbers != NULL;
+    bool same;
 
     if (numbers == NULL)
         return false;

@@ -4,7 +4,6 @@
  */
 #include "diff/diff.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #include "diff/causes.h"
 #include "diff/chains.h"
 #include "diff/diff_notes.h"
+#include "diff/first_event.h"
 #include "diff/headers.h"
 #include "diff/judge.h"
 #include "diff/resume.h"
@@ -126,65 +126,6 @@ static fb_status find_scope(comparison *c, fb_error *err)
 
 /* --- The divergent event ---------------------------------------------------------------------- */
 
-static void fill_values(fb_diff_first *first, const fb__step_event *a, const fb__step_event *b)
-{
-    if (a->site->kind != FB_KIND_SCALAR || a->same_content)
-        return;
-    first->has_value = true;
-    first->a.number = a->value;
-    first->b.number = b->value;
-    if (first->dtype == FB_DTYPE_F32) {
-        float x = (float)a->value, y = (float)b->value;
-        uint32_t bits_x, bits_y;
-
-        memcpy(&bits_x, &x, sizeof bits_x);
-        memcpy(&bits_y, &y, sizeof bits_y);
-        first->a.bits = bits_x;
-        first->b.bits = bits_y;
-        first->ulps = fb_ulps_f32(bits_x, bits_y);
-        return;
-    }
-    memcpy(&first->a.bits, &a->value, sizeof first->a.bits);
-    memcpy(&first->b.bits, &b->value, sizeof first->b.bits);
-    first->ulps = fb_ulps_f64(first->a.bits, first->b.bits);
-}
-
-static char *stack_of(const comparison *c, fb_trace *trace, const fb__step_event *event)
-{
-    const char *stack =
-        event == NULL || c->options->no_stacks ? NULL : fb_trace_stack(trace, event->site_number);
-    return stack == NULL || stack[0] == '\0' ? NULL : strdup(stack);
-}
-
-static void fill_first(comparison *c, const fb__step_pair *pair, const fb__culprit *culprit,
-                       uint64_t step)
-{
-    fb_diff_first *first = &c->report->first;
-    const fb__step_event *a = culprit->a, *b = culprit->b, *e = a != NULL ? a : b;
-
-    assert(e != NULL);
-    c->report->has_first = true;
-    *first = (fb_diff_first){.what = culprit->what,
-                             .number_a = a != NULL ? a->number : UINT64_MAX,
-                             .number_b = b != NULL ? b->number : UINT64_MAX,
-                             .dtype = e->site->dtype,
-                             .rank = e->site->rank,
-                             .has_previous = culprit->has_previous,
-                             .previous = culprit->previous,
-                             .later_equal = culprit->later_equal,
-                             .stack_a = stack_of(c, c->a, a),
-                             .stack_b = stack_of(c, c->b, b)};
-    memcpy(first->shape, e->site->shape, sizeof first->shape);
-    fb__step_event_name(&first->name, a != NULL ? &pair->a : &pair->b, e);
-    first->name.step = step;
-    if (a != NULL)
-        fb__step_event_text(first->content_a, sizeof first->content_a, &pair->a, a);
-    if (b != NULL)
-        fb__step_event_text(first->content_b, sizeof first->content_b, &pair->b, b);
-    if (a != NULL && b != NULL)
-        fill_values(first, a, b);
-}
-
 /* Both runs were replayed, each as it was recorded, and agree: what differs in their environments
  * did not do it. */
 static bool is_environment_cleared(const fb__values *v)
@@ -202,7 +143,7 @@ static fb_status blame(comparison *c, const fb__step_pair *pair, fb__culprit *cu
 
     c->judged = true;
     r->verdict = FB_DIFF_DIFFER;
-    fill_first(c, pair, culprit, step);
+    fb__first_event_fill(r, pair, culprit, step, !c->options->no_stacks);
     status = fb__values_find(&values, r, &c->headers, c->options, err);
     if (status == FB_OK) {
         const fb__case k = {.report = r,

@@ -297,6 +297,109 @@ static void a_scalar_is_reported_with_its_bits(void **state)
     fb_replay_report_free(&r);
 }
 
+/* An observer between a run and a recorder that drops the events of step 4 from one on. */
+typedef struct filter {
+    const fb_observer *to;
+    int count, keep; /* events of step 4 */
+    bool one_more;   /* a made-up one at the end of step 4 */
+    uint32_t sites;
+} filter;
+
+static uint32_t filter_wants(void *self, uint64_t step)
+{
+    const fb_observer *to = ((filter *)self)->to;
+    return to->wants == NULL ? UINT32_MAX : to->wants(to->self, step);
+}
+
+static fb_status filter_site(void *self, uint32_t number, const fb_site *site, fb_error *err)
+{
+    filter *f = self;
+
+    f->sites = number + 1;
+    return f->to->on_site(f->to->self, number, site, err);
+}
+
+static fb_status filter_event(void *self, const fb_event *event, fb_error *err)
+{
+    filter *f = self;
+
+    if (event->step == 4 && f->count++ >= f->keep)
+        return FB_OK;
+    return f->to->on_event(f->to->self, event, err);
+}
+
+static fb_status filter_end(void *self, uint64_t step, fb_error *err)
+{
+    static const fb_site site = {.size = sizeof site,
+                                 .kind = FB_KIND_SCALAR,
+                                 .phase = FB_PHASE_LOSS,
+                                 .path = "another",
+                                 .op = "loss",
+                                 .slot = "loss",
+                                 .dtype = FB_DTYPE_F64};
+    const filter *f = self;
+    const fb_event event = {
+        .size = sizeof event, .site = f->sites, .step = step, .micro = FB_MICRO_NONE, .value = 1};
+
+    if (step == 4 && f->one_more) {
+        assert_int_equal(f->to->on_site(f->to->self, event.site, &site, err), FB_OK);
+        assert_int_equal(f->to->on_event(f->to->self, &event, err), FB_OK);
+    }
+    return f->to->on_step_end(f->to->self, step, err);
+}
+
+/* A complete trace of four steps whose last one lacks events, or has one too many. */
+static const char *record_filtered(const fixture *f, int keep, bool one_more)
+{
+    const char *path = in_folder(&f->folder, "filtered.fbt");
+    const fb_run_options run_options = {
+        .size = sizeof run_options, .threads = 1, .folder = f->folder.path};
+    fb_recorder_options options = {.size = sizeof options};
+    filter between = {.keep = keep, .one_more = one_more};
+    const fb_observer observer = {.size = sizeof observer,
+                                  .self = &between,
+                                  .wants = filter_wants,
+                                  .on_site = filter_site,
+                                  .on_event = filter_event,
+                                  .on_step_end = filter_end};
+    fb_recorder *recorder;
+    fb_config config;
+    fb_run *run;
+    fb_error err;
+
+    assert_ok(fb_config_parse(&config, SMALL_GPT, "test", NULL, 0, &err));
+    assert_ok(fb_run_create(&run, &config, &run_options, &err));
+    options.header = fb_run_header(run);
+    assert_ok(fb_recorder_open(&recorder, path, &options, &err));
+    between.to = fb_recorder_observer(recorder);
+    fb_run_observe(run, &observer);
+    steps_through(run, 4);
+    fb_run_destroy(run);
+    assert_ok(fb_recorder_close(recorder, &err));
+    fb_config_free(&config);
+    return path;
+}
+
+static void events_behind_the_end_of_a_whole_trace_are_extra(void **state)
+{
+    fb_replay_report r = replay(record_filtered(*state, 20, false), (fb_replay_options){0});
+
+    assert_true(r.diverged);
+    assert_int_equal(r.first.what, FB_REPLAY_EXTRA);
+    assert_int_equal(r.first.name.step, 4);
+    fb_replay_report_free(&r);
+}
+
+static void events_that_the_run_never_makes_are_missing(void **state)
+{
+    fb_replay_report r = replay(record_filtered(*state, INT32_MAX, true), (fb_replay_options){0});
+
+    assert_true(r.diverged);
+    assert_int_equal(r.first.what, FB_REPLAY_MISSING);
+    assert_string_equal(r.first.name.path, "another");
+    fb_replay_report_free(&r);
+}
+
 /* --- Steps and checkpoints -------------------------------------------------------------------- */
 
 static char *checkpoint_path(const fixture *f, int step)
@@ -642,6 +745,8 @@ int main(void)
         cmocka_unit_test(a_draw_that_the_trace_does_not_have_is_extra),
         cmocka_unit_test(a_replay_stops_at_the_swapped_samples),
         cmocka_unit_test(a_scalar_is_reported_with_its_bits),
+        cmocka_unit_test(events_behind_the_end_of_a_whole_trace_are_extra),
+        cmocka_unit_test(events_that_the_run_never_makes_are_missing),
         cmocka_unit_test(to_is_inclusive),
         cmocka_unit_test(steps_that_the_trace_lacks_are_refused),
         cmocka_unit_test(other_data_is_refused_by_content),
