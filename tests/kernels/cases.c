@@ -39,6 +39,19 @@ static float wide_number(uint64_t r)
                : fb_float_of_bits(((uint32_t)r & 0x807fffff) | exponent << 23);
 }
 
+/* Some pairs far apart, some close, so that chunks, lanes and levels of a tree all matter. */
+static void add_swamping_pairs(float *x, size_t n, uint64_t *state)
+{
+    const size_t pairs = n < 64 ? 1 : 3;
+
+    for (size_t pair = 0; n > 1 && pair < pairs; pair++) {
+        const float huge = pair == 0 ? 0x1p70f : pair == 1 ? 0x1p64f : -0x1p67f;
+
+        x[next_random(state) % n] = huge;
+        x[next_random(state) % n] = -huge;
+    }
+}
+
 void fill_numbers(float *x, size_t n, numbers kind, uint64_t seed)
 {
     uint64_t state = seed * 7919 + 1;
@@ -51,6 +64,8 @@ void fill_numbers(float *x, size_t n, numbers kind, uint64_t seed)
             x[i] = fb_float_of_bits(
                 (const uint32_t[]){0x7f800000, 0xff800000, 0x7fc00000, 0xffc12345}[(r >> 50) % 4]);
     }
+    if (kind == NUMBERS_SWAMP)
+        add_swamping_pairs(x, n, &state);
 }
 
 /* --- Buffers ---------------------------------------------------------------------------------- */

@@ -18,6 +18,8 @@
 typedef enum numbers {
     NUMBERS_PLAIN,     /* around 1, both signs */
     NUMBERS_WIDE,      /* exponents from 2^-60 to 2^60, zeros of both signs, subnormals */
+    NUMBERS_SWAMP,     /* plain, with pairs of huge numbers that cancel: what was added between them
+                        * is lost, so a result tells the order of a float64 sum too */
     NUMBERS_NONFINITE, /* plain with some infinities and NaNs */
     NUMBERS_COUNT
 } numbers;
@@ -27,9 +29,9 @@ void fill_numbers(float *x, size_t n, numbers kind, uint64_t seed);
 
 #define CASE_LIST(X)                                                                               \
     X(matmul)                                                                                      \
-    X(row_sums) X(column_sums) X(sum_squares) X(elementwise) X(activation) X(layernorm)            \
-        X(attention) X(embedding) X(cross_entropy) X(squared_error) X(conv2d) X(pool2d) X(random)  \
-            X(optimizer)
+    X(row_sums)                                                                                    \
+    X(column_sums) X(sum_squares) X(elementwise) X(activation) X(layernorm) X(attention)           \
+        X(embedding) X(cross_entropy) X(squared_error) X(conv2d) X(pool2d) X(random) X(optimizer)
 
 typedef enum case_kind {
 #define CASE_ENUM(name) CASE_##name,

@@ -99,10 +99,10 @@ static void the_tree_seen_in_outputs_is_that_of_the_contract(void **state)
     }
 }
 
-/* A product step is fused: 1 - (1 + e)(1 - e) is e², which a rounded product loses. */
+/* A product step is fused: (1 + e)(1 - e) - 1 is -e², which a rounded product loses. */
 static void each_step_is_fused(void **state)
 {
-    const float e = 0x1p-12f, a[2] = {1.0f, 1.0f + e}, b[2] = {-1.0f, 1.0f - e};
+    const float e = 0x1p-13f, a[2] = {1.0f, 1.0f + e}, b[2] = {-1.0f, 1.0f - e};
 
     (void)state;
     for (int isa = 0; isa < FB_ISA_COUNT; isa++) {
