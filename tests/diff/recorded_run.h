@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "engine/run.h"
 #include "firstbit/recorder.h"
 #include "firstbit/trace.h"
@@ -180,6 +181,46 @@ static inline const char *record(const test_folder *folder, const char *name, co
     fb_run_destroy(run);
     assert_ok(fb_recorder_close(recorder, &err));
     fb_config_free(&config);
+    return path;
+}
+
+/* Goes on from a checkpoint of `from_step`, to the end of SMALL_GPT, and records that as `train
+ * --resume` does. */
+static inline const char *record_resumed(const test_folder *folder, const char *name,
+                                         const char *checkpoint, int from_step,
+                                         const fb_fault *fault)
+{
+    const char *path = in_folder(folder, name), *file = strrchr(checkpoint, '/') + 1;
+    const fb_run_options run_options = {.size = sizeof run_options,
+                                        .threads = 1,
+                                        .folder = folder->path,
+                                        .faults = fault,
+                                        .fault_count = fault != NULL};
+    fb_recorder_options options = {.size = sizeof options};
+    char hex[FB_HASH_HEX_BYTES], *header;
+    fb_recorder *recorder;
+    fb_config config;
+    fb_hash hash;
+    fb_run *run;
+    fb_error err;
+
+    assert_ok(fb_config_parse(&config, SMALL_GPT, "test", NULL, 0, &err));
+    assert_ok(fb_run_create(&run, &config, &run_options, &err));
+    assert_ok(fb_hash_file(&hash, NULL, checkpoint, &err));
+    assert_true(asprintf(&header, "%.*s,\"resume\":{\"file\":\"%s\",\"step\":%d,\"hash\":\"%s\"}}",
+                         (int)strlen(fb_run_header(run)) - 1, fb_run_header(run), file, from_step,
+                         fb_hash_hex(hex, hash)) > 0);
+    options.header = header;
+    assert_ok(fb_recorder_open(&recorder, path, &options, &err));
+    fb_run_observe(run, fb_recorder_observer(recorder));
+    assert_ok(fb_run_resume(run, checkpoint, &err));
+    while (fb_run_current_step(run) < (uint64_t)config.steps)
+        assert_ok(fb_run_step(run, &err));
+    assert_ok(fb_run_end(run, &err));
+    fb_run_destroy(run);
+    assert_ok(fb_recorder_close(recorder, &err));
+    fb_config_free(&config);
+    free(header);
     return path;
 }
 

@@ -279,6 +279,10 @@ static void the_same_data_under_another_name_makes_no_difference(void **state)
     assert_cause(&r, "data-order", false); /* replay of one is not the other: names are recorded */
     assert_int_equal(r.first.name.step, 3);
     fb_diff_report_free(&r);
+    r = compare_with(f->clean, in_folder(&f->folder, "x.fbt"),
+                     (fb_diff_options){.no_replay = true});
+    assert_cause(&r, "data-order", false);
+    fb_diff_report_free(&r);
     assert_int_equal(unlink(other), 0);
 }
 
@@ -328,6 +332,48 @@ static void other_data_means_values_stay_unknown_and_nothing_is_confirmed(void *
     assert_false(r.first.has_value);
     assert_int_equal(r.left_out.count, 1);
     assert_non_null(strstr(r.left_out.at[0], "contents changed"));
+    fb_diff_report_free(&r);
+}
+
+/* --- Resumed runs ----------------------------------------------------------------------------- */
+
+static void a_resumed_run_is_compared_from_its_checkpoint(void **state)
+{
+    static const recording how = {.checkpoints = true};
+    const fixture *f = *state;
+    const fb_fault late = {.kind = FB_FAULT_FLIP,
+                           .step = 7,
+                           .path = "ln",
+                           .slot = "out",
+                           .micro = 1,
+                           .element = 2,
+                           .bit = 3};
+    const fb_fault early = {
+        .kind = FB_FAULT_FLIP, .step = 2, .path = "ln", .slot = "out", .element = 2, .bit = 20};
+    const recording damaged = {.checkpoints = true, .faults = &early, .fault_count = 1};
+    char checkpoint[192];
+    fb_diff_report r;
+
+    (void)record(&f->folder, "whole.fbt", &how);
+    (void)record(&f->folder, "damaged.fbt", &damaged);
+    (void)snprintf(checkpoint, sizeof checkpoint, "%s/whole.ckpt/step-00000003.safetensors",
+                   f->folder.path);
+    for (int side = 0; side < 2; side++) {
+        const char *resumed = record_resumed(&f->folder, "x.fbt", checkpoint, 3, NULL);
+
+        assert_same("resumed", side ? resumed : f->clean, side ? f->clean : resumed);
+    }
+    r = compare(f->clean, record_resumed(&f->folder, "x.fbt", checkpoint, 3, &late));
+    assert_cause(&r, "bit-flip", true);
+    assert_int_equal(r.first.name.step, 7);
+    assert_int_equal(r.first_step, 4);
+    assert_true(r.left_out.count > 0);
+    fb_diff_report_free(&r);
+    (void)snprintf(checkpoint, sizeof checkpoint, "%s/damaged.ckpt/step-00000003.safetensors",
+                   f->folder.path);
+    r = compare(f->clean, record_resumed(&f->folder, "x.fbt", checkpoint, 3, NULL));
+    assert_cause(&r, "checkpoint-resume", false);
+    assert_int_equal(r.first.name.step, 3);
     fb_diff_report_free(&r);
 }
 
@@ -574,6 +620,7 @@ int main(void)
         cmocka_unit_test(keys_that_differ_in_their_last_digit_differ),
         cmocka_unit_test(a_byte_that_no_step_reads_makes_no_difference),
         cmocka_unit_test(other_data_means_values_stay_unknown_and_nothing_is_confirmed),
+        cmocka_unit_test(a_resumed_run_is_compared_from_its_checkpoint),
         cmocka_unit_test(more_evaluation_is_a_note_unless_strict),
         cmocka_unit_test(a_fault_behind_an_unused_draw_is_found_all_the_same),
         cmocka_unit_test(of_two_faults_in_one_step_the_first_is_found),

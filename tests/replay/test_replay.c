@@ -3,81 +3,10 @@
  * test_replay.c - a replay is silent on what a run did, stops exactly where a trace says something
  * else, starts from checkpoints, refuses other data, and makes tensors again.
  */
-#include "tests/diff/recorded_run.h"
+#include "replay_fixture.h"
 
 #include <inttypes.h>
 #include <sys/stat.h>
-
-#include "base/hash.h"
-#include "replay/replay.h"
-
-typedef struct fixture {
-    test_folder folder;
-    char trace[160]; /* SMALL_GPT with checkpoints of steps 3 and 6 */
-    uint64_t events;
-    fb_hash final_hash;
-} fixture;
-
-static void read_totals(fixture *f)
-{
-    const fb_event *event, *last = NULL;
-    fb_trace *trace;
-    fb_error err;
-
-    assert_ok(fb_trace_open(&trace, f->trace, &err));
-    f->events = fb_trace_get_info(trace)->events;
-    for (;;) {
-        assert_ok(fb_trace_next(trace, &event, NULL, &err));
-        if (event == NULL)
-            break;
-        last = event;
-        if (strcmp(fb_trace_site(trace, last->site)->slot, FB_FINAL_HASH_MARK) == 0)
-            assert_true(fb_hash_of_hex(&f->final_hash, last->text));
-    }
-    fb_trace_close(trace);
-}
-
-static int set_up(void **state)
-{
-    static const recording how = {.checkpoints = true};
-    fixture *f = calloc(1, sizeof *f);
-
-    assert_non_null(f);
-    f->folder = make_folder();
-    (void)snprintf(f->trace, sizeof f->trace, "%s", record(&f->folder, "run.fbt", &how));
-    read_totals(f);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    fixture *f = *state;
-
-    drop_folder(&f->folder);
-    free(f);
-    return 0;
-}
-
-static fb_replay_report replay(const char *path, fb_replay_options options)
-{
-    fb_replay_report r;
-    fb_error err;
-
-    options.size = sizeof options;
-    options.no_stack = true;
-    assert_ok(fb_replay(&r, path, &options, &err));
-    return r;
-}
-
-static void assert_verified(const fb_replay_report *r)
-{
-    char text[512];
-
-    if (r->diverged)
-        fail_msg("diverged at %s: %s | %s", fb_event_name_text(text, sizeof text, &r->first.name),
-                 r->first.expected, r->first.came);
-}
 
 static void assert_refused(const char *path, fb_replay_options options, fb_status status,
                            const char *says)
@@ -171,39 +100,13 @@ static void every_cut_of_a_trace_is_verified_to_its_end(void **state)
 static void a_resumed_run_is_replayed_from_its_checkpoint(void **state)
 {
     const fixture *f = *state;
-    const char *path = in_folder(&f->folder, "resumed.fbt");
-    char header[32768], checkpoint[192];
-    fb_run_options run_options = {
-        .size = sizeof run_options, .threads = 1, .folder = f->folder.path};
-    fb_recorder_options options = {.size = sizeof options, .header = header};
-    fb_recorder *recorder;
-    fb_config config;
+    char checkpoint[192];
     fb_replay_report r;
-    fb_run *run;
-    fb_hash hash;
-    fb_error err;
-    char hex[FB_HASH_HEX_BYTES];
 
     (void)snprintf(checkpoint, sizeof checkpoint, "%s/run.ckpt/step-00000006.safetensors",
                    f->folder.path);
-    assert_ok(fb_config_parse(&config, SMALL_GPT, "test", NULL, 0, &err));
-    assert_ok(fb_run_create(&run, &config, &run_options, &err));
-    assert_ok(fb_hash_file(&hash, NULL, checkpoint, &err));
-    (void)snprintf(header, sizeof header,
-                   "%.*s,\"resume\":{\"file\":\"step-00000006.safetensors\",\"step\":6,"
-                   "\"hash\":\"%s\"}}",
-                   (int)strlen(fb_run_header(run)) - 1, fb_run_header(run), fb_hash_hex(hex, hash));
-    assert_ok(fb_recorder_open(&recorder, path, &options, &err));
-    fb_run_observe(run, fb_recorder_observer(recorder));
-    assert_ok(fb_run_resume(run, checkpoint, &err));
-    while (fb_run_current_step(run) < 8)
-        assert_ok(fb_run_step(run, &err));
-    assert_ok(fb_run_end(run, &err));
-    fb_run_destroy(run);
-    assert_ok(fb_recorder_close(recorder, &err));
-    fb_config_free(&config);
-
-    r = replay(path, (fb_replay_options){0});
+    r = replay(record_resumed(&f->folder, "resumed.fbt", checkpoint, 6, NULL),
+               (fb_replay_options){0});
     assert_verified(&r);
     assert_int_equal(r.start, 6);
     assert_true(fb_hash_equal(r.final_hash, f->final_hash));
@@ -582,156 +485,6 @@ static void a_run_of_openblas_kernels_is_replayed_with_them(void **state)
     fb_replay_report_free(&r);
 }
 
-/* --- Tensors ---------------------------------------------------------------------------------- */
-
-/* The elements of an .npy file that fb_npy_write wrote: behind its header, aligned to 64. */
-static void *read_npy(const char *path, size_t *bytes)
-{
-    FILE *file = fopen(path, "rb");
-    uint8_t head[10];
-    long size, start;
-    void *data;
-
-    if (file == NULL)
-        fail_msg("%s: not there", path);
-    assert_int_equal(fread(head, 1, 10, file), 10);
-    start = 10 + head[8] + 256 * head[9];
-    assert_int_equal(fseek(file, 0, SEEK_END), 0);
-    size = ftell(file) - start;
-    assert_int_equal(fseek(file, start, SEEK_SET), 0);
-    data = malloc((size_t)size);
-    assert_non_null(data);
-    assert_int_equal(fread(data, 1, (size_t)size, file), size);
-    fclose(file);
-    *bytes = (size_t)size;
-    return data;
-}
-
-static void assert_file_has_hash_of_event(const fixture *f, const char *file,
-                                          const fb_event_name *name)
-{
-    const fb_hash id = fb_event_name_hash(name);
-    const fb_event *event;
-    size_t bytes;
-    void *data = read_npy(in_folder(&f->folder, file), &bytes);
-    const fb_hash hash = fb_tensor_hash(NULL, FB_DTYPE_F32, data, bytes, NULL);
-    fb_trace *trace;
-    fb_error err;
-    bool found = false;
-
-    free(data);
-    assert_ok(fb_trace_open(&trace, f->trace, &err));
-    while (!found) {
-        assert_ok(fb_trace_next(trace, &event, NULL, &err));
-        assert_non_null(event);
-        found = fb_hash_equal(id, fb_identity_hash(fb_site_hash(fb_trace_site(trace, event->site)),
-                                                   event->step, event->micro));
-    }
-    assert_true(fb_hash_equal(event->hash, hash));
-    fb_trace_close(trace);
-}
-
-static void made_tensors_have_the_hashes_of_the_trace(void **state)
-{
-    const fixture *f = *state;
-    const fb_event_name out = {.step = 5,
-                               .micro = 2,
-                               .phase = FB_PHASE_FORWARD,
-                               .path = "h.1.mlp.fc",
-                               .op = "linear",
-                               .slot = "out"};
-    const fb_event_name param = {.step = 6,
-                                 .micro = FB_MICRO_NONE,
-                                 .phase = FB_PHASE_OPTIMIZER,
-                                 .path = "h.1.mlp.fc.weight",
-                                 .op = "adamw",
-                                 .slot = "param"};
-    fb_replay_report r =
-        replay(f->trace, (fb_replay_options){.has_from = true,
-                                             .from = 5,
-                                             .has_to = true,
-                                             .to = 6,
-                                             .make = "h.1.mlp.fc*",
-                                             .make_folder = in_folder(&f->folder, "made/here")});
-
-    assert_verified(&r);
-    assert_int_equal(r.unchecked, 0);
-    assert_true(r.made > 10);
-    fb_replay_report_free(&r);
-    assert_file_has_hash_of_event(f, "made/here/step-000005.micro-2.forward.h.1.mlp.fc.out.npy",
-                                  &out);
-    assert_file_has_hash_of_event(f, "made/here/step-000006.optimizer.h.1.mlp.fc.weight.param.npy",
-                                  &param);
-    assert_int_not_equal(
-        access(in_folder(&f->folder, "made/here/step-000004.micro-2.forward.h.1.mlp.fc.out.npy"),
-               F_OK),
-        0);
-}
-
-static void make_matches_path_and_slot_either_way(void **state)
-{
-    static const char *const globs[] = {"ln:out", "ln.out", "ln:grad", "l?"};
-    static const uint64_t counts[] = {3, 3, 3, 6}; /* three micro-batches */
-    const fixture *f = *state;
-
-    for (size_t i = 0; i < COUNT_OF(globs); i++) {
-        fb_replay_report r =
-            replay(f->trace, (fb_replay_options){.has_from = true,
-                                                 .from = 2,
-                                                 .has_to = true,
-                                                 .to = 2,
-                                                 .make = globs[i],
-                                                 .make_folder = in_folder(&f->folder, "made")});
-
-        if (r.made != counts[i])
-            fail_msg("%s: %" PRIu64 " tensors, expected %" PRIu64, globs[i], r.made, counts[i]);
-        fb_replay_report_free(&r);
-    }
-}
-
-static void tensors_of_a_trace_without_hashes_are_made_unchecked(void **state)
-{
-    static const recording how = {.level = FB_LEVEL_DRAWS};
-    const fixture *f = *state;
-    fb_replay_report r = replay(record(&f->folder, "x.fbt", &how),
-                                (fb_replay_options){.has_to = true,
-                                                    .to = 1,
-                                                    .make = "ln:out",
-                                                    .make_folder = in_folder(&f->folder, "made")});
-
-    assert_verified(&r);
-    assert_int_equal(r.made, 3);
-    assert_int_equal(r.unchecked, 3);
-    fb_replay_report_free(&r);
-}
-
-static void a_tensor_that_differs_is_not_written(void **state)
-{
-    const fixture *f = *state;
-    const fb_fault fault = {.kind = FB_FAULT_FLIP,
-                            .step = 2,
-                            .path = "ln",
-                            .slot = "out",
-                            .micro = 1,
-                            .element = 9,
-                            .bit = 1};
-    fb_replay_report r =
-        replay(f->trace, (fb_replay_options){.has_from = true,
-                                             .from = 2,
-                                             .make = "ln:out",
-                                             .make_folder = in_folder(&f->folder, "diverged"),
-                                             .faults = &fault,
-                                             .fault_count = 1});
-
-    assert_true(r.diverged);
-    assert_int_equal(r.made, 1); /* micro-batch 0 */
-    fb_replay_report_free(&r);
-    assert_int_equal(
-        access(in_folder(&f->folder, "diverged/step-000002.micro-0.forward.ln.out.npy"), F_OK), 0);
-    assert_int_not_equal(
-        access(in_folder(&f->folder, "diverged/step-000002.micro-1.forward.ln.out.npy"), F_OK), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -754,10 +507,6 @@ int main(void)
         cmocka_unit_test(another_contract_or_fingerprint_is_refused),
         cmocka_unit_test(a_trace_of_another_program_is_refused),
         cmocka_unit_test(a_run_of_openblas_kernels_is_replayed_with_them),
-        cmocka_unit_test(made_tensors_have_the_hashes_of_the_trace),
-        cmocka_unit_test(make_matches_path_and_slot_either_way),
-        cmocka_unit_test(tensors_of_a_trace_without_hashes_are_made_unchecked),
-        cmocka_unit_test(a_tensor_that_differs_is_not_written),
         cmocka_unit_test(from_starts_at_the_newest_checkpoint_that_is_whole),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_replay_tensors.c - a replay makes any tensor again, and writes what the trace's hash proves.
+ */
+#include "replay_fixture.h"
+
+#include <inttypes.h>
+
+/* The elements of an .npy file that fb_npy_write wrote: behind its header, aligned to 64. */
+static void *read_npy(const char *path, size_t *bytes)
+{
+    FILE *file = fopen(path, "rb");
+    uint8_t head[10];
+    long size, start;
+    void *data;
+
+    if (file == NULL)
+        fail_msg("%s: not there", path);
+    assert_int_equal(fread(head, 1, 10, file), 10);
+    start = 10 + head[8] + 256 * head[9];
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    size = ftell(file) - start;
+    assert_int_equal(fseek(file, start, SEEK_SET), 0);
+    data = malloc((size_t)size);
+    assert_non_null(data);
+    assert_int_equal(fread(data, 1, (size_t)size, file), size);
+    fclose(file);
+    *bytes = (size_t)size;
+    return data;
+}
+
+static void assert_file_has_hash_of_event(const fixture *f, const char *file,
+                                          const fb_event_name *name)
+{
+    const fb_hash id = fb_event_name_hash(name);
+    const fb_event *event;
+    size_t bytes;
+    void *data = read_npy(in_folder(&f->folder, file), &bytes);
+    const fb_hash hash = fb_tensor_hash(NULL, FB_DTYPE_F32, data, bytes, NULL);
+    fb_trace *trace;
+    fb_error err;
+    bool found = false;
+
+    free(data);
+    assert_ok(fb_trace_open(&trace, f->trace, &err));
+    while (!found) {
+        assert_ok(fb_trace_next(trace, &event, NULL, &err));
+        assert_non_null(event);
+        found = fb_hash_equal(id, fb_identity_hash(fb_site_hash(fb_trace_site(trace, event->site)),
+                                                   event->step, event->micro));
+    }
+    assert_true(fb_hash_equal(event->hash, hash));
+    fb_trace_close(trace);
+}
+
+static void made_tensors_have_the_hashes_of_the_trace(void **state)
+{
+    const fixture *f = *state;
+    const fb_event_name out = {.step = 5,
+                               .micro = 2,
+                               .phase = FB_PHASE_FORWARD,
+                               .path = "h.1.mlp.fc",
+                               .op = "linear",
+                               .slot = "out"};
+    const fb_event_name param = {.step = 6,
+                                 .micro = FB_MICRO_NONE,
+                                 .phase = FB_PHASE_OPTIMIZER,
+                                 .path = "h.1.mlp.fc.weight",
+                                 .op = "adamw",
+                                 .slot = "param"};
+    fb_replay_report r =
+        replay(f->trace, (fb_replay_options){.has_from = true,
+                                             .from = 5,
+                                             .has_to = true,
+                                             .to = 6,
+                                             .make = "h.1.mlp.fc*",
+                                             .make_folder = in_folder(&f->folder, "made/here")});
+
+    assert_verified(&r);
+    assert_int_equal(r.unchecked, 0);
+    assert_true(r.made > 10);
+    fb_replay_report_free(&r);
+    assert_file_has_hash_of_event(f, "made/here/step-000005.micro-2.forward.h.1.mlp.fc.out.npy",
+                                  &out);
+    assert_file_has_hash_of_event(f, "made/here/step-000006.optimizer.h.1.mlp.fc.weight.param.npy",
+                                  &param);
+    assert_int_not_equal(
+        access(in_folder(&f->folder, "made/here/step-000004.micro-2.forward.h.1.mlp.fc.out.npy"),
+               F_OK),
+        0);
+}
+
+static void make_matches_path_and_slot_either_way(void **state)
+{
+    static const char *const globs[] = {"ln:out", "ln.out", "ln:grad", "l?"};
+    static const uint64_t counts[] = {3, 3, 3, 6}; /* three micro-batches */
+    const fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT_OF(globs); i++) {
+        fb_replay_report r =
+            replay(f->trace, (fb_replay_options){.has_from = true,
+                                                 .from = 2,
+                                                 .has_to = true,
+                                                 .to = 2,
+                                                 .make = globs[i],
+                                                 .make_folder = in_folder(&f->folder, "made")});
+
+        if (r.made != counts[i])
+            fail_msg("%s: %" PRIu64 " tensors, expected %" PRIu64, globs[i], r.made, counts[i]);
+        fb_replay_report_free(&r);
+    }
+}
+
+static void tensors_of_a_trace_without_hashes_are_made_unchecked(void **state)
+{
+    static const recording how = {.level = FB_LEVEL_DRAWS};
+    const fixture *f = *state;
+    fb_replay_report r = replay(record(&f->folder, "x.fbt", &how),
+                                (fb_replay_options){.has_to = true,
+                                                    .to = 1,
+                                                    .make = "ln:out",
+                                                    .make_folder = in_folder(&f->folder, "made")});
+
+    assert_verified(&r);
+    assert_int_equal(r.made, 3);
+    assert_int_equal(r.unchecked, 3);
+    fb_replay_report_free(&r);
+}
+
+static void a_tensor_that_differs_is_not_written(void **state)
+{
+    const fixture *f = *state;
+    const fb_fault fault = {.kind = FB_FAULT_FLIP,
+                            .step = 2,
+                            .path = "ln",
+                            .slot = "out",
+                            .micro = 1,
+                            .element = 9,
+                            .bit = 1};
+    fb_replay_report r =
+        replay(f->trace, (fb_replay_options){.has_from = true,
+                                             .from = 2,
+                                             .make = "ln:out",
+                                             .make_folder = in_folder(&f->folder, "diverged"),
+                                             .faults = &fault,
+                                             .fault_count = 1});
+
+    assert_true(r.diverged);
+    assert_int_equal(r.made, 1); /* micro-batch 0 */
+    fb_replay_report_free(&r);
+    assert_int_equal(
+        access(in_folder(&f->folder, "diverged/step-000002.micro-0.forward.ln.out.npy"), F_OK), 0);
+    assert_int_not_equal(
+        access(in_folder(&f->folder, "diverged/step-000002.micro-1.forward.ln.out.npy"), F_OK), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(made_tensors_have_the_hashes_of_the_trace),
+        cmocka_unit_test(make_matches_path_and_slot_either_way),
+        cmocka_unit_test(tensors_of_a_trace_without_hashes_are_made_unchecked),
+        cmocka_unit_test(a_tensor_that_differs_is_not_written),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
