@@ -224,21 +224,29 @@ static inline const char *record_resumed(const test_folder *folder, const char *
     return path;
 }
 
-/* Cuts the last bytes off a file: what a kill leaves. */
-static inline void cut_file(const char *from, const char *to, long bytes_off)
+/* All of a file, malloc'd. */
+static inline uint8_t *read_file(const char *path, long *size)
 {
-    FILE *file = fopen(from, "rb");
-    char *bytes;
-    long size;
+    FILE *file = fopen(path, "rb");
+    uint8_t *bytes;
 
     assert_non_null(file);
     assert_int_equal(fseek(file, 0, SEEK_END), 0);
-    size = ftell(file);
+    *size = ftell(file);
     rewind(file);
-    bytes = malloc((size_t)size);
+    bytes = malloc((size_t)*size);
     assert_non_null(bytes);
-    assert_int_equal(fread(bytes, 1, (size_t)size, file), size);
+    assert_int_equal(fread(bytes, 1, (size_t)*size, file), *size);
     fclose(file);
+    return bytes;
+}
+
+/* Cuts the last bytes off a file: what a kill leaves. */
+static inline void cut_file(const char *from, const char *to, long bytes_off)
+{
+    long size;
+    uint8_t *bytes = read_file(from, &size);
+
     assert_true(size > bytes_off);
     write_file(to, bytes, (size_t)(size - bytes_off));
     free(bytes);

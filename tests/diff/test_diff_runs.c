@@ -527,6 +527,61 @@ static void every_cut_of_a_trace_is_equal_to_its_end(void **state)
     assert_true(opened > 3);
 }
 
+/* Whether two traces hold the same events, read one by one. */
+static bool has_same_events(const char *a, const char *b)
+{
+    fb_trace *traces[2];
+    const fb_event *events[2];
+    bool same = true;
+    fb_error err;
+
+    assert_ok(fb_trace_open(&traces[0], a, &err));
+    assert_ok(fb_trace_open(&traces[1], b, &err));
+    do {
+        assert_ok(fb_trace_next(traces[0], &events[0], NULL, &err));
+        if (fb_trace_next(traces[1], &events[1], NULL, &err) != FB_OK ||
+            (events[0] == NULL) != (events[1] == NULL))
+            same = false;
+        else if (events[0] != NULL)
+            same = events[0]->step == events[1]->step && events[0]->micro == events[1]->micro &&
+                   fb_hash_equal(events[0]->hash, events[1]->hash) &&
+                   events[0]->value == events[1]->value;
+    } while (same && events[0] != NULL);
+    fb_trace_close(traces[0]);
+    fb_trace_close(traces[1]);
+    return same;
+}
+
+static void a_damaged_trace_is_never_the_same_unless_the_damage_is_in_padding(void **state)
+{
+    const fixture *f = *state;
+    const char *damaged = in_folder(&f->folder, "damaged.fbt");
+    long size, same = 0, refused = 0;
+    uint8_t *bytes = read_file(f->clean, &size);
+
+    for (long at = 0; at < size; at += 89) {
+        const fb_diff_options options = {.size = sizeof options, .no_stacks = true};
+        const uint8_t bit = (uint8_t)(1u << at % 8);
+        fb_diff_report r;
+        fb_error err;
+
+        bytes[at] ^= bit;
+        write_file(damaged, bytes, (size_t)size);
+        bytes[at] ^= bit;
+        if (fb_diff(&r, f->clean, damaged, &options, &err) != FB_OK) {
+            refused++;
+            continue;
+        }
+        same += r.verdict == FB_DIFF_SAME;
+        if (r.verdict == FB_DIFF_DIFFER ||
+            (r.verdict == FB_DIFF_SAME && !has_same_events(f->clean, damaged)))
+            fail_msg("byte %ld: %s", at, fb_diff_verdict_name(r.verdict));
+        fb_diff_report_free(&r);
+    }
+    assert_true(refused > same);
+    free(bytes);
+}
+
 static void lower_levels_compare_what_both_have(void **state)
 {
     static const fb_level levels[] = {FB_LEVEL_STEPS, FB_LEVEL_DRAWS, FB_LEVEL_OPS};
@@ -627,6 +682,7 @@ int main(void)
         cmocka_unit_test(two_flipped_bits_of_one_tensor_are_not_called_a_bit_flip),
         cmocka_unit_test(a_shorter_trace_is_undecidable_and_a_prefix_where_asked),
         cmocka_unit_test(every_cut_of_a_trace_is_equal_to_its_end),
+        cmocka_unit_test(a_damaged_trace_is_never_the_same_unless_the_damage_is_in_padding),
         cmocka_unit_test(lower_levels_compare_what_both_have),
         cmocka_unit_test(a_file_that_is_no_trace_is_refused),
         cmocka_unit_test(runs_of_different_models_are_never_the_same),
