@@ -30,8 +30,13 @@ void fill_numbers(float *x, size_t n, numbers kind, uint64_t seed);
 #define CASE_LIST(X)                                                                               \
     X(matmul)                                                                                      \
     X(row_sums)                                                                                    \
-    X(column_sums) X(sum_squares) X(elementwise) X(activation) X(layernorm) X(attention)           \
-        X(embedding) X(cross_entropy) X(squared_error) X(conv2d) X(pool2d) X(random) X(optimizer)
+    X(column_sums)                                                                                 \
+    X(sum_squares)                                                                                 \
+    X(elementwise)                                                                                 \
+    X(activation)                                                                                  \
+    X(layernorm)                                                                                   \
+    X(attention)                                                                                   \
+    X(embedding) X(cross_entropy) X(squared_error) X(conv2d) X(pool2d) X(random) X(optimizer)
 
 typedef enum case_kind {
 #define CASE_ENUM(name) CASE_##name,
