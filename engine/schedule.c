@@ -77,11 +77,11 @@ static double factor(fb__schedule *schedule, uint64_t step)
     case FB_SCHEDULE_STEP:
         return step_power(schedule, (step - 1) / (uint64_t)config->every);
     case FB_SCHEDULE_COSINE:
-        if (step >= warmup && step < total)
-            return cosine(config, (double)(step - warmup) / (double)(total - warmup));
+        if (step < warmup) /* first: total may lie before the warm-up ends */
+            return (double)step / (double)warmup;
         if (step >= total)
             return config->min_factor;
-        return (double)step / (double)warmup;
+        return cosine(config, (double)(step - warmup) / (double)(total - warmup));
     case FB_SCHEDULE_WARMUP:
         if (step < warmup)
             return (double)step / (double)warmup;

@@ -71,6 +71,19 @@ static void cosine_without_warmup_starts_below_the_rate(void **state)
     assert_true(fb__learning_rate(&s, 2) == 0.0);
 }
 
+static void a_warmup_that_ends_after_the_whole_rises_to_its_end(void **state)
+{
+    fb__schedule s = make(
+        (fb_schedule_config){
+            .type = FB_SCHEDULE_COSINE, .warmup = 4, .total = 2, .min_factor = 0.125},
+        1.0);
+    static const double want[] = {0.25, 0.5, 0.75, 0.125, 0.125};
+
+    (void)state;
+    for (uint64_t t = 1; t <= 5; t++)
+        assert_true(fb__learning_rate(&s, t) == want[t - 1]);
+}
+
 static void steps_multiply_in_any_order_of_asking(void **state)
 {
     const fb_schedule_config config = {.type = FB_SCHEDULE_STEP, .every = 3, .gamma = 0.7};
@@ -128,6 +141,7 @@ int main(void)
         cmocka_unit_test(warmup_rises_from_one_part_to_the_rate),
         cmocka_unit_test(cosine_falls_from_the_rate_to_its_smallest),
         cmocka_unit_test(cosine_without_warmup_starts_below_the_rate),
+        cmocka_unit_test(a_warmup_that_ends_after_the_whole_rises_to_its_end),
         cmocka_unit_test(steps_multiply_in_any_order_of_asking),
         cmocka_unit_test(cos_pi_is_exact_where_it_can_be_and_close_elsewhere),
         cmocka_unit_test(rates_have_golden_bits),
