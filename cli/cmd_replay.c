@@ -80,6 +80,7 @@ static int run(const cli_args *args)
         return CLI_TROUBLE;
     how.progress = show_progress;
     how.argument = &progress;
+    how.no_stack = !cli_has(args, "json"); /* an engine's stacks say little to a reader */
     status = fb_replay(&report, path, &how, &err);
     cli_progress_end(&progress);
     if (status != FB_OK)

@@ -149,11 +149,11 @@ char *fb_event_content_text(char *out, size_t size, const fb_site *site, const f
         break;
     case FB_KIND_DRAW:
         append(out, size, &used,
-               "%" PRIu64 " numbers of stream %s from position %" PRIu64 ", key 0x%" PRIx64
+               "%" PRIu64 " number%s of stream %s from position %" PRIu64 ", key 0x%" PRIx64
                ", %s(%g, %g)",
-               event->count, site->stream == NULL ? "" : site->stream, event->counter, event->key,
-               site->distribution == NULL ? "" : site->distribution, site->parameters[0],
-               site->parameters[1]);
+               event->count, event->count == 1 ? "" : "s", site->stream == NULL ? "" : site->stream,
+               event->counter, event->key, site->distribution == NULL ? "" : site->distribution,
+               site->parameters[0], site->parameters[1]);
         break;
     case FB_KIND_SAMPLE:
         append_sample(out, size, &used, site, event, hash);

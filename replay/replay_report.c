@@ -135,8 +135,6 @@ static void print_difference(FILE *out, const fb_replay_difference *d)
         fprintf(out, "trace    %s\n", d->expected);
     if (d->came[0] != '\0')
         fprintf(out, "replay   %s\n", d->came);
-    if (d->stack != NULL)
-        fprintf(out, "stack    %.*s\n", (int)strcspn(d->stack, "\n"), d->stack);
 }
 
 char *fb_replay_report_text(const fb_replay_report *report, const char *name)
