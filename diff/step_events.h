@@ -16,9 +16,9 @@
 #include "replay/event_name.h"
 
 enum {
-    FB__STEP_EVENTS_MAX = 1 << 17,
-    FB__STEP_INPUTS_MAX = 1 << 19,
-    FB__STEP_INDICES_MAX = 1 << 19,
+    FB__STEP_EVENTS_MAX = 1 << 16, /* with the two below: some 35 MB for both sides */
+    FB__STEP_INPUTS_MAX = 1 << 18,
+    FB__STEP_INDICES_MAX = 1 << 18,
 };
 
 typedef struct fb__step_event {
