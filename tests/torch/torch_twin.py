@@ -70,16 +70,57 @@ def pair(value):
     return tuple(value) if isinstance(value, list) else (value, value)
 
 
-class Twin:
-    """The model of a configuration. sizes: {"vocab": V, "classes": n}; dtype: of all arithmetic."""
+class FlashAttention(torch.autograd.Function):
+    """softmax(scores) @ v whose backward takes row sums of dout * out, as fused kernels do: in exact
+    arithmetic the sums of p * dp that autograd takes, but rounded differently."""
 
-    def __init__(self, config, sizes, dtype, parameters=None, generator=None, sabotage=None):
+    @staticmethod
+    def forward(ctx, scores, v):
+        p = scores.softmax(-1)
+        out = p @ v
+        ctx.save_for_backward(p, v, out)
+        return out
+
+    @staticmethod
+    def backward(ctx, dout):
+        p, v, out = ctx.saved_tensors
+        dp = dout @ v.transpose(-2, -1)
+        ds = p * (dp - (dout * out).sum(-1, keepdim=True))
+        return ds, p.transpose(-2, -1) @ dout
+
+
+class Twin:
+    """The model of a configuration. sizes: {"vocab": V, "classes": n}; dtype: of all arithmetic.
+
+    nudge: a generator of last-bit noise, which moves every activation, every gradient of one and
+    every gradient of a parameter by at most one unit in the last place: a float32 program that
+    rounds otherwise."""
+
+    def __init__(self, config, sizes, dtype, parameters=None, generator=None, sabotage=None,
+                 nudge=None):
         self.config, self.sizes, self.dtype = config, sizes, dtype
         self.generator = generator
         self.sabotage = sabotage or {}
+        self.nudge = nudge
+        self.dropout_at = None  # step and places in the batch; None: evaluation
         self.parameters = {}
         for name, array in (parameters or {}).items():
             self.parameters[name] = torch.tensor(array, dtype=dtype, requires_grad=True)
+            if nudge is not None:
+                self.parameters[name].register_hook(self.nudged)
+
+    def nudged(self, x):
+        """x, each element moved by -1, 0 or 1 units in the last place."""
+        steps = torch.randint(-1, 2, x.shape, generator=self.nudge)
+        return x + x * (steps.to(self.dtype) * 2.0 ** -23)
+
+    def with_noise(self, y):
+        if self.nudge is None:
+            return y
+        y = y + (self.nudged(y) - y).detach()
+        if y.requires_grad:
+            y.register_hook(self.nudged)
+        return y
 
     def parameter(self, name, shape, mean, std):
         """The parameter of this name; made at first use where no weights were given."""
@@ -95,7 +136,7 @@ class Twin:
         weight = self.parameter(path + ".weight", (out, fan_in), 0, 1 / math.sqrt(fan_in))
         return F.linear(x, weight, self.parameter(path + ".bias", (out,), 0, 0.1) if bias else None)
 
-    def layer(self, path, kind, options, entry, x):
+    def layer(self, path, kind, options, x):
         size = lambda value: self.sizes[value] if isinstance(value, str) else value
         bias = options.get("bias", True) if isinstance(options, dict) else None
         if kind == "residual":
@@ -119,15 +160,14 @@ class Twin:
             return F.layer_norm(x, (n,), gain, shift,
                                 self.sabotage.get("eps", options.get("eps", 1e-5)))
         if kind == "attention":
-            return self.attention(path, x, options["heads"], options.get("causal", True), bias)
+            return self.attention(path, x, options["heads"], options.get("causal", False), bias)
         if kind == "gelu":
             return F.gelu(x, approximate=options.get("approximate", "none"))
         if kind in ("relu", "tanh", "sigmoid", "silu"):
             return {"relu": F.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid,
                     "silu": F.silu}[kind](x)
         if kind == "dropout":
-            assert options.get("p", 0.5) == 0, "the twin trains without dropout"
-            return x
+            return self.dropout(path, x, options.get("p", 0.5))
         if kind == "conv2d":
             kernel = pair(options["kernel"])
             fan_in = x.shape[1] * kernel[0] * kernel[1]
@@ -145,16 +185,26 @@ class Twin:
             return x.flatten(1)
         raise ValueError("no layer " + kind)
 
+    def dropout(self, path, x, p):
+        if self.dropout_at is None:
+            return x
+        from random_twin import dropout_keeps  # needs xxhash, which other users of the twin lack
+        step, places = self.dropout_at
+        keeps = dropout_keeps(self.config["seed"], path, step, places, x[0].numel(), p)
+        scale = float(numpy.float32(1 / (1 - p)))
+        return x * torch.from_numpy(keeps).view(x.shape).to(self.dtype) * scale
+
     def attention(self, path, x, heads, causal, bias):
         batch, time, channels = x.shape
-        qkv = self.linear(path + ".qkv", x, 3 * channels, bias)
+        qkv = self.with_noise(self.linear(path + ".qkv", x, 3 * channels, bias))
         q, k, v = (part.view(batch, time, heads, -1).transpose(1, 2)
                    for part in qkv.split(channels, dim=2))
         scores = q @ k.transpose(2, 3) / math.sqrt(self.sabotage.get("head_dim", q.shape[-1]))
         if causal:
             visible = torch.ones(time, time, dtype=torch.bool).tril()
             scores = scores.masked_fill(~visible, -math.inf)
-        mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, time, channels)
+        mixed = FlashAttention.apply(scores, v) if self.nudge else scores.softmax(-1) @ v
+        mixed = self.with_noise(mixed.transpose(1, 2).reshape(batch, time, channels))
         return self.linear(path + ".proj", mixed, channels, bias)
 
     def sequence(self, prefix, entries, x):
@@ -163,21 +213,34 @@ class Twin:
                 for i in range(entry["repeat"]):
                     x = self.sequence("%s%s.%d." % (prefix, name, i), entry["layers"], x)
             else:
-                x = self.layer(prefix + name, kind, entry[kind], entry, x)
+                x = self.with_noise(self.layer(prefix + name, kind, entry[kind], x))
         return x
 
     def forward(self, x):
         return self.sequence("", self.config["model"], x)
 
     def loss(self, outputs, targets, reduction="mean"):
+        if self.ignored() is None:
+            targets = targets.reshape(outputs.shape).to(self.dtype)
+            return F.mse_loss(outputs, targets, reduction=reduction)
+        if self.nudge and reduction == "sum":
+            rows, at = outputs.flatten(0, -2), targets.flatten()
+            counts = at != self.ignored()
+            found = rows[counts].gather(1, at[counts].long()[:, None])[:, 0]
+            return (rows[counts].logsumexp(-1) - found).sum()
+        return F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction=reduction,
+                               ignore_index=self.ignored())
+
+    def ignored(self):
+        """The target that does not count, None where every one does."""
         loss = self.config["loss"]
         if loss == "mse" or (isinstance(loss, dict) and "mse" in loss):
-            return F.mse_loss(outputs, targets.to(self.dtype), reduction=reduction)
-        ignore = -100
-        if isinstance(loss, dict):
-            ignore = loss["cross_entropy"].get("ignore_index", -100)
-        return F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), ignore_index=ignore,
-                               reduction=reduction)
+            return None
+        return -100 if isinstance(loss, str) else loss["cross_entropy"].get("ignore_index", -100)
+
+    def count(self, targets):
+        """Targets that count."""
+        return targets.numel() if self.ignored() is None else int((targets != self.ignored()).sum())
 
 
 def make_optimizer(config, parameters):
@@ -204,7 +267,7 @@ def factor_at(config, step):
         return o.get("gamma", 0.1) ** ((step - 1) // o["every"])
     warmup, total = o.get("warmup", 0), o.get("total", config["steps"])
     least = o.get("min_factor", 0)
-    if step <= warmup:
+    if step < warmup:
         return step / warmup
     if step >= total:
         return least
@@ -212,21 +275,41 @@ def factor_at(config, step):
     return least + (1 - least) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def train_step(twin, optimizer, step, inputs, targets, split=1):
-    """One step; the gradients of `split` parts of the batch are summed. Returns what is compared:
-    the loss, gradients before and after clipping, the norm, parameters after the update."""
+def evaluate(twin, inputs, targets):
+    """What an evaluation on these samples reports."""
+    twin.dropout_at = None
+    with torch.no_grad():
+        outputs = twin.forward(inputs)
+        count = max(twin.count(targets), 1)
+        whole = twin.loss(outputs, targets, reduction="sum").item()
+        seen = {"eval loss": numpy.array(whole / count)}
+        if twin.ignored() is not None:
+            rows = targets.flatten()
+            right = (outputs.flatten(0, -2).argmax(-1) == rows) & (rows != twin.ignored())
+            seen["eval accuracy"] = numpy.array(right.sum().item() / count)
+    return seen
+
+
+def train_step(twin, optimizer, step, inputs, targets, split=1, places=None):
+    """One step; the gradients of `split` parts of the batch are summed. places: those of the samples
+    in the batch (dropout asks), default as they come. Returns what is compared: the loss, gradients
+    before and after clipping, the norm, parameters after the update."""
     config = twin.config
     (_, o), = config["optimizer"].items()
     for group in optimizer.param_groups:
         group["lr"] = o["lr"] * factor_at(config, step)
     optimizer.zero_grad()
     whole = 0.0
-    count = targets.numel()
-    for x, y in zip(inputs.chunk(split), targets.chunk(split)):
+    count = max(twin.count(targets), 1)
+    if places is None:
+        places = range(len(inputs))
+    for x, y, at in zip(inputs.chunk(split), targets.chunk(split),
+                        torch.tensor(list(places)).chunk(split)):
+        twin.dropout_at = (step, at.tolist())
         part = twin.loss(twin.forward(x), y, reduction="sum") / count
         part.backward()
         whole += part.item()
-    seen = {"loss": numpy.array(whole)}
+    seen = {"loss": numpy.array(whole), "lr": numpy.array(optimizer.param_groups[0]["lr"])}
     for name, p in twin.parameters.items():
         seen["grad.sum " + name] = p.grad.detach().double().numpy().copy()
     if config.get("clip"):
