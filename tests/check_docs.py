@@ -4,7 +4,8 @@
 
 A block marked ```console holds commands after "$ " (a "\\" at the end continues one) and, below
 each, its output, stdout and stderr. The blocks of one document share a folder, in which examples/
-is that of the repository. Figures that a machine decides (speed, sizes, threads) may differ.
+is that of the repository. Figures that a machine decides (speed, sizes, threads) may differ. Links
+between files must lead somewhere.
 
 usage: check_docs.py FIRSTBIT [--write] [DOCUMENT]...     --write puts in what is printed now
 """
@@ -99,6 +100,19 @@ def check(document, firstbit, write):
     return total, wrong
 
 
+def broken_links():
+    """Links of all documents to files that are not there."""
+    documents = ["README.md"] + sorted(
+        "docs/" + name for name in os.listdir(os.path.join(ROOT, "docs")) if name.endswith(".md"))
+    for document in documents:
+        with open(os.path.join(ROOT, document), encoding="utf-8") as file:
+            text = re.sub(r"```.*?```|`[^`]*`", "", file.read(), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#\s]+)", text):
+            path = os.path.join(ROOT, os.path.dirname(document), target)
+            if "://" not in target and not os.path.exists(path):
+                yield f"{document}: a link leads nowhere: {target}"
+
+
 def main():
     write = "--write" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--write"]
@@ -106,6 +120,9 @@ def main():
         print(__doc__)
         return 2
     total = wrong = 0
+    for line in broken_links():
+        print(line)
+        total, wrong = total + 1, wrong + 1
     for document in words[1:] or DOCUMENTS:
         counts = check(document, os.path.abspath(words[0]), write)
         total, wrong = total + counts[0], wrong + counts[1]
