@@ -4,11 +4,18 @@
 # test.sh - installs what is missing, builds everything the ways it must build, runs every test and
 # check. The last line counts them: "N passed, N failed". Logs: build/log/.
 #
-#   scripts/test.sh             all of it (under ten minutes on two cores)
+#   scripts/test.sh             what CI runs (under ten minutes on two cores)
+#   scripts/test.sh --slow      also the tests labelled slow: mutants of the kernels, random runs
 #   scripts/test.sh STEP...     some steps, by the names that a run prints
 set -u
 cd "$(dirname "$0")/.." || exit 2
 scripts/setup.sh test || exit 2
+
+slow=(-LE slow)
+if [ "${1:-}" = --slow ]; then
+    slow=()
+    shift
+fi
 
 log=build/log
 mkdir -p "$log"
@@ -48,8 +55,11 @@ count() {
     fi
 }
 
-build() { # PRESET
-    cmake --preset "$1" -DFIRSTBIT_WERROR=ON && cmake --build "build/$1" -j 2
+build() { # PRESET [TARGET]...
+    local preset=$1
+    shift
+    cmake --preset "$preset" -DFIRSTBIT_WERROR=ON &&
+        cmake --build "build/$preset" -j 2 ${1:+--target "$@"}
 }
 
 run_ctest() { # PRESET, then arguments of ctest
@@ -73,14 +83,17 @@ static_check() {
         --project=build/release/compile_commands.json -i tests
 }
 
+# What shares memory between threads: the pool, the engine on it, the recorder, a replay.
+threaded=(test_pool test_hash test_run test_run_micro test_recorder test_replay)
+
 step build-gcc build release
-step test-gcc run_ctest release
+step test-gcc run_ctest release "${slow[@]}"
 step build-clang build clang
 step test-clang run_ctest clang -L quick
 step build-sanitized build asan
-step test-sanitized run_ctest asan -LE slow
-step build-threads build tsan
-step test-threads run_ctest tsan -L threads
+step test-sanitized run_ctest asan -LE 'slow|docs|source|torch'
+step build-threads build tsan "${threaded[@]}"
+step test-threads run_ctest tsan -R "^($(IFS='|' && echo "${threaded[*]}"))\$"
 step clang-tidy tidy
 step cppcheck static_check
 step identity scripts/identity.sh --quick build/release/cli/firstbit build/clang/cli/firstbit \
