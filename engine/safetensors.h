@@ -38,8 +38,9 @@ const fb_safetensor *fb_safetensors_find(const fb_safetensors *file,
 const char *fb_safetensors_metadata(const fb_safetensors *file, const char *key);
 
 /* Writes a file under a temporary name, syncs and renames it: it is whole or not there. keys and
- * values: metadata. hash (may be NULL): content hash of the file. path NULL: writes nothing, only
- * computes the hash that the file would have. FB_E_IO, FB_E_FULL, FB_E_MEMORY. */
+ * values: metadata. A NaN of float32 is written as 0x7fc00000. hash (may be NULL): content hash of
+ * the file. path NULL: writes nothing, only computes the hash that the file would have. FB_E_IO,
+ * FB_E_FULL, FB_E_MEMORY. */
 FB_NODISCARD fb_status fb_safetensors_write(const char *path, const fb_safetensor *tensors,
                                             size_t count, const char *const *keys,
                                             const char *const *values, size_t metadata_count,

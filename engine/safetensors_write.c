@@ -82,6 +82,24 @@ static void put_padding(fb_buffer *b)
         fb_buffer_u8(b, ' ');
 }
 
+/* float32 with one form of NaN: processors make different ones, and the file of a run is to have
+ * the same bytes on all. */
+static void put_floats(fb__save *save, const void *data, size_t bytes)
+{
+    const uint32_t nan = UINT32_C(0x7fc00000), infinity = UINT32_C(0x7f800000);
+    uint32_t block[4096];
+
+    for (size_t at = 0; at < bytes; at += sizeof block) {
+        const size_t part = bytes - at < sizeof block ? bytes - at : sizeof block;
+
+        memcpy(block, (const char *)data + at, part);
+        for (size_t i = 0; i < part / sizeof *block; i++)
+            if ((block[i] & INT32_MAX) > infinity)
+                block[i] = nan;
+        fb__save_put(save, block, part);
+    }
+}
+
 fb_status fb_safetensors_write(const char *path, const fb_safetensor *tensors, size_t count,
                                const char *const *keys, const char *const *values,
                                size_t metadata_count, fb_hash *hash, fb_error *err)
@@ -109,8 +127,12 @@ fb_status fb_safetensors_write(const char *path, const fb_safetensor *tensors, s
         length = header.count;
         fb__save_put(save, &length, sizeof length);
         fb__save_put(save, header.data, header.count);
-        for (size_t i = 0; i < count; i++)
-            fb__save_put(save, tensors[i].data, tensors[i].bytes);
+        for (size_t i = 0; i < count; i++) {
+            if (tensors[i].dtype == FB_DTYPE_F32)
+                put_floats(save, tensors[i].data, tensors[i].bytes);
+            else
+                fb__save_put(save, tensors[i].data, tensors[i].bytes);
+        }
         status = fb__save_close(save, hash, err);
     }
     fb_buffer_free(&header);

@@ -62,6 +62,34 @@ static size_t read_file(const char *path, uint8_t *bytes, size_t room)
 
 /* --- Writing and reading ---------------------------------------------------------------------- */
 
+static void every_nan_is_written_in_one_form(void **state)
+{
+    (void)state;
+    enum { COUNT = 5000 }; /* more than a block */
+    static const uint32_t nans[] = {0xffc00000, 0x7f800001, 0xffffffff, 0x7fc00000};
+    static uint32_t data[COUNT];
+    const fb_safetensor tensor = {"a", FB_DTYPE_F32, 1, {COUNT}, data, sizeof data};
+    fb_safetensors *file;
+    fb_hash with_file, without;
+    fb_error err;
+    scratch s;
+
+    scratch_open(&s);
+    const char *path = scratch_path(&s, "a.safetensors");
+    for (uint32_t i = 0; i < COUNT; i++) /* both infinities, subnormals, zeros stay */
+        data[i] = i % 2 == 0 ? nans[i / 2 % 4] : i % 3 == 0 ? 0xff800000 : i % 5 << 31 | i;
+    assert_int_equal(fb_safetensors_write(path, &tensor, 1, NULL, NULL, 0, &with_file, &err),
+                     FB_OK);
+    assert_int_equal(fb_safetensors_write(NULL, &tensor, 1, NULL, NULL, 0, &without, &err), FB_OK);
+    assert_true(fb_hash_equal(with_file, without));
+    assert_int_equal(fb_safetensors_open(&file, path, &err), FB_OK);
+    const uint32_t *read = fb_safetensors_at(file, 0)->data;
+    for (uint32_t i = 0; i < COUNT; i++)
+        assert_int_equal(read[i], i % 2 == 0 ? 0x7fc00000 : data[i]);
+    fb_safetensors_close(file);
+    scratch_close(&s);
+}
+
 static void written_bytes_are_those_of_the_formats_own_library(void **state)
 {
     (void)state;
@@ -431,6 +459,7 @@ static void npy_bytes_are_those_of_numpy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_nan_is_written_in_one_form),
         cmocka_unit_test(written_bytes_are_those_of_the_formats_own_library),
         cmocka_unit_test(a_file_gives_back_what_was_written),
         cmocka_unit_test(the_headers_order_is_kept_whatever_that_of_the_data),
