@@ -75,18 +75,19 @@ class FlashAttention(torch.autograd.Function):
     arithmetic the sums of p * dp that autograd takes, but rounded differently."""
 
     @staticmethod
-    def forward(ctx, scores, v):
+    def forward(ctx, scores, v, nudged):
         p = scores.softmax(-1)
         out = p @ v
+        ctx.nudged = nudged
         ctx.save_for_backward(p, v, out)
         return out
 
     @staticmethod
     def backward(ctx, dout):
         p, v, out = ctx.saved_tensors
-        dp = dout @ v.transpose(-2, -1)
-        ds = p * (dp - (dout * out).sum(-1, keepdim=True))
-        return ds, p.transpose(-2, -1) @ dout
+        dp = ctx.nudged(dout @ v.transpose(-2, -1))
+        ds = p * (dp - ctx.nudged((dout * out).sum(-1, keepdim=True)))
+        return ds, p.transpose(-2, -1) @ dout, None
 
 
 class Twin:
@@ -203,7 +204,10 @@ class Twin:
         if causal:
             visible = torch.ones(time, time, dtype=torch.bool).tril()
             scores = scores.masked_fill(~visible, -math.inf)
-        mixed = FlashAttention.apply(scores, v) if self.nudge else scores.softmax(-1) @ v
+        if self.nudge:
+            mixed = FlashAttention.apply(scores, v, self.nudged)
+        else:
+            mixed = scores.softmax(-1) @ v
         mixed = self.with_noise(mixed.transpose(1, 2).reshape(batch, time, channels))
         return self.linear(path + ".proj", mixed, channels, bias)
 
