@@ -270,7 +270,7 @@ static bool same_inputs(const fb__step *a, const fb__step *b)
 static fb_status is_equal(bool *equal, fb__step_pair *p, const fb_event *a, const fb_event *b,
                           fb_error *err)
 {
-    fb__step_event ea, eb;
+    fb__step_event ea = {0}, eb = {0};
     fb_status status = describe(&ea, &p->a, a, 0, err);
 
     if (status == FB_OK)

@@ -27,7 +27,7 @@ typedef struct golden {
 static void fill(golden *g)
 {
     const fb_philox stream = {.seed = 1, .step = 0, .stream = 0};
-    uint32_t word[64];
+    uint32_t word[64] = {0};
 
     for (size_t i = 0; i < FLOATS; i++) {
         if (i % 64 == 0)
