@@ -162,7 +162,8 @@ static int read_data_option(cli_train_plan *plan)
     if (plan->data[0] == NULL || (keys[data->type].labels != NULL && plan->data[1] == NULL))
         return out_of_memory(plan);
     if (add_own_set(plan, keys[data->type].path, plan->data[0]) != 0 ||
-        (plan->data[1] != NULL && add_own_set(plan, keys[data->type].labels, plan->data[1]) != 0))
+        (keys[data->type].labels != NULL &&
+         add_own_set(plan, keys[data->type].labels, plan->data[1]) != 0))
         return CLI_TROUBLE;
     fb_config_free(&plan->config);
     plan->config = (fb_config){0};

@@ -4,7 +4,6 @@
  */
 #include "diff/headers.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,13 +177,12 @@ static fb_status compare_files(fb_diff_report *report, const fb__headers *h, fb_
     for (size_t i = 0; i < n; i++) {
         const fb__run_file *a = i < h->a.file_count ? &h->a.files[i] : NULL;
         const fb__run_file *b = i < h->b.file_count ? &h->b.files[i] : NULL;
+        const fb__run_file *named = a != NULL ? a : b;
         fb_status status;
 
-        assert(a != NULL || b != NULL); /* i < n */
-        if (a != NULL && b != NULL && fb_hash_equal(a->hash, b->hash))
+        if (named == NULL || (a != NULL && b != NULL && fb_hash_equal(a->hash, b->hash)))
             continue;
-        status =
-            add(report, "file", a != NULL ? a->path : b->path, hash_text(a), hash_text(b), err);
+        status = add(report, "file", named->path, hash_text(a), hash_text(b), err);
         if (status != FB_OK)
             return status;
     }
