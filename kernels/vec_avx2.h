@@ -29,20 +29,32 @@ typedef struct f16 {
 typedef f16 fmask; /* all bits of a lane set: true */
 
 typedef struct d16 {
-    __m256d v[4]; /* lanes 4i to 4i + 3 */
+    __m256d v0, v1, v2, v3; /* lanes 4i to 4i + 3 in vi */
 } d16;
 
 typedef d16 dmask;
 
 typedef struct q16 {
-    __m256i v[4];
+    __m256i v0, v1, v2, v3;
 } q16;
 
-/* One operation on each register of a d16 or q16. */
-#define EACH_QUARTER(type, expression)                                                             \
-    type r;                                                                                        \
-    UNROLL(4) for (int i = 0; i < 4; i++) r.v[i] = (expression);                                   \
-    return r
+/* One operation on each register of a d16 or q16. Spelled out: as loops over arrays, compilers take
+ * ten times as long. */
+#define EACH1(type, f, x)                                                                          \
+    return (type)                                                                                  \
+    {                                                                                              \
+        f(x.v0), f(x.v1), f(x.v2), f(x.v3)                                                         \
+    }
+#define EACH2(type, f, x, y)                                                                       \
+    return (type)                                                                                  \
+    {                                                                                              \
+        f(x.v0, y.v0), f(x.v1, y.v1), f(x.v2, y.v2), f(x.v3, y.v3)                                 \
+    }
+#define EACH_WITH(type, f, x, n)                                                                   \
+    return (type)                                                                                  \
+    {                                                                                              \
+        f(x.v0, n), f(x.v1, n), f(x.v2, n), f(x.v3, n)                                             \
+    }
 
 /* --- float32 ---------------------------------------------------------------------------------- */
 
@@ -188,143 +200,160 @@ VEC void f16_transpose(f16 row[16])
 
 VEC d16 d16_set1(double x)
 {
-    EACH_QUARTER(d16, _mm256_set1_pd(x));
+    const __m256d all = _mm256_set1_pd(x);
+
+    return (d16){all, all, all, all};
 }
 
 VEC d16 d16_load(const double *p)
 {
-    EACH_QUARTER(d16, _mm256_loadu_pd(p + 4 * i));
+    return (d16){_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4), _mm256_loadu_pd(p + 8),
+                 _mm256_loadu_pd(p + 12)};
 }
 
 VEC void d16_store(double *p, d16 x)
 {
-    for (int i = 0; i < 4; i++)
-        _mm256_storeu_pd(p + 4 * i, x.v[i]);
+    _mm256_storeu_pd(p, x.v0);
+    _mm256_storeu_pd(p + 4, x.v1);
+    _mm256_storeu_pd(p + 8, x.v2);
+    _mm256_storeu_pd(p + 12, x.v3);
 }
 
 VEC d16 d16_widen(f16 x)
 {
-    return (d16){{_mm256_cvtps_pd(_mm256_castps256_ps128(x.lo)),
-                  _mm256_cvtps_pd(_mm256_extractf128_ps(x.lo, 1)),
-                  _mm256_cvtps_pd(_mm256_castps256_ps128(x.hi)),
-                  _mm256_cvtps_pd(_mm256_extractf128_ps(x.hi, 1))}};
+    return (d16){_mm256_cvtps_pd(_mm256_castps256_ps128(x.lo)),
+                 _mm256_cvtps_pd(_mm256_extractf128_ps(x.lo, 1)),
+                 _mm256_cvtps_pd(_mm256_castps256_ps128(x.hi)),
+                 _mm256_cvtps_pd(_mm256_extractf128_ps(x.hi, 1))};
 }
 
 VEC f16 d16_narrow(d16 x)
 {
-    return (f16){_mm256_set_m128(_mm256_cvtpd_ps(x.v[1]), _mm256_cvtpd_ps(x.v[0])),
-                 _mm256_set_m128(_mm256_cvtpd_ps(x.v[3]), _mm256_cvtpd_ps(x.v[2]))};
+    return (f16){_mm256_set_m128(_mm256_cvtpd_ps(x.v1), _mm256_cvtpd_ps(x.v0)),
+                 _mm256_set_m128(_mm256_cvtpd_ps(x.v3), _mm256_cvtpd_ps(x.v2))};
 }
 
 VEC d16 d16_add(d16 a, d16 b)
 {
-    EACH_QUARTER(d16, _mm256_add_pd(a.v[i], b.v[i]));
+    EACH2(d16, _mm256_add_pd, a, b);
 }
 
 VEC d16 d16_sub(d16 a, d16 b)
 {
-    EACH_QUARTER(d16, _mm256_sub_pd(a.v[i], b.v[i]));
+    EACH2(d16, _mm256_sub_pd, a, b);
 }
 
 VEC d16 d16_mul(d16 a, d16 b)
 {
-    EACH_QUARTER(d16, _mm256_mul_pd(a.v[i], b.v[i]));
+    EACH2(d16, _mm256_mul_pd, a, b);
 }
 
 VEC d16 d16_div(d16 a, d16 b)
 {
-    EACH_QUARTER(d16, _mm256_div_pd(a.v[i], b.v[i]));
+    EACH2(d16, _mm256_div_pd, a, b);
 }
 
+#define GREATER(a, b) _mm256_cmp_pd(a, b, _CMP_GT_OQ)
 VEC dmask d16_gt(d16 a, d16 b)
 {
-    EACH_QUARTER(dmask, _mm256_cmp_pd(a.v[i], b.v[i], _CMP_GT_OQ));
+    EACH2(dmask, GREATER, a, b);
 }
+#undef GREATER
 
 VEC d16 d16_select(dmask m, d16 a, d16 b)
 {
-    EACH_QUARTER(d16, _mm256_blendv_pd(b.v[i], a.v[i], m.v[i]));
+    return (d16){_mm256_blendv_pd(b.v0, a.v0, m.v0), _mm256_blendv_pd(b.v1, a.v1, m.v1),
+                 _mm256_blendv_pd(b.v2, a.v2, m.v2), _mm256_blendv_pd(b.v3, a.v3, m.v3)};
 }
 
 VEC double d16_fold(d16 x)
 {
-    const __m256d four =
-        _mm256_add_pd(_mm256_add_pd(x.v[0], x.v[2]), _mm256_add_pd(x.v[1], x.v[3]));
+    const __m256d four = _mm256_add_pd(_mm256_add_pd(x.v0, x.v2), _mm256_add_pd(x.v1, x.v3));
     const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
 
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
+VEC __m256d quarter_of(const double *table, __m256i halves)
+{
+    const __m256 quarter = _mm256_castpd_ps(_mm256_loadu_pd(table));
+
+    return _mm256_castps_pd(_mm256_permutevar8x32_ps(quarter, halves));
+}
+
 /* Four lanes of the table at a time, as eight float32 halves, and the two upper bits of the index
  * choose among the four results: faster than a gather. */
-VEC __m256d lookup_quarter(const double table[16], __m256i index)
+VEC __m256d lookup_lanes(__m256i index, const double table[16])
 {
     const __m256i pair = _mm256_shuffle_epi32(index, 0xa0); /* the index in both halves of a lane */
     const __m256i twice = _mm256_add_epi32(pair, pair);
-    const __m256i halves = _mm256_add_epi32(twice, _mm256_set1_epi64x(1LL << 32));
+    const __m256i halves = _mm256_add_epi32(twice, _mm256_set1_epi64x(1ll << 32));
     const __m256d bit2 = _mm256_castsi256_pd(_mm256_slli_epi64(index, 61));
     const __m256d bit3 = _mm256_castsi256_pd(_mm256_slli_epi64(index, 60));
-    __m256d part[4];
+    const __m256d low =
+        _mm256_blendv_pd(quarter_of(table, halves), quarter_of(table + 4, halves), bit2);
+    const __m256d high =
+        _mm256_blendv_pd(quarter_of(table + 8, halves), quarter_of(table + 12, halves), bit2);
 
-    UNROLL(4) for (int i = 0; i < 4; i++)
-    {
-        const __m256 quarter = _mm256_castpd_ps(_mm256_loadu_pd(table + 4 * i));
-        part[i] = _mm256_castps_pd(_mm256_permutevar8x32_ps(quarter, halves));
-    }
-    return _mm256_blendv_pd(_mm256_blendv_pd(part[0], part[1], bit2),
-                            _mm256_blendv_pd(part[2], part[3], bit2), bit3);
+    return _mm256_blendv_pd(low, high, bit3);
 }
 
 VEC d16 d16_lookup(const double table[16], q16 index)
 {
-    EACH_QUARTER(d16, lookup_quarter(table, index.v[i]));
+    EACH_WITH(d16, lookup_lanes, index, table);
 }
 
 /* --- Bits of float64 -------------------------------------------------------------------------- */
 
 VEC q16 d16_bits(d16 x)
 {
-    EACH_QUARTER(q16, _mm256_castpd_si256(x.v[i]));
+    EACH1(q16, _mm256_castpd_si256, x);
 }
 
 VEC d16 q16_double(q16 x)
 {
-    EACH_QUARTER(d16, _mm256_castsi256_pd(x.v[i]));
+    EACH1(d16, _mm256_castsi256_pd, x);
 }
 
 VEC q16 q16_set1(uint64_t x)
 {
-    EACH_QUARTER(q16, _mm256_set1_epi64x((long long)x));
+    const __m256i all = _mm256_set1_epi64x((long long)x);
+
+    return (q16){all, all, all, all};
 }
 
 VEC q16 q16_add(q16 a, q16 b)
 {
-    EACH_QUARTER(q16, _mm256_add_epi64(a.v[i], b.v[i]));
+    EACH2(q16, _mm256_add_epi64, a, b);
 }
 
 VEC q16 q16_sub(q16 a, q16 b)
 {
-    EACH_QUARTER(q16, _mm256_sub_epi64(a.v[i], b.v[i]));
+    EACH2(q16, _mm256_sub_epi64, a, b);
 }
 
 VEC q16 q16_and(q16 a, q16 b)
 {
-    EACH_QUARTER(q16, _mm256_and_si256(a.v[i], b.v[i]));
+    EACH2(q16, _mm256_and_si256, a, b);
 }
 
 VEC q16 q16_xor(q16 a, q16 b)
 {
-    EACH_QUARTER(q16, _mm256_xor_si256(a.v[i], b.v[i]));
+    EACH2(q16, _mm256_xor_si256, a, b);
 }
 
 VEC q16 q16_shl(q16 a, int bits)
 {
-    EACH_QUARTER(q16, _mm256_sll_epi64(a.v[i], _mm_cvtsi32_si128(bits)));
+    const __m128i n = _mm_cvtsi32_si128(bits);
+
+    EACH_WITH(q16, _mm256_sll_epi64, a, n);
 }
 
 VEC q16 q16_shr(q16 a, int bits)
 {
-    EACH_QUARTER(q16, _mm256_srl_epi64(a.v[i], _mm_cvtsi32_si128(bits)));
+    const __m128i n = _mm_cvtsi32_si128(bits);
+
+    EACH_WITH(q16, _mm256_srl_epi64, a, n);
 }
 
 #endif
