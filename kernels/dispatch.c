@@ -10,9 +10,14 @@
 #include "kernels/kernels.h"
 
 #if defined(__x86_64__)
+static bool has_fma(void)
+{
+    return __builtin_cpu_supports("fma");
+}
+
 static bool has_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return __builtin_cpu_supports("avx2") && has_fma();
 }
 
 static bool has_avx512(void)
@@ -22,11 +27,22 @@ static bool has_avx512(void)
 }
 #endif
 
+static const fb_kernels *ref(void)
+{
+#if defined(__x86_64__)
+    return has_fma() ? &fb__kernels_ref_fma : &fb__kernels_ref;
+#elif defined(__aarch64__)
+    return &fb__kernels_ref_fma; /* part of every 64-bit Arm */
+#else
+    return &fb__kernels_ref;
+#endif
+}
+
 const fb_kernels *fb_kernels_for(fb_isa isa)
 {
     switch (isa) {
     case FB_ISA_REF:
-        return &fb__kernels_ref;
+        return ref();
 #if defined(__x86_64__)
     case FB_ISA_AVX2:
         return has_avx2() ? &fb__kernels_avx2 : NULL;

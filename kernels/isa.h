@@ -8,7 +8,8 @@
 
 #include "kernels/kernels.h"
 
-extern const fb_kernels fb__kernels_ref;
+extern const fb_kernels fb__kernels_ref;     /* on any machine */
+extern const fb_kernels fb__kernels_ref_fma; /* with a fused multiply-add */
 extern const fb_kernels fb__kernels_avx2;
 extern const fb_kernels fb__kernels_avx512;
 extern const fb_kernels fb__kernels_neon;

@@ -21,6 +21,14 @@
 
 #include "kernels/software_fma.h"
 
+/* A processor's own fused multiply-add where the file that includes this asks for it: the same bits,
+ * many times faster. */
+#ifdef VEC_REF_HARDWARE_FMA
+#define LANE_FMA(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define LANE_FMA(a, b, c) software_fmaf(a, b, c)
+#endif
+
 /* The tiles of C that a product may keep in registers, rows x vectors of 16 columns: all heights up
  * to TILE_ROWS, and widths that are powers of two from 1. */
 enum { TILE_ROWS = 4, TILE_VECTORS_MAX = 1 };
@@ -117,7 +125,7 @@ VEC f16 f16_sqrt(f16 a)
 /* a·b + c, rounded once. */
 VEC f16 f16_fma(f16 a, f16 b, f16 c)
 {
-    EACH_LANE(f16, software_fmaf(a.lane[i], b.lane[i], c.lane[i]));
+    EACH_LANE(f16, LANE_FMA(a.lane[i], b.lane[i], c.lane[i]));
 }
 
 /* Comparisons with a NaN are false. */

@@ -52,11 +52,19 @@ static double growth(double z)
     return 16.0 + 8.0 * fabs(z);
 }
 
+static double bell(double x)
+{
+    return exp(-x * x / 2) * 0.39894228040143267793994605993438;
+}
+
+static double normal(double x)
+{
+    return erfc(-x * 0.70710678118654752440084436210485) / 2;
+}
+
 static guess guess_of(int function, double x)
 {
-    const double s = logistic(x), z = cubic(x), t = logistic(z);
-    const double phi = exp(-x * x / 2) * 0.39894228040143267793994605993438;
-    const double below = erfc(-x * 0.70710678118654752440084436210485) / 2;
+    double s, z;
 
     switch (function) {
     case PROBE_exp:
@@ -72,21 +80,25 @@ static guess guess_of(int function, double x)
     case PROBE_tanh_slope:
         return relative(1.0 / (cosh(x) * cosh(x)), 16);
     case PROBE_sigmoid:
-        return relative(s, 16);
+        return relative(logistic(x), 16);
     case PROBE_sigmoid_slope:
-        return relative(s * logistic(-x), 32);
+        return relative(logistic(x) * logistic(-x), 32);
     case PROBE_silu:
-        return relative(x * s, 16);
+        return relative(x * logistic(x), 16);
     case PROBE_silu_slope:
+        s = logistic(x);
         return gate_slope(s, x * s * logistic(-x), 32);
     case PROBE_gelu:
-        return relative(x * below, growth(x * x));
+        return relative(x * normal(x), growth(x * x));
     case PROBE_gelu_slope:
-        return gate_slope(below, x * phi, growth(x * x));
+        return gate_slope(normal(x), x * bell(x), growth(x * x));
     case PROBE_gelu_tanh:
-        return relative(x * t, growth(z));
+        z = cubic(x);
+        return relative(x * logistic(z), growth(z));
     default:
-        return gate_slope(t, x * t * logistic(-z) * cubic_slope(x), growth(z));
+        z = cubic(x);
+        s = logistic(z);
+        return gate_slope(s, x * s * logistic(-z) * cubic_slope(x), growth(z));
     }
 }
 

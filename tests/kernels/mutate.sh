@@ -101,7 +101,7 @@ fi
 
 mutate "blocks of 128 in a product" kernels/matmul.inc 's/BLOCK_K = 256/BLOCK_K = 128/'
 mutate "a step of a product is rounded twice" kernels/vec_ref.h \
-    's/software_fmaf(a.lane\[i\], b.lane\[i\], c.lane\[i\])/a.lane[i] * b.lane[i] + c.lane[i]/'
+    's/LANE_FMA(a.lane\[i\], b.lane\[i\], c.lane\[i\])/a.lane[i] * b.lane[i] + c.lane[i]/'
 mutate "lanes fold as neighbours" kernels/vec_ref.h \
     's/x.lane\[j\] = x.lane\[j\] + x.lane\[j + h\]/x.lane[j] = x.lane[2 * j] + x.lane[2 * j + 1]/'
 mutate "chunks of 2048 in a row sum" kernels/row_sum.inc 's/CHUNK = 4096/CHUNK = 2048/'

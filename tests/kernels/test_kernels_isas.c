@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * test_kernels_isas.c - every instruction set, on any number of threads, has the bits of ref.
+ * test_kernels_isas.c - every instruction set, on any number of threads, has the bits of ref with
+ * the fused multiply-add in software.
  */
 #include "tests/kernels/compare.h"
 
+#include "kernels/isa.h"
 #include "kernels/kernels.h"
 
 static const unsigned thread_counts[] = {1, 2, 3, 7};
 
 static void check(const kernel_case *c)
 {
-    const fb_kernels *ref = fb_kernels_for(FB_ISA_REF);
+    const fb_kernels *ref = &fb__kernels_ref;
     outputs want = {0};
 
     run_case(&want, c, ref, pool_of(1));
