@@ -146,6 +146,8 @@ everything() {
             done
         done
     done
+    # An x86-64 processor without a fused multiply-add: ref with the one in software.
+    row "gcc no-fma qemu" ref "1 2" qemu-x86_64 -cpu Nehalem "$work/gcc-O2/cli/firstbit"
     aarch64
     finish
 }
