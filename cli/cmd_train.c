@@ -18,6 +18,7 @@
 #include "cli/train_plan.h"
 #include "engine/run.h"
 #include "firstbit/recorder.h"
+#include "replay/trace_chain.h"
 
 /* Everything that one training run of the command holds. */
 typedef struct training {
@@ -62,29 +63,65 @@ static int check_writable(const training *t, const char *path)
     return result;
 }
 
+/* What a resumed run goes on from. */
+typedef struct resumption {
+    const char *checkpoint; /* NULL: the run begins */
+    uint64_t step;
+    fb_hash hash;
+    char *trace; /* of the run that wrote it; NULL: not found */
+    fb_hash id;
+} resumption;
+
+/* The trace of the run that wrote the checkpoint, to be linked from the new one, and never to be
+ * replaced by it. */
+static int find_trace_before(const training *t, resumption *from)
+{
+    struct stat before, after;
+    fb_error err;
+
+    if (from->checkpoint == NULL || cli_has(t->args, "no-trace"))
+        return 0;
+    if (fb_trace_of_checkpoint(&from->trace, &from->id, from->checkpoint, from->step, from->hash,
+                               fb_run_header(t->run), &err) != FB_OK)
+        return cli_fail_error(t->args, &err);
+    if (from->trace != NULL && stat(from->trace, &before) == 0 &&
+        stat(t->plan.trace, &after) == 0 && before.st_dev == after.st_dev &&
+        before.st_ino == after.st_ino)
+        return cli_fail(t->args,
+                        "%s: is the trace that this run goes on from, and would be lost: -o names "
+                        "another file",
+                        t->plan.trace);
+    return 0;
+}
+
 /* The engine's header; a resumed run adds where it goes on from. malloc'd; NULL: no memory. */
-static char *make_header(const training *t, const char *checkpoint, uint64_t step, fb_hash hash)
+static char *make_header(const training *t, const resumption *from)
 {
     const char *header = fb_run_header(t->run);
-    cJSON *resume;
+    cJSON *link;
     char *text, *whole = NULL;
 
-    if (checkpoint == NULL)
+    if (from->checkpoint == NULL)
         return strdup(header);
-    resume = cJSON_CreateObject();
-    cli_json_text(resume, "file", cli_base_name(checkpoint));
-    cli_json_count(resume, "step", step);
-    cli_json_hash(resume, "hash", hash);
-    text = cJSON_PrintUnformatted(resume);
-    cJSON_Delete(resume);
+    link = cJSON_CreateObject();
+    if (from->trace != NULL)
+        cli_json_hash(link, "trace", from->id);
+    else
+        cJSON_AddNullToObject(link, "trace");
+    cli_json_text(link, "file", from->trace == NULL ? NULL : cli_base_name(from->trace));
+    cli_json_count(link, "step", from->step);
+    cli_json_hash(link, "checkpoint", from->hash);
+    cli_json_text(link, "checkpoint_file", cli_base_name(from->checkpoint));
+    text = cJSON_PrintUnformatted(link);
+    cJSON_Delete(link);
     if (text != NULL &&
-        asprintf(&whole, "%.*s,\"resume\":%s}", (int)strlen(header) - 1, header, text) < 0)
+        asprintf(&whole, "%.*s,\"resumed_from\":%s}", (int)strlen(header) - 1, header, text) < 0)
         whole = NULL;
     free(text);
     return whole;
 }
 
-static int open_recorder(training *t, const char *checkpoint, uint64_t step, fb_hash hash)
+static int open_recorder(training *t, const resumption *from)
 {
     const char *level = cli_value(t->args, "level");
     fb_recorder_options options = {.size = sizeof options, .level = FB_LEVEL_OPS};
@@ -98,7 +135,7 @@ static int open_recorder(training *t, const char *checkpoint, uint64_t step, fb_
         return cli_fail(t->args, "--level %s: expected steps, draws, ops, sketch or values", level);
     if (cli_has(t->args, "no-trace"))
         return 0;
-    header = make_header(t, checkpoint, step, hash);
+    header = make_header(t, from);
     if (header == NULL)
         return out_of_memory(t);
     options.header = header;
@@ -111,32 +148,43 @@ static int open_recorder(training *t, const char *checkpoint, uint64_t step, fb_
     return 0;
 }
 
-/* Everything that can be refused is refused before the trace is made. */
-static int start(training *t)
+/* Whether a resumed run has steps left, and checkpoints can be written. */
+static int check_plan(const training *t, const resumption *from)
 {
-    const char *checkpoint = cli_value(t->args, "resume");
-    uint64_t step = 0;
-    fb_hash hash = {0, 0};
-    fb_error err;
-    fb_status status = fb_run_create(&t->run, &t->plan.config, &t->plan.options, &err);
+    const fb_config *config = &t->plan.config;
 
-    if (status == FB_OK && checkpoint != NULL)
-        status = fb_run_check_checkpoint(t->run, checkpoint, &step, &hash, &err);
-    if (status != FB_OK)
-        return cli_fail_error(t->args, &err);
-    if (step >= (uint64_t)t->plan.config.steps)
+    if (from->step >= (uint64_t)config->steps)
         return cli_fail(t->args,
                         "%s: of step %" PRIu64 ", and the run has %" PRIi64
                         " steps: nothing is left to do (--steps N sets another end)",
-                        checkpoint, step, t->plan.config.steps);
-    if (t->plan.config.checkpoint_every > 0 &&
-        t->plan.config.checkpoint_every <= t->plan.config.steps &&
-        check_writable(t, t->plan.checkpoints) != 0)
-        return CLI_TROUBLE;
-    if (open_recorder(t, checkpoint, step, hash) != 0)
-        return CLI_TROUBLE;
-    status =
-        checkpoint == NULL ? fb_run_begin(t->run, &err) : fb_run_resume(t->run, checkpoint, &err);
+                        from->checkpoint, from->step, config->steps);
+    if (config->checkpoint_every > 0 && config->checkpoint_every <= config->steps)
+        return check_writable(t, t->plan.checkpoints);
+    return 0;
+}
+
+/* Everything that can be refused is refused before the trace is made. */
+static int start(training *t)
+{
+    resumption from = {.checkpoint = cli_value(t->args, "resume")};
+    fb_error err;
+    fb_status status = fb_run_create(&t->run, &t->plan.config, &t->plan.options, &err);
+    int result;
+
+    if (status == FB_OK && from.checkpoint != NULL)
+        status = fb_run_check_checkpoint(t->run, from.checkpoint, &from.step, &from.hash, &err);
+    if (status != FB_OK)
+        return cli_fail_error(t->args, &err);
+    result = check_plan(t, &from);
+    if (result == 0)
+        result = find_trace_before(t, &from);
+    if (result == 0)
+        result = open_recorder(t, &from);
+    free(from.trace);
+    if (result != 0)
+        return result;
+    status = from.checkpoint == NULL ? fb_run_begin(t->run, &err)
+                                     : fb_run_resume(t->run, from.checkpoint, &err);
     return status == FB_OK ? 0 : cli_fail_error(t->args, &err);
 }
 
@@ -383,7 +431,8 @@ static const cli_option options[] = {
      "names in this folder",
      false},
     {"steps", 0, "N", "train to step N", false},
-    {"resume", 0, "CHECKPOINT", "go on from a checkpoint", false},
+    {"resume", 0, "CHECKPOINT",
+     "go on from a checkpoint, in a trace of its own that is\nlinked to the one before", false},
     CLI_THREADS_OPTION,
     CLI_ISA_OPTION,
     CLI_KERNELS_OPTION,

@@ -133,21 +133,24 @@ static void place(fb_run *run, fb__layout *layout)
 }
 
 /* One allocation for all numbers. Touched here, so that a step meets no page fault. */
-static fb_status allocate(fb_run *run, fb_error *err)
+static fb_status allocate(fb_run *run, const fb_run_options *options, fb_error *err)
 {
+    const size_t offset = (options->memory_offset + 15) / 16 * 16, line = 64;
     fb__layout layout = {0};
     fb_status status = fb__model_plan(&run->model, err);
+    size_t bytes;
 
     if (status != FB_OK)
         return status;
     place(run, &layout);
-    run->model.numbers = aligned_alloc(64, layout.bytes);
+    bytes = (layout.bytes + offset + line - 1) / line * line;
+    run->model.numbers = aligned_alloc(line, bytes);
     if (run->model.numbers == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET,
                         "out of memory: the model and its gradients need %zu MB",
                         layout.bytes / 1000000);
-    memset(run->model.numbers, 0, layout.bytes);
-    layout = (fb__layout){.base = run->model.numbers};
+    memset(run->model.numbers, 0, bytes);
+    layout = (fb__layout){.base = (uint8_t *)run->model.numbers + offset};
     place(run, &layout);
     run->stream_shift = calloc(fb_streams_count(run->streams), sizeof *run->stream_shift);
     if (run->stream_shift == NULL)
@@ -171,7 +174,7 @@ fb_status fb_run_create(fb_run **out, const fb_config *config, const fb_run_opti
     if (status == FB_OK)
         status = create_model(run, options, err);
     if (status == FB_OK)
-        status = allocate(run, err);
+        status = allocate(run, options, err);
     if (status == FB_OK)
         status = fb_pool_create(&run->pool, run->threads, err);
     if (status == FB_OK)

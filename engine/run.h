@@ -27,6 +27,8 @@ typedef struct fb_run_options {
     size_t fault_count;
     const char *checkpoint_folder; /* where checkpoints go (made when needed); NULL: none are
                                     * written, the events are reported all the same */
+    size_t memory_offset; /* bytes, rounded up to 16, by which all numbers lie further on in memory;
+                           * changes no bit, which is what it is there to show */
 } fb_run_options;
 
 /* Where the first NaN or infinity appeared. */

@@ -16,6 +16,7 @@
 enum {
     CANDIDATES_MAX = 72,
     SIBLINGS_MAX = 64, /* folders of checkpoints beside the trace that are looked into */
+    TRIED_MAX = 256,   /* files of the right kind that are read whole to tell their contents */
 };
 
 typedef struct candidates {
@@ -100,53 +101,100 @@ static void free_candidates(candidates *c)
         free(c->path[i]);
 }
 
-/* The first candidate of that content; names of the recording only in messages. */
-static fb_status choose(char **out, candidates *c, fb_hash hash, const char *what,
-                        const char *trace, fb_error *err)
+/* What is looked for. */
+typedef struct wanted {
+    const char *name; /* in messages */
+    fb_hash hash;
+    bool checkpoint;
+    uint64_t step;  /* of a checkpoint */
+    uint64_t bytes; /* of any other file */
+} wanted;
+
+/* Sets *out to a copy of `path` where the file has the wanted contents; *has, its hash, where it
+ * could be read. */
+static fb_status try_file(char **out, bool *read, fb_hash *has, const char *path,
+                          const wanted *want, fb_error *err)
 {
-    const char *changed = NULL;
-    fb_hash found = {0, 0};
+    const fb_status status = is_file(path) ? fb_hash_file(has, NULL, path, err) : FB_E_NOT_FOUND;
 
-    *out = NULL;
-    for (size_t i = 0; i < c->count && !c->out_of_memory && *out == NULL; i++) {
-        fb_hash h;
-        const fb_status status =
-            is_file(c->path[i]) ? fb_hash_file(&h, NULL, c->path[i], err) : FB_E_NOT_FOUND;
-
-        if (status == FB_E_NOT_FOUND)
-            continue;
-        if (status != FB_OK)
-            return status;
-        if (fb_hash_equal(h, hash))
-            *out = strdup(c->path[i]);
-        else if (changed == NULL && i + c->guesses < c->count) {
-            changed = c->path[i];
-            found = h;
-        }
-        c->out_of_memory |= fb_hash_equal(h, hash) && *out == NULL;
-    }
-    if (c->out_of_memory)
-        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", what);
-    if (*out == NULL && changed != NULL) {
-        char want[FB_HASH_HEX_BYTES], have[FB_HASH_HEX_BYTES];
-
-        return fb__fail(err, FB_E_CHANGED, FB_NO_OFFSET,
-                        "%s: contents changed since %s was recorded: hash %s, recorded %s", changed,
-                        trace, fb_hash_hex(have, found), fb_hash_hex(want, hash));
-    }
+    *read = status == FB_OK;
+    if (status == FB_E_NOT_FOUND)
+        return FB_OK;
+    if (status != FB_OK || !fb_hash_equal(*has, want->hash))
+        return status;
+    *out = strdup(path);
     if (*out == NULL)
-        return fb__fail(err, FB_E_NOT_FOUND, FB_NO_OFFSET,
-                        "%s: not found from the working directory nor beside %s; --data names "
-                        "another place",
-                        what, trace);
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", want->name);
     return FB_OK;
 }
 
-fb_status fb__locate_data(char **out, const fb__run_file *file, const char *trace,
-                          const char *elsewhere, fb_error *err)
+/* Files of the right kind under other names. One that cannot be read is not the one. */
+static fb_status search_by_contents(char **out, const wanted *want, fb__places *places,
+                                    const char *folder, fb_error *err)
 {
+    const bool has_folder = places->elsewhere != NULL && is_folder(places->elsewhere);
+    const char *const folders[] = {has_folder ? places->elsewhere : NULL, folder};
+    fb_status status = fb__file_search_walk(&places->search, folders, 2, err);
+    size_t at = 0;
+
+    for (int tried = 0; status == FB_OK && *out == NULL && tried < TRIED_MAX; tried++) {
+        const char *path = want->checkpoint
+                               ? fb__file_search_of_step(&places->search, &at, want->step)
+                               : fb__file_search_of_size(&places->search, &at, want->bytes);
+        fb_hash has;
+        bool read;
+
+        if (path == NULL)
+            break;
+        status = try_file(out, &read, &has, path, want, err);
+        if (status == FB_E_IO)
+            status = FB_OK;
+    }
+    return status;
+}
+
+/* The first candidate of that content, or a file found by content alone. */
+static fb_status choose(char **out, candidates *c, const wanted *want, fb__places *places,
+                        const char *folder, fb_error *err)
+{
+    char expected[FB_HASH_HEX_BYTES], have[FB_HASH_HEX_BYTES];
+    const char *changed = NULL;
+    fb_hash found = {0, 0};
+    fb_status status = FB_OK;
+
+    *out = NULL;
+    if (c->out_of_memory || folder == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", want->name);
+    for (size_t i = 0; i < c->count && status == FB_OK && *out == NULL; i++) {
+        fb_hash has;
+        bool read;
+
+        status = try_file(out, &read, &has, c->path[i], want, err);
+        if (status == FB_OK && read && *out == NULL && changed == NULL &&
+            i + c->guesses < c->count) {
+            changed = c->path[i];
+            found = has;
+        }
+    }
+    if (status == FB_OK && *out == NULL)
+        status = search_by_contents(out, want, places, folder, err);
+    if (status != FB_OK || *out != NULL)
+        return status;
+    if (changed != NULL)
+        return fb__fail(err, FB_E_CHANGED, FB_NO_OFFSET,
+                        "%s: contents changed since %s was recorded: hash %s, recorded %s", changed,
+                        places->trace, fb_hash_hex(have, found), fb_hash_hex(expected, want->hash));
+    return fb__fail(err, FB_E_NOT_FOUND, FB_NO_OFFSET,
+                    "%s: not found from the working directory nor beside %s; --data names "
+                    "another place",
+                    want->name, places->trace);
+}
+
+fb_status fb__locate_data(char **out, const fb__run_file *file, fb__places *places, fb_error *err)
+{
+    const wanted want = {.name = file->path, .hash = file->hash, .bytes = file->bytes};
     candidates c = {.count = 0};
-    char *folder = fb__folder_of(trace);
+    char *folder = fb__folder_of(places->trace);
     fb_status status;
 
     add(&c, strdup(file->path));
@@ -155,9 +203,8 @@ fb_status fb__locate_data(char **out, const fb__run_file *file, const char *trac
             add(&c, fb__join_path(folder, file->path));
         add(&c, fb__join_path(folder, fb__base_name(file->path)));
     }
-    add_elsewhere(&c, elsewhere, file->path);
-    c.out_of_memory |= folder == NULL;
-    status = choose(out, &c, file->hash, file->path, trace, err);
+    add_elsewhere(&c, places->elsewhere, file->path);
+    status = choose(out, &c, &want, places, folder, err);
     free_candidates(&c);
     free(folder);
     return status;
@@ -205,15 +252,16 @@ static void add_siblings(candidates *c, const char *folder, const char *name)
         closedir(dir);
 }
 
-fb_status fb__locate_checkpoint(char **out, const char *name, fb_hash hash, const char *trace,
-                                const char *elsewhere, fb_error *err)
+fb_status fb__locate_checkpoint(char **out, const char *name, uint64_t step, fb_hash hash,
+                                fb__places *places, fb_error *err)
 {
     /* A file name out of a trace must not lead anywhere else. */
     const char *base = fb__base_name(name);
+    const wanted want = {.name = base, .hash = hash, .checkpoint = true, .step = step};
     candidates c = {.count = 0};
-    char *beside = checkpoint_folder(trace);
-    char *folder = fb__folder_of(trace);
-    size_t places;
+    char *beside = checkpoint_folder(places->trace);
+    char *folder = fb__folder_of(places->trace);
+    size_t named;
     fb_status status;
 
     if (beside != NULL && folder != NULL) {
@@ -223,14 +271,19 @@ fb_status fb__locate_checkpoint(char **out, const char *name, fb_hash hash, cons
         c.out_of_memory = true;
     }
     add(&c, strdup(base));
-    add_elsewhere(&c, elsewhere, base);
-    places = c.count;
+    add_elsewhere(&c, places->elsewhere, base);
+    named = c.count;
     if (folder != NULL)
         add_siblings(&c, folder, base);
-    c.guesses = c.count - places;
-    status = choose(out, &c, hash, base, trace, err);
+    c.guesses = c.count - named;
+    status = choose(out, &c, &want, places, folder, err);
     free_candidates(&c);
     free(beside);
     free(folder);
     return status;
+}
+
+void fb__places_free(fb__places *places)
+{
+    fb__file_search_free(&places->search);
 }

@@ -12,11 +12,10 @@
 
 #include "base/error.h"
 #include "engine/json.h"
-#include "replay/locate.h"
 
 /* --- Data ------------------------------------------------------------------------------------- */
 
-static fb_status locate_all(fb__rebuilt *r, const char *path, const char *elsewhere, fb_error *err)
+static fb_status locate_all(fb__rebuilt *r, const char *path, fb_error *err)
 {
     const size_t n = r->header.file_count;
 
@@ -26,7 +25,7 @@ static fb_status locate_all(fb__rebuilt *r, const char *path, const char *elsewh
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
     for (size_t i = 0; i < n; i++) {
         const fb__run_file *file = &r->header.files[i];
-        const fb_status status = fb__locate_data(&r->located[i], file, path, elsewhere, err);
+        const fb_status status = fb__locate_data(&r->located[i], file, &r->places, err);
 
         if (status != FB_OK)
             return status;
@@ -132,7 +131,7 @@ fb_status fb__rebuild(fb__rebuilt *out, const char *path, const fb_trace *trace,
     fb_run_options run = {.size = sizeof run};
     fb_status status;
 
-    *out = (fb__rebuilt){0};
+    *out = (fb__rebuilt){.places = {.trace = path, .elsewhere = options->data}};
     status = fb__run_header_read(&out->header, fb_trace_get_info(trace)->header, path, err);
     if (status != FB_OK)
         return status;
@@ -142,7 +141,7 @@ fb_status fb__rebuild(fb__rebuilt *out, const char *path, const fb_trace *trace,
                         path);
     status = check_contract(&out->header, path, err);
     if (status == FB_OK)
-        status = locate_all(out, path, options->data, err);
+        status = locate_all(out, path, err);
     if (status == FB_OK)
         status = read_configuration(out, path, options, err);
     if (status == FB_OK)
@@ -153,6 +152,7 @@ fb_status fb__rebuild(fb__rebuilt *out, const char *path, const fb_trace *trace,
     run.folder = out->folder;
     run.faults = options->faults;
     run.fault_count = options->fault_count;
+    run.memory_offset = options->memory_offset;
     status = fb_run_create(&out->run, &out->config, &run, err);
     return status == FB_OK ? check_fingerprint(out, path, err) : status;
 }
@@ -166,11 +166,12 @@ void fb__rebuilt_free(fb__rebuilt *rebuilt)
     free(rebuilt->located);
     free(rebuilt->renamed);
     free(rebuilt->folder);
+    fb__places_free(&rebuilt->places);
     fb__run_header_free(&rebuilt->header);
     *rebuilt = (fb__rebuilt){0};
 }
 
-/* --- Checkpoints ------------------------------------------------------------------------------ */
+/* --- Notes ------------------------------------------------------------------------------------ */
 
 fb_status fb__replay_note(fb_replay_report *report, fb_error *err, const char *format, ...)
 {
@@ -187,66 +188,5 @@ fb_status fb__replay_note(fb_replay_report *report, fb_error *err, const char *f
     if (length < 0)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "notes: out of memory");
     fb__make_printable(grown[report->note_count++]);
-    return FB_OK;
-}
-
-/* The checkpoint that the trace says was written at the end of `step`. */
-static fb_status checkpoint_of_step(bool *found, char **name, fb_hash *hash, fb_trace *trace,
-                                    uint64_t step, fb_error *err)
-{
-    const fb_event *event;
-    fb_status status = fb_trace_seek(trace, step, err);
-
-    *found = false;
-    while (status == FB_OK && !*found) {
-        const fb_site *site;
-
-        status = fb_trace_next(trace, &event, NULL, err);
-        if (status != FB_OK || event == NULL || event->step > step)
-            break;
-        site = fb_trace_site(trace, event->site);
-        if (site == NULL || site->kind != FB_KIND_CHECKPOINT || event->text == NULL)
-            continue;
-        *name = strdup(event->text);
-        if (*name == NULL)
-            return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "checkpoint: out of memory");
-        *hash = event->hash;
-        *found = true;
-    }
-    return status;
-}
-
-fb_status fb__find_checkpoint(fb__checkpoint *out, fb_replay_report *report, const char *path,
-                              fb_trace *trace, uint64_t every, uint64_t last, const char *elsewhere,
-                              fb_error *err)
-{
-    *out = (fb__checkpoint){0, NULL};
-    for (uint64_t step = every > 0 ? last / every * every : 0; step > 0; step -= every) {
-        fb_error why;
-        char *name = NULL;
-        fb_hash hash;
-        bool found;
-        fb_status status = checkpoint_of_step(&found, &name, &hash, trace, step, err);
-
-        if (status != FB_OK)
-            return status;
-        if (!found)
-            continue;
-        status = fb__locate_checkpoint(&out->path, name, hash, path, elsewhere, &why);
-        if (status == FB_OK) {
-            free(name);
-            out->step = step;
-            return FB_OK;
-        }
-        if (status == FB_E_MEMORY) {
-            free(name);
-            return fb__fail(err, status, FB_NO_OFFSET, "%s", why.text);
-        }
-        status = fb__replay_note(report, err, "checkpoint of step %" PRIu64 " (%s) is %s", step,
-                                 name, status == FB_E_CHANGED ? "changed" : "not there");
-        free(name);
-        if (status != FB_OK)
-            return status;
-    }
     return FB_OK;
 }

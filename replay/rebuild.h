@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * rebuild.h - makes the run of a trace again: configuration from the header, data by content,
- * kernels as recorded or as asked; and the checkpoint to start from.
+ * kernels as recorded or as asked.
  */
 #ifndef FB_REPLAY_REBUILD_H
 #define FB_REPLAY_REBUILD_H
@@ -9,6 +9,7 @@
 #include "engine/config.h"
 #include "engine/run.h"
 #include "firstbit/trace.h"
+#include "replay/locate.h"
 #include "replay/lockstep.h"
 #include "replay/replay.h"
 #include "replay/trace_header.h"
@@ -17,8 +18,9 @@ typedef struct fb__rebuilt {
     fb__run_header header;
     fb_config config;
     fb_run *run;
-    char *folder;   /* of the trace */
-    char **located; /* for each file of the header, where it was found */
+    fb__places places; /* where its files are looked for */
+    char *folder;      /* of the trace */
+    char **located;    /* for each file of the header, where it was found */
     fb__renamed *renamed;
     size_t renamed_count;
 } fb__rebuilt;
@@ -27,21 +29,6 @@ typedef struct fb__rebuilt {
 FB_NODISCARD fb_status fb__rebuild(fb__rebuilt *out, const char *path, const fb_trace *trace,
                                    const fb_replay_options *options, fb_error *err);
 void fb__rebuilt_free(fb__rebuilt *rebuilt);
-
-/* A checkpoint that the trace mentions. */
-typedef struct fb__checkpoint {
-    uint64_t step;
-    char *path; /* where it was found; NULL: start from the beginning */
-} fb__checkpoint;
-
-/*
- * Finds the newest checkpoint at or before step `last` whose file is there with the recorded
- * contents. What had to be passed over is added to the report's notes. The reader is positioned
- * anywhere afterwards. FB_E_CORRUPT, FB_E_IO, FB_E_MEMORY.
- */
-FB_NODISCARD fb_status fb__find_checkpoint(fb__checkpoint *out, fb_replay_report *report,
-                                           const char *path, fb_trace *trace, uint64_t every,
-                                           uint64_t last, const char *elsewhere, fb_error *err);
 
 /* Adds a line to the notes. FB_E_MEMORY. */
 FB_NODISCARD fb_status fb__replay_note(fb_replay_report *report, fb_error *err, const char *format,

@@ -10,9 +10,9 @@
 
 #include "base/error.h"
 #include "engine/run.h"
-#include "replay/locate.h"
 #include "replay/lockstep.h"
 #include "replay/rebuild.h"
+#include "replay/start.h"
 
 typedef struct replay {
     const fb_replay_options *options;
@@ -89,54 +89,6 @@ static fb_status rebuild(replay *r, fb_error *err)
     return status;
 }
 
-/* The first state of the trace: drawn, or that of the checkpoint from which the run went on. */
-static fb_status begin(replay *r, fb_error *err)
-{
-    const fb__run_header *header = &r->rebuilt.header;
-    char *checkpoint;
-    fb_status status;
-
-    if (!header->has_resume)
-        return fb_run_begin(r->rebuilt.run, err);
-    status = fb__locate_checkpoint(&checkpoint, header->resume_file, header->resume_hash, r->path,
-                                   r->options->data, err);
-    if (status != FB_OK)
-        return status;
-    status = fb_run_resume(r->rebuilt.run, checkpoint, err);
-    free(checkpoint);
-    r->report->start = header->resume_step;
-    return status;
-}
-
-/* Puts the run behind a checkpoint or at its beginning, and the reader at the same place. */
-static fb_status start(replay *r, fb_error *err)
-{
-    fb_run *run = r->rebuilt.run;
-    fb__checkpoint checkpoint = {0, NULL};
-    fb_status status = FB_OK;
-
-    if (r->from > 0)
-        status = fb__find_checkpoint(&checkpoint, r->report, r->against, r->index,
-                                     (uint64_t)r->rebuilt.config.checkpoint_every, r->from - 1,
-                                     r->options->data, err);
-    if (status != FB_OK)
-        return status;
-    if (checkpoint.path == NULL) {
-        if (r->from > 0 && r->report->note_count > 0)
-            status = fb__replay_note(r->report, err, "started from the beginning");
-        return status == FB_OK ? begin(r, err) : status;
-    }
-    r->lockstep.silent = true;
-    status = fb_run_resume(run, checkpoint.path, err);
-    r->lockstep.silent = false;
-    free(checkpoint.path);
-    r->report->start = checkpoint.step;
-    if (status == FB_OK && r->report->note_count > 0)
-        status =
-            fb__replay_note(r->report, err, "started from that of step %" PRIu64, checkpoint.step);
-    return status == FB_OK ? fb_trace_seek(r->trace, checkpoint.step + 1, err) : status;
-}
-
 /* A torn trace may end between two steps: with its last event, or with the mark that ends a run. */
 static fb_status trace_ends_here(bool *out, replay *r, fb_error *err)
 {
@@ -206,6 +158,14 @@ static fb_status finish(replay *r, fb_error *err)
 
 static fb_status walk(replay *r, fb_error *err)
 {
+    const fb__start start = {.options = r->options,
+                             .report = r->report,
+                             .against = r->against,
+                             .trace = r->trace,
+                             .index = r->index,
+                             .rebuilt = &r->rebuilt,
+                             .lockstep = &r->lockstep,
+                             .from = r->from};
     fb_status status;
 
     fb__lockstep_start(&r->lockstep, r->trace, r->index, &r->report->first);
@@ -216,15 +176,10 @@ static fb_status walk(replay *r, fb_error *err)
     r->lockstep.tensor = r->options->captured;
     if (r->options->capture != NULL)
         r->lockstep.capture_id = fb_event_name_hash(r->options->capture);
-    if (r->options->make != NULL) {
-        r->files = (fb__tensor_files){.glob = r->options->make,
-                                      .folder = r->options->make_folder,
-                                      .from = r->from,
-                                      .to = r->to};
+    if (r->options->make != NULL)
         r->lockstep.files = &r->files;
-    }
     fb_run_observe(r->rebuilt.run, &r->lockstep.observer);
-    status = start(r, err);
+    status = fb__start_run(&start, err);
     if (status == FB_OK)
         status = step_through(r, err);
     if (status == FB_OK)
@@ -234,22 +189,41 @@ static fb_status walk(replay *r, fb_error *err)
     return status;
 }
 
-static void conclude(replay *r)
+/* What the verdict of kernels that promise no bits means. */
+static fb_status note_contract(replay *r, fb_error *err)
+{
+    const fb__run_header *header = &r->rebuilt.header;
+
+    if (!header->has_contract || header->contract != 0)
+        return FB_OK;
+    if (r->report->diverged)
+        return fb__replay_note(r->report, err,
+                               "recorded with kernels of contract 0, which promise no bits: the "
+                               "run is not deterministic here, and nothing says that it or its "
+                               "trace is corrupt");
+    return fb__replay_note(r->report, err,
+                           "recorded with kernels of contract 0: equal this time, promised by "
+                           "nobody");
+}
+
+static fb_status conclude(replay *r, fb_error *err)
 {
     fb_replay_report *report = r->report;
+    const fb_trace_info *info = fb_trace_get_info(r->trace);
     const bool stopped = r->lockstep.diverged || r->lockstep.captured || r->lockstep.reached_end;
 
     report->diverged = r->lockstep.diverged;
     report->events_checked = r->lockstep.checked;
     report->end = fb_run_current_step(r->rebuilt.run);
     report->at_end |= r->lockstep.reached_end;
-    report->ended_early =
-        report->at_end && fb_trace_get_info(r->trace)->status != FB_TRACE_COMPLETE;
+    report->torn = info->status != FB_TRACE_COMPLETE;
+    report->ended_early = report->at_end && report->torn;
     report->has_final_hash = !stopped;
     if (!stopped)
         report->final_hash = fb_run_final_hash(r->rebuilt.run);
     report->made = r->files.made;
     report->unchecked = r->files.unchecked;
+    return note_contract(r, err);
 }
 
 fb_status fb_replay(fb_replay_report *out, const char *path, const fb_replay_options *options,
@@ -269,11 +243,15 @@ fb_status fb_replay(fb_replay_report *out, const char *path, const fb_replay_opt
     if (status == FB_OK)
         status = rebuild(&r, err);
     if (status == FB_OK && r.options->make != NULL)
-        status = fb__make_folder(r.options->make_folder, err);
+        status = fb__tensor_files_open(&r.files, r.options->make, r.options->make_output, r.from,
+                                       r.to, err);
     if (status == FB_OK)
         status = walk(&r, err);
     if (status == FB_OK)
-        conclude(&r);
+        status = fb__tensor_files_finish(&r.files, fb_trace_get_info(r.trace)->id, err);
+    if (status == FB_OK)
+        status = conclude(&r, err);
+    fb__tensor_files_close(&r.files);
     fb__lockstep_end(&r.lockstep);
     fb__rebuilt_free(&r.rebuilt);
     fb_trace_close(r.trace);

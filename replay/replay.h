@@ -63,13 +63,14 @@ typedef struct fb_replay_options {
     const fb_kernels *kernels; /* NULL: the fastest here; openblas where that was recorded */
     bool as_recorded;          /* recorded threads and instruction set, where this machine has it */
     const char *data;          /* a further place for data: a folder or a file; NULL: none */
+    size_t memory_offset;      /* as in fb_run_options; changes no bit */
 
     bool has_from, has_to;
     uint64_t from; /* start from the newest checkpoint at or before from - 1 */
     uint64_t to;   /* last step, inclusive */
 
     const char *make;        /* glob over "path", "path:slot", "path.slot"; NULL: make nothing */
-    const char *make_folder; /* made when needed */
+    const char *make_output; /* a file that ends in .safetensors, or a folder of .npy files */
 
     /* The run is that of the given trace; what it is compared with may be another one, to try what
      * turns one run into the other: a planted fault, a changed key of the configuration. */
@@ -97,6 +98,7 @@ typedef struct fb_replay_report {
     uint64_t start;   /* step whose state the replay started from: 0, or a checkpoint's */
     uint64_t end;     /* last step that was replayed whole */
     bool at_end;      /* the end of the trace was reached */
+    bool torn;        /* the trace ends early: it is torn, or its disk was full */
     bool ended_early; /* that end is the end of a torn trace */
     bool has_final_hash;
     fb_hash final_hash; /* of all parameters after step `end` */

@@ -7,12 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "engine/json.h"
-#include "replay/replay.h"
+#include "replay/replay_report.h"
 
 /* --- JSON ------------------------------------------------------------------------------------- */
 
@@ -51,7 +49,7 @@ static const char *what_name(fb_replay_what what)
     return names[what];
 }
 
-static void add_text(cJSON *object, const char *key, const char *text)
+void fb__text_json(cJSON *object, const char *key, const char *text)
 {
     if (text == NULL || text[0] == '\0')
         cJSON_AddNullToObject(object, key);
@@ -59,10 +57,15 @@ static void add_text(cJSON *object, const char *key, const char *text)
         cJSON_AddStringToObject(object, key, text);
 }
 
-static void add_first(cJSON *object, const fb_replay_difference *d)
+void fb__difference_json(cJSON *object, const fb_replay_difference *d)
 {
-    cJSON *first = cJSON_AddObjectToObject(object, "first");
+    cJSON *first;
 
+    if (d == NULL) {
+        cJSON_AddNullToObject(object, "first");
+        return;
+    }
+    first = cJSON_AddObjectToObject(object, "first");
     cJSON_AddNumberToObject(first, "step", (double)d->name.step);
     if (d->name.micro == FB_MICRO_NONE)
         cJSON_AddNullToObject(first, "micro");
@@ -80,12 +83,12 @@ static void add_first(cJSON *object, const fb_replay_difference *d)
         cJSON_AddNumberToObject(first, "ulps", (double)ulps_of(d));
     else
         cJSON_AddNullToObject(first, "ulps");
-    add_text(first, "stack_a", d->stack);
+    fb__text_json(first, "stack_a", d->stack);
     cJSON_AddNullToObject(first, "stack_b");
     cJSON_AddNumberToObject(first, "event", (double)d->number);
     cJSON_AddStringToObject(first, "what", what_name(d->what));
-    add_text(first, "expected", d->expected);
-    add_text(first, "came", d->came);
+    fb__text_json(first, "expected", d->expected);
+    fb__text_json(first, "came", d->came);
 }
 
 char *fb_replay_report_json(const fb_replay_report *report)
@@ -98,15 +101,12 @@ char *fb_replay_report_json(const fb_replay_report *report)
     cJSON_AddNumberToObject(object, "schema", 1);
     cJSON_AddStringToObject(object, "verdict", report->diverged ? "diverged" : "verified");
     cJSON_AddNumberToObject(object, "events_checked", (double)report->events_checked);
-    add_text(object, "final_hash",
-             report->has_final_hash ? fb_hash_hex(hash, report->final_hash) : NULL);
-    if (report->diverged)
-        add_first(object, &report->first);
-    else
-        cJSON_AddNullToObject(object, "first");
+    fb__text_json(object, "final_hash",
+                  report->has_final_hash ? fb_hash_hex(hash, report->final_hash) : NULL);
+    fb__difference_json(object, report->diverged ? &report->first : NULL);
     cJSON_AddNumberToObject(object, "started_from", (double)report->start);
     cJSON_AddNumberToObject(object, "last_step", (double)report->end);
-    cJSON_AddBoolToObject(object, "torn", report->ended_early);
+    cJSON_AddBoolToObject(object, "torn", report->torn);
     cJSON_AddNumberToObject(object, "made", (double)report->made);
     notes = cJSON_AddArrayToObject(object, "notes");
     for (size_t i = 0; i < report->note_count; i++)
@@ -118,7 +118,7 @@ char *fb_replay_report_json(const fb_replay_report *report)
 
 /* --- Text ------------------------------------------------------------------------------------- */
 
-static void print_difference(FILE *out, const fb_replay_difference *d)
+void fb__difference_print(FILE *out, const fb_replay_difference *d)
 {
     char name[3 * FB_NAME_MAX + 128], number[32];
     static const char *const whats[] = {
@@ -137,6 +137,28 @@ static void print_difference(FILE *out, const fb_replay_difference *d)
         fprintf(out, "replay   %s\n", d->came);
 }
 
+void fb__note_print(FILE *out, const char *note)
+{
+    enum { WIDTH = 80 - sizeof "note     " + 1 };
+    const char *label = "note     ";
+
+    do {
+        size_t n = strlen(note);
+
+        if (n > WIDTH) {
+            size_t blank = WIDTH;
+
+            while (blank > 0 && note[blank] != ' ')
+                blank--;
+            n = blank > 0 ? blank : strcspn(note, " ");
+        }
+        fprintf(out, "%s%.*s\n", label, (int)n, note);
+        label = "         ";
+        note += n;
+        note += strspn(note, " ");
+    } while (*note != '\0');
+}
+
 char *fb_replay_report_text(const fb_replay_report *report, const char *name)
 {
     char *text = NULL, hash[FB_HASH_HEX_BYTES], number[32];
@@ -146,7 +168,7 @@ char *fb_replay_report_text(const fb_replay_report *report, const char *name)
     if (out == NULL)
         return NULL;
     if (report->diverged)
-        print_difference(out, &report->first);
+        fb__difference_print(out, &report->first);
     else
         fprintf(out, "VERIFIED %s, bit for bit, through step %" PRIu64 "%s\n", name, report->end,
                 report->ended_early ? " and up to its torn end" : "");
@@ -154,6 +176,8 @@ char *fb_replay_report_text(const fb_replay_report *report, const char *name)
     if (report->start > 0)
         fprintf(out, ", from the checkpoint of step %" PRIu64, report->start);
     fprintf(out, "\n");
+    if (report->torn && !report->ended_early)
+        fprintf(out, "torn     the trace ends early, behind what was replayed\n");
     if (report->has_final_hash)
         fprintf(out, "final    %s  (hash of all parameters)\n",
                 fb_hash_hex(hash, report->final_hash));
@@ -166,7 +190,7 @@ char *fb_replay_report_text(const fb_replay_report *report, const char *name)
         fprintf(out, "\n");
     }
     for (size_t i = 0; i < report->note_count; i++)
-        fprintf(out, "note     %s\n", report->notes[i]);
+        fb__note_print(out, report->notes[i]);
     if (fclose(out) != 0) {
         free(text);
         return NULL;

@@ -58,15 +58,20 @@ static fb_status read_files(fb__run_header *out, const char *name, fb_error *err
     return FB_OK;
 }
 
+/* Traces of the first version call it `resume` and know no trace before. */
 static void read_resume(fb__run_header *out)
 {
-    const cJSON *resume = cJSON_GetObjectItemCaseSensitive(out->json, "resume");
-    const char *hash = text_of(resume, "hash");
+    const cJSON *from = cJSON_GetObjectItemCaseSensitive(out->json, "resumed_from");
+    const cJSON *old = cJSON_GetObjectItemCaseSensitive(out->json, "resume");
+    const char *trace = text_of(from, "trace");
+    const char *hash = from != NULL ? text_of(from, "checkpoint") : text_of(old, "hash");
 
-    out->resume_file = text_of(resume, "file");
+    out->resume_file = from != NULL ? text_of(from, "checkpoint_file") : text_of(old, "file");
     out->has_resume = out->resume_file != NULL && hash != NULL &&
-                      count_of(&out->resume_step, resume, "step") &&
+                      count_of(&out->resume_step, from != NULL ? from : old, "step") &&
                       fb_hash_of_hex(&out->resume_hash, hash);
+    out->has_before = out->has_resume && trace != NULL && fb_hash_of_hex(&out->before, trace);
+    out->before_file = out->has_resume ? text_of(from, "file") : NULL;
 }
 
 fb_status fb__run_header_read(fb__run_header *out, const char *text, const char *name,

@@ -35,7 +35,10 @@ typedef struct fb__run_header {
     bool has_resume;         /* the run went on from a checkpoint: */
     uint64_t resume_step;    /* of that step, */
     const char *resume_file; /* called so, without folder, */
-    fb_hash resume_hash;     /* of these contents */
+    fb_hash resume_hash;     /* of these contents, */
+    bool has_before;         /* which was written by the run of a trace that was found then: */
+    fb_hash before;          /* its id */
+    const char *before_file; /* its name without folder; NULL: not recorded */
     fb__run_file *files;
     size_t file_count;
 } fb__run_header;

@@ -6,6 +6,8 @@
 
 #include <inttypes.h>
 
+#include "engine/safetensors.h"
+
 /* The elements of an .npy file that fb_npy_write wrote: behind its header, aligned to 64. */
 static void *read_npy(const char *path, size_t *bytes)
 {
@@ -74,7 +76,7 @@ static void made_tensors_have_the_hashes_of_the_trace(void **state)
                                              .has_to = true,
                                              .to = 6,
                                              .make = "h.1.mlp.fc*",
-                                             .make_folder = in_folder(&f->folder, "made/here")});
+                                             .make_output = in_folder(&f->folder, "made/here")});
 
     assert_verified(&r);
     assert_int_equal(r.unchecked, 0);
@@ -103,7 +105,7 @@ static void make_matches_path_and_slot_either_way(void **state)
                                                  .has_to = true,
                                                  .to = 2,
                                                  .make = globs[i],
-                                                 .make_folder = in_folder(&f->folder, "made")});
+                                                 .make_output = in_folder(&f->folder, "made")});
 
         if (r.made != counts[i])
             fail_msg("%s: %" PRIu64 " tensors, expected %" PRIu64, globs[i], r.made, counts[i]);
@@ -119,12 +121,105 @@ static void tensors_of_a_trace_without_hashes_are_made_unchecked(void **state)
                                 (fb_replay_options){.has_to = true,
                                                     .to = 1,
                                                     .make = "ln:out",
-                                                    .make_folder = in_folder(&f->folder, "made")});
+                                                    .make_output = in_folder(&f->folder, "made")});
 
     assert_verified(&r);
     assert_int_equal(r.made, 3);
     assert_int_equal(r.unchecked, 3);
     fb_replay_report_free(&r);
+}
+
+/* --- One file --------------------------------------------------------------------------------- */
+
+static fb_replay_options into(const fixture *f, const char *name)
+{
+    return (fb_replay_options){.has_from = true,
+                               .from = 5,
+                               .has_to = true,
+                               .to = 6,
+                               .make = "h.1.mlp.fc*",
+                               .make_output = in_folder(&f->folder, name)};
+}
+
+static void one_file_holds_what_the_folder_holds(void **state)
+{
+    const fixture *f = *state;
+    const char *path = in_folder(&f->folder, "all.safetensors");
+    fb_replay_report in_one = replay(f->trace, into(f, "all.safetensors"));
+    fb_replay_report in_folders = replay(f->trace, into(f, "each"));
+    fb_safetensors *file;
+    fb_error err;
+
+    assert_verified(&in_one);
+    assert_int_equal(in_one.made, in_folders.made);
+    assert_int_equal(in_one.unchecked, 0);
+    assert_ok(fb_safetensors_open(&file, path, &err));
+    assert_int_equal(fb_safetensors_count(file), in_one.made);
+    assert_string_equal(fb_safetensors_metadata(file, "format"), "firstbit-tensors-1");
+    assert_int_equal(strlen(fb_safetensors_metadata(file, "trace")), 32);
+    for (size_t i = 0; i < fb_safetensors_count(file); i++) {
+        const fb_safetensor *t = fb_safetensors_at(file, i);
+        char name[90];
+        size_t bytes;
+        void *data;
+
+        (void)snprintf(name, sizeof name, "each/%s.npy", t->name);
+        data = read_npy(in_folder(&f->folder, name), &bytes);
+        assert_int_equal(bytes, t->bytes);
+        assert_memory_equal(data, t->data, bytes);
+        free(data);
+    }
+    fb_safetensors_close(file);
+    fb_replay_report_free(&in_one);
+    fb_replay_report_free(&in_folders);
+}
+
+static void no_file_is_begun_where_nothing_matches_or_no_folder_is(void **state)
+{
+    const fixture *f = *state;
+    fb_replay_options options = into(f, "none.safetensors");
+    fb_replay_report r;
+    fb_error err;
+
+    options.make = "nothing";
+    r = replay(f->trace, options);
+    assert_int_equal(r.made, 0);
+    fb_replay_report_free(&r);
+    assert_int_not_equal(access(in_folder(&f->folder, "none.safetensors"), F_OK), 0);
+    options = into(f, "nowhere/none.safetensors");
+    options.size = sizeof options;
+    assert_int_equal(fb_replay(&r, f->trace, &options, &err), FB_E_NOT_FOUND);
+    assert_non_null(strstr(err.text, "nowhere/none.safetensors"));
+}
+
+/* What was proven before the difference is kept; what came after is not there. */
+static void one_file_of_a_diverged_replay_holds_what_was_proven(void **state)
+{
+    const fixture *f = *state;
+    const fb_fault fault = {.kind = FB_FAULT_FLIP,
+                            .step = 2,
+                            .path = "ln",
+                            .slot = "out",
+                            .micro = 1,
+                            .element = 9,
+                            .bit = 1};
+    const char *path = in_folder(&f->folder, "part.safetensors");
+    fb_replay_report r = replay(f->trace, (fb_replay_options){.has_from = true,
+                                                              .from = 2,
+                                                              .make = "ln:out",
+                                                              .make_output = path,
+                                                              .faults = &fault,
+                                                              .fault_count = 1});
+    fb_safetensors *file;
+    fb_error err;
+
+    assert_true(r.diverged);
+    assert_int_equal(r.made, 1);
+    fb_replay_report_free(&r);
+    assert_ok(fb_safetensors_open(&file, path, &err));
+    assert_int_equal(fb_safetensors_count(file), 1);
+    assert_string_equal(fb_safetensors_at(file, 0)->name, "step-000002.micro-0.forward.ln.out");
+    fb_safetensors_close(file);
 }
 
 static void a_tensor_that_differs_is_not_written(void **state)
@@ -141,7 +236,7 @@ static void a_tensor_that_differs_is_not_written(void **state)
         replay(f->trace, (fb_replay_options){.has_from = true,
                                              .from = 2,
                                              .make = "ln:out",
-                                             .make_folder = in_folder(&f->folder, "diverged"),
+                                             .make_output = in_folder(&f->folder, "diverged"),
                                              .faults = &fault,
                                              .fault_count = 1});
 
@@ -161,6 +256,9 @@ int main(void)
         cmocka_unit_test(make_matches_path_and_slot_either_way),
         cmocka_unit_test(tensors_of_a_trace_without_hashes_are_made_unchecked),
         cmocka_unit_test(a_tensor_that_differs_is_not_written),
+        cmocka_unit_test(one_file_holds_what_the_folder_holds),
+        cmocka_unit_test(no_file_is_begun_where_nothing_matches_or_no_folder_is),
+        cmocka_unit_test(one_file_of_a_diverged_replay_holds_what_was_proven),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
