@@ -6,12 +6,14 @@
  *
  * The event stream is that of a GPT training step: sites that repeat every step, two inputs an
  * event, hashes already computed, four micro-batches. Times are of the recorder alone: no tensor
- * bytes are hashed and no stack is captured after the first step.
+ * bytes are hashed and no stack is captured after the first step. "Its thread" is what the program
+ * waits for; event hashes, columns and compression are made on the recorder's own thread.
  */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,20 +24,17 @@
 
 enum { LAYERS = 12, OPS = 12, MICROS = 4, SITES = LAYERS * OPS * 2 };
 
-static double now(void)
+static double cpu(clockid_t clock)
 {
     struct timespec t;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    (void)clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static double cpu(void)
+static double now(void)
 {
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return cpu(CLOCK_MONOTONIC);
 }
 
 static void die(const fb_error *err)
@@ -89,14 +88,14 @@ static uint64_t record_step(const fb_observer *o, uint64_t step, uint64_t *rando
 }
 
 typedef struct result {
-    double record_ns, record_cpu_ns, bytes, read_ns, verify_ns;
+    double record_ns, thread_ns, cpu_ns, bytes, read_ns, verify_ns;
     uint64_t events;
 } result;
 
 static void measure_recording(result *out, const char *path, uint64_t wanted)
 {
-    fb_recorder_stats stats;
     fb_recorder *r;
+    struct stat file;
     uint64_t random = 1, step = 1, events = 0;
     fb_error err;
 
@@ -104,16 +103,19 @@ static void measure_recording(result *out, const char *path, uint64_t wanted)
         die(&err);
     report_sites(fb_recorder_observer(r));
     (void)record_step(fb_recorder_observer(r), step++, &random); /* stacks are captured here */
-    const double start = now(), start_cpu = cpu();
+    const double start = now(), start_thread = cpu(CLOCK_THREAD_CPUTIME_ID);
+    const double start_cpu = cpu(CLOCK_PROCESS_CPUTIME_ID);
     while (events < wanted)
         events += record_step(fb_recorder_observer(r), step++, &random);
     out->record_ns = (now() - start) * 1e9 / (double)events;
-    out->record_cpu_ns = (cpu() - start_cpu) * 1e9 / (double)events;
-    fb_recorder_get_stats(r, &stats);
-    out->bytes = (double)stats.bytes / (double)stats.events;
-    out->events = events;
+    out->thread_ns = (cpu(CLOCK_THREAD_CPUTIME_ID) - start_thread) * 1e9 / (double)events;
     if (fb_recorder_close(r, &err) != FB_OK)
         die(&err);
+    out->cpu_ns = (cpu(CLOCK_PROCESS_CPUTIME_ID) - start_cpu) * 1e9 / (double)events;
+    out->events = events;
+    if (stat(path, &file) != 0)
+        exit(2);
+    out->bytes = (double)file.st_size / (double)events;
 }
 
 static void measure_reading(result *out, const char *path)
@@ -145,7 +147,7 @@ static void print(bool json, const char *what, double value, double goal, const 
                "\"peer_name\":\"goal\",\"unit\":\"%s\",\"ratio\":%.3g}\n",
                what, value, goal, unit, goal / value);
     else
-        printf("%-28s %10.2f   goal %8.2f   %s\n", what, value, goal, unit);
+        printf("%-30s %10.2f   goal %8.2f   %s\n", what, value, goal, unit);
 }
 
 int main(int argc, char **argv)
@@ -164,8 +166,9 @@ int main(int argc, char **argv)
     measure_recording(&r, path, strtoull(count, NULL, 10));
     measure_reading(&r, path);
     (void)unlink(path);
-    print(json, "record an event", r.record_ns, 50, "ns");
-    print(json, "record an event, CPU", r.record_cpu_ns, 50, "ns");
+    print(json, "record an event, its thread", r.thread_ns, 50, "ns");
+    print(json, "all threads, CPU", r.cpu_ns, 200, "ns");
+    print(json, "elapsed, events at full speed", r.record_ns, 200, "ns");
     print(json, "an ops event in the file", r.bytes, 20, "bytes");
     print(json, "read an event", r.read_ns, 200, "ns");
     print(json, "verify an event", r.verify_ns, 1000, "ns");

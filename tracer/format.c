@@ -48,7 +48,7 @@ enum {
     CHUNK_STEPS_BYTES = 104,
     CHUNK_STEPS = 108,
     CHUNK_STEPS_CHECK = 112,
-    CHUNK_RESERVED_A = 120, /* to CHAINS */
+    CHUNK_STAGED = 120,
     CHUNK_CHAINS = 128,
     CHUNK_SKIPS = 256,
     CHUNK_RESERVED_B = 480, /* to BODY_CHECK */
@@ -207,6 +207,7 @@ void fb__put_chunk_header(uint8_t out[FB_CHUNK_HEADER_BYTES], const fb_chunk_hea
     put32(out + CHUNK_STEPS_BYTES, h->steps_bytes);
     put32(out + CHUNK_STEPS, h->steps);
     put64(out + CHUNK_STEPS_CHECK, h->steps_check);
+    put64(out + CHUNK_STAGED, h->staged);
     for (int c = 0; c < FB_CLASS_COUNT; c++)
         put_hash(out + CHUNK_CHAINS + 16 * c, h->chain[c]);
     for (int k = 0; k < FB_CHUNK_SKIPS; k++)
@@ -238,8 +239,7 @@ static const char *chunk_flaw(const fb_chunk_header *h, const uint8_t *bytes)
         return "impossible steps";
     if (h->first_event > FB_STEP_MAX || h->sequence > FB_STEP_MAX)
         return "impossible numbers";
-    if (!all_zero(bytes + CHUNK_RESERVED_A, CHUNK_CHAINS - CHUNK_RESERVED_A) ||
-        !all_zero(bytes + CHUNK_RESERVED_B, CHUNK_BODY_CHECK - CHUNK_RESERVED_B) ||
+    if (!all_zero(bytes + CHUNK_RESERVED_B, CHUNK_BODY_CHECK - CHUNK_RESERVED_B) ||
         !all_zero(bytes + CHUNK_CHAINS + 16 * FB_CLASS_COUNT,
                   16 * (FB_CHUNK_CHAINS - FB_CLASS_COUNT)))
         return "reserved bytes set";
@@ -278,6 +278,7 @@ bool fb__get_chunk_header(fb_chunk_header *out, const uint8_t bytes[FB_CHUNK_HEA
                            .steps_bytes = get32(bytes + CHUNK_STEPS_BYTES),
                            .steps = get32(bytes + CHUNK_STEPS),
                            .steps_check = get64(bytes + CHUNK_STEPS_CHECK),
+                           .staged = get64(bytes + CHUNK_STAGED),
                            .body_check = get64(bytes + CHUNK_BODY_CHECK)};
     for (int c = 0; c < FB_CLASS_COUNT; c++)
         h->chain[c] = get_hash(bytes + CHUNK_CHAINS + 16 * c);

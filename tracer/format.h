@@ -103,6 +103,7 @@ typedef struct fb_chunk_header {
     uint64_t first_nonfinite;       /* first event of the trace so far with a NaN, or FB_NO_EVENT */
     fb_hash chain[FB_CLASS_COUNT];  /* at finished_step */
     uint64_t skip[FB_CHUNK_SKIPS];  /* offset of chunk sequence - 2^k; 0: there is none */
+    uint64_t staged; /* position in the tail behind the last row that is in this chunk or before */
     uint64_t steps_check;           /* of the steps part alone, so that it can be read alone */
     uint64_t body_check;            /* of the whole body */
 } fb_chunk_header;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * record.c - one event: its semantic hash into the root of its class, its columns into the chunk.
+ * record.c - steps and events as they are reported, into the tail. Roots, chains and columns are
+ * made from it behind the program (sealer.c).
  */
 #include "tracer/recorder_state.h"
 
@@ -8,77 +9,152 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "tracer/stack.h"
 
-fb_site_memory *fb__recorder_memory(fb_recorder *r, uint32_t site)
-{
-    /* Room for all sites at once, so that pointers to others stay good during one event. */
-    if (r->sites.count > r->memory_capacity) {
-        const uint32_t capacity = r->sites.count * 2 + 64;
-        fb_site_memory *memory = realloc(r->memory, capacity * sizeof *memory);
+enum { STATE_EVERY = 100 };
 
-        if (memory == NULL)
-            return NULL;
-        for (uint32_t i = r->memory_capacity; i < capacity; i++)
-            memory[i] = (fb_site_memory){.class_number = FB_CLASS_COUNT};
-        r->memory = memory;
-        r->memory_capacity = capacity;
-    }
-    if (r->memory[site].class_number == FB_CLASS_COUNT)
-        r->memory[site].class_number =
-            (uint8_t)fb_site_class(&fb__sites_get(&r->sites, site)->site);
-    return &r->memory[site];
+/* --- Halves ------------------------------------------------------------------------------------
+ */
+
+static fb_staged staged_rows(const fb_recorder *r)
+{
+    return (fb_staged){r->stage.rows, r->stage.used, r->stage.sequence};
 }
 
-static fb_hash identity_of(fb_recorder *r, uint32_t site, fb_site_memory *memory, uint64_t step,
-                           int32_t micro)
+/* A half says which step is open, so that it can be read alone. */
+static bool restate_step(fb_recorder *r)
 {
-    if (!memory->has_identity || memory->step != step || memory->micro != micro) {
-        memory->identity = fb_identity_hash(fb__sites_get(&r->sites, site)->hash, step, micro);
-        memory->step = step;
-        memory->micro = micro;
-        memory->has_identity = true;
-    }
-    return memory->identity;
+    return !r->step_open || fb__stage_step(&r->stage, r->step, r->classes);
 }
 
-static bool reserve_ids(fb_recorder *r, uint32_t count)
+/* Hands the half over and begins the other one. False when the recording has stopped. */
+static bool turn(fb_recorder *r)
 {
-    fb_hash *ids;
+    const unsigned next = 1 - r->stage.half;
 
-    if (count <= r->input_id_capacity)
+    if (!fb__sealing_hand_over(&r->sealing, r->stage.half, staged_rows(r), next))
+        return false;
+    fb__stage_begin(&r->stage, next);
+    return restate_step(r);
+}
+
+void fb__recorder_seal(fb_recorder *r)
+{
+    if (turn(r))
+        fb__sealing_drain(&r->sealing);
+}
+
+static void stop_memory(fb_recorder *r)
+{
+    fb_error err;
+
+    (void)fb__fail(&err, FB_E_MEMORY, FB_NO_OFFSET, "%s: event %llu: out of memory",
+                   r->sealing.file.path, (unsigned long long)r->events);
+    fb__sealing_stop(&r->sealing, &err);
+}
+
+/* An event that no half can hold goes into memory of its own and is sealed before the call returns,
+ * so it is as safe as one in the tail. */
+static bool stage_large(fb_recorder *r, uint32_t site, const fb_event *event, const uint32_t *map)
+{
+    fb_tail_half_head head;
+    bool fits = false;
+
+    if (!turn(r))
+        return false;
+    fb__sealing_drain(&r->sealing);
+    for (size_t room = 2 * r->stage.half_bytes; !fits && room <= FB_TAIL_ROW_MAX; room *= 2) {
+        uint8_t *rows = malloc(room);
+
+        if (rows == NULL)
+            break;
+        fb__stage_begin_in(&r->stage, &head, rows, room);
+        fits = restate_step(r) && fb__stage_event(&r->stage, &r->sites, site, event, map);
+        if (fits)
+            fb__sealing_now(&r->sealing, staged_rows(r));
+        free(rows);
+    }
+    fb__stage_begin(&r->stage, 0);
+    if (!fits || !restate_step(r))
+        stop_memory(r);
+    return !fb__sealing_stopped(&r->sealing);
+}
+
+/* False where the recording stopped before it. */
+static bool stage_event(fb_recorder *r, uint32_t site, const fb_event *event, const uint32_t *map)
+{
+    if (fb__stage_event(&r->stage, &r->sites, site, event, map))
         return true;
-    ids = realloc(r->input_ids, ((size_t)count + 64) * sizeof *ids);
-    if (ids == NULL)
+    if (r->stage.failed) {
+        stop_memory(r);
         return false;
-    r->input_ids = ids;
-    r->input_id_capacity = count + 64;
+    }
+    return turn(r) && (fb__stage_event(&r->stage, &r->sites, site, event, map) ||
+                       stage_large(r, site, event, map));
+}
+
+/* --- Steps -------------------------------------------------------------------------------------
+ */
+
+uint32_t fb__recorder_classes(const fb_recorder *r, uint64_t step)
+{
+    const uint64_t every = r->options.state_every == 0 ? STATE_EVERY : r->options.state_every;
+    const uint64_t checkpoint = r->options.checkpoint_every;
+    const bool deep = fb__step_list_has(&r->ops_steps, step);
+    const fb_level level =
+        deep || r->options.level < FB_LEVEL_DRAWS ? r->options.level : FB_LEVEL_DRAWS;
+    uint32_t classes = fb_level_classes(level);
+
+    if (step % every == 0 || (checkpoint != 0 && step % checkpoint == 0))
+        classes |= 1u << FB_CLASS_STATE;
+    return classes;
+}
+
+bool fb__recorder_enter_step(fb_recorder *r, uint64_t step)
+{
+    if (r->step_begun && step == r->step)
+        return r->step_open;
+    if (r->step_begun && step < r->step)
+        return false;
+    if (r->step_open)
+        fb__recorder_end_step(r);
+    r->step_begun = true;
+    r->step = step;
+    r->classes = fb__recorder_classes(r, step);
+    if (!fb__stage_step(&r->stage, step, r->classes)) {
+        r->step_open = true; /* said by the half that begins */
+        return turn(r);
+    }
+    r->step_open = true;
     return true;
 }
 
-/* What an event adds to the root of its class. False when memory is out. */
-static bool add_to_root(fb_recorder *r, uint32_t site, fb_site_memory *memory, const fb_event *e,
-                        const uint32_t *map)
+void fb__recorder_end_step(fb_recorder *r)
 {
-    const fb_hash identity = identity_of(r, site, memory, e->step, e->micro);
-    const fb_class c = (fb_class)memory->class_number;
+    if (fb__stage_step_end(&r->stage, r->step) ||
+        (turn(r) && fb__stage_step_end(&r->stage, r->step)))
+        r->step_open = false;
+}
 
-    if (!reserve_ids(r, e->input_count))
-        return false;
-    for (uint32_t i = 0; i < e->input_count; i++) {
-        const fb_ref *ref = &e->inputs[i];
-        const uint32_t from = map == NULL ? ref->site : map[ref->site];
-        fb_site_memory *input = fb__recorder_memory(r, from);
+/* --- Events ------------------------------------------------------------------------------------
+ */
 
-        if (input == NULL)
-            return false;
-        r->input_ids[i] = identity_of(r, from, input, ref->step, ref->micro);
+static fb_site_mark *mark_of(fb_recorder *r, uint32_t site)
+{
+    if (site >= r->mark_capacity) {
+        const uint32_t capacity = r->sites.count * 2 + 64;
+        fb_site_mark *marks = realloc(r->marks, capacity * sizeof *marks);
+
+        if (marks == NULL)
+            return NULL;
+        for (uint32_t i = r->mark_capacity; i < capacity; i++)
+            marks[i] = (fb_site_mark){.class_number = FB_CLASS_COUNT};
+        r->marks = marks;
+        r->mark_capacity = capacity;
     }
-    r->root[c] =
-        fb_hash_add(r->root[c], fb_event_hash(identity, &fb__sites_get(&r->sites, site)->site, e,
-                                              r->input_ids));
-    return true;
+    if (r->marks[site].class_number == FB_CLASS_COUNT)
+        r->marks[site].class_number = (uint8_t)fb_site_class(&fb__sites_get(&r->sites, site)->site);
+    return &r->marks[site];
 }
 
 static const char *flaw_of(const fb_event *e)
@@ -101,47 +177,39 @@ static const char *flaw_of(const fb_event *e)
     return NULL;
 }
 
-static void stop_at(fb_recorder *r, uint32_t site, fb_status status, const char *flaw)
+static void stop_usage(fb_recorder *r, uint32_t site, const char *flaw)
 {
     fb_error err;
 
-    (void)fb__fail(&err, status, FB_NO_OFFSET, "%s: event %llu, %.200s: %s", r->file.path,
-                   (unsigned long long)r->events, fb__sites_get(&r->sites, site)->site.path, flaw);
-    fb__recorder_stop(r, &err);
+    (void)fb__fail(&err, FB_E_USAGE, FB_NO_OFFSET, "%s: event %llu, %.200s: %s",
+                   r->sealing.file.path, (unsigned long long)r->events,
+                   fb__sites_get(&r->sites, site)->site.path, flaw);
+    fb__sealing_stop(&r->sealing, &err);
 }
 
 void fb__recorder_event(fb_recorder *r, uint32_t site, const fb_event *event, const uint32_t *map,
                         const void *caller)
 {
-    fb_site_memory *memory = fb__recorder_memory(r, site);
+    fb_site_mark *mark = mark_of(r, site);
     const char *flaw = flaw_of(event);
-    bool within;
 
-    if (memory == NULL || flaw != NULL) {
-        stop_at(r, site, flaw == NULL ? FB_E_MEMORY : FB_E_USAGE,
-                flaw == NULL ? "out of memory" : flaw);
+    if (mark == NULL) {
+        stop_memory(r);
         return;
     }
-    within = fb__recorder_enter_step(r, event->step);
-    if (!within && (event->step != r->step || memory->class_number != FB_CLASS_NOTES)) {
-        stop_at(r, site, FB_E_USAGE, "belongs to a step that has ended");
+    if (flaw == NULL && !fb__recorder_enter_step(r, event->step) &&
+        (event->step != r->step || mark->class_number != FB_CLASS_NOTES))
+        flaw = "belongs to a step that has ended";
+    if (flaw != NULL) {
+        stop_usage(r, site, flaw);
         return;
     }
-    if ((r->classes & 1u << memory->class_number) == 0)
+    if ((r->classes & 1u << mark->class_number) == 0)
         return;
-    if (!memory->seen) {
-        memory->seen = true;
+    if (!mark->seen) {
+        mark->seen = true;
         if (!r->options.no_stacks)
             fb__sites_get(&r->sites, site)->frame = fb__stack_capture(&r->sites, caller);
     }
-    if (within && !add_to_root(r, site, memory, event, map)) {
-        stop_at(r, site, FB_E_MEMORY, "out of memory");
-        return;
-    }
-    if ((event->flags & FB_EVENT_NONFINITE) != 0 && r->first_nonfinite == FB_NO_EVENT)
-        r->first_nonfinite = r->events;
-    fb__builder_event(&r->builder, site, event, map);
-    r->events++;
-    if (fb__builder_full(&r->builder))
-        fb__recorder_seal(r);
+    r->events += stage_event(r, site, event, map);
 }

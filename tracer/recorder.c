@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * recorder.c - the life of a recorder: file, steps, chunks, footer, and the observer's four calls.
+ * recorder.c - the life of a recorder: its files from open to close, and the observer's four calls.
  */
 #include "tracer/recorder_state.h"
 
@@ -9,157 +9,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "firstbit/trace.h"
 #include "tracer/header_json.h"
-
-enum { STATE_EVERY = 100, SEAL_SECONDS = 1 };
-
-static int64_t now_seconds(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return (int64_t)t.tv_sec;
-}
-
-void fb__recorder_stop(fb_recorder *r, const fb_error *err)
-{
-    if (r->stopped)
-        return;
-    r->stopped = true;
-    r->error = *err;
-}
-
-/* --- Steps -------------------------------------------------------------------------------------
- */
-
-uint32_t fb__recorder_classes(const fb_recorder *r, uint64_t step)
-{
-    const uint64_t every = r->options.state_every == 0 ? STATE_EVERY : r->options.state_every;
-    const uint64_t checkpoint = r->options.checkpoint_every;
-    uint32_t classes = fb_level_classes(r->options.level);
-
-    if (step % every == 0 || (checkpoint != 0 && step % checkpoint == 0))
-        classes |= 1u << FB_CLASS_STATE;
-    return classes;
-}
-
-bool fb__recorder_enter_step(fb_recorder *r, uint64_t step)
-{
-    if (r->step_begun && step == r->step)
-        return r->step_open;
-    if (r->step_begun && step < r->step)
-        return false;
-    if (r->step_open)
-        fb__recorder_end_step(r);
-    if (!r->step_begun)
-        r->first_step = step;
-    r->step_begun = r->step_open = true;
-    r->step = step;
-    r->step_first_event = r->events;
-    r->classes = fb__recorder_classes(r, step);
-    memset(r->root, 0, sizeof r->root);
-    return true;
-}
-
-void fb__recorder_end_step(fb_recorder *r)
-{
-    for (int c = 0; c < FB_CLASS_COUNT; c++)
-        if (r->classes & 1u << c)
-            r->chain[c] = fb_chain_next(r->chain[c], r->step, r->root[c]);
-    fb__builder_step_end(&r->builder, r->step, r->step_first_event, r->events - r->step_first_event,
-                         r->classes, r->root, r->chain);
-    r->step_open = false;
-    r->finished_step = r->step;
-    r->finished_steps++;
-    if (fb__builder_full(&r->builder) || now_seconds() - r->sealed_at >= SEAL_SECONDS)
-        fb__recorder_seal(r);
-}
-
-/* --- Chunks ------------------------------------------------------------------------------------
- */
-
-static bool reserve_offset(fb_recorder *r)
-{
-    uint64_t *offsets;
-
-    if (r->chunk_count < r->chunk_capacity)
-        return true;
-    offsets = realloc(r->chunk_offsets, (r->chunk_capacity * 2 + 64) * sizeof *offsets);
-    if (offsets == NULL)
-        return false;
-    r->chunk_offsets = offsets;
-    r->chunk_capacity = r->chunk_capacity * 2 + 64;
-    return true;
-}
-
-static fb_chunk_header chunk_header(const fb_recorder *r)
-{
-    fb_chunk_header head = {.id = r->id,
-                            .sequence = r->chunk_count,
-                            .first_event = r->events - r->builder.events,
-                            .finished_step = r->finished_step,
-                            .finished_steps = r->finished_steps,
-                            .offset = r->file.bytes,
-                            .first_nonfinite = r->first_nonfinite};
-
-    memcpy(head.chain, r->chain, sizeof head.chain);
-    for (int k = 0; k < FB_CHUNK_SKIPS && UINT64_C(1) << k <= r->chunk_count; k++)
-        head.skip[k] = r->chunk_offsets[r->chunk_count - (UINT64_C(1) << k)];
-    return head;
-}
-
-void fb__recorder_seal(fb_recorder *r)
-{
-    fb_chunk_header head = chunk_header(r);
-    const uint8_t *image;
-    size_t image_bytes;
-    fb_error err;
-    fb_status status;
-
-    if (fb__builder_empty(&r->builder))
-        return;
-    r->sealed_at = now_seconds();
-    if (!reserve_offset(r))
-        status = fb__fail(&err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", r->file.path);
-    else
-        status = fb__builder_seal(&r->builder, &head, &image, &image_bytes, &err);
-    if (status == FB_OK)
-        status = fb__trace_file_append(&r->file, image, image_bytes, &err);
-    if (status != FB_OK) {
-        r->seal_failed = true;
-        fb__recorder_stop(r, &err);
-        return;
-    }
-    r->chunk_offsets[r->chunk_count++] = head.offset;
-    r->sealed = head;
-}
-
-/* Tells of what is in the file, which may be less than what was reported. */
-static fb_status write_footer(fb_recorder *r, fb_error *err)
-{
-    fb_footer footer = {.status = r->stopped ? FB_TRACE_FULL : FB_TRACE_COMPLETE,
-                        .chunks = r->chunk_count,
-                        .events = r->sealed.first_event + r->sealed.events,
-                        .steps = r->sealed.finished_steps,
-                        .first_step = r->chunk_count == 0 ? 0 : r->first_step,
-                        .finished_step = r->sealed.finished_step};
-    fb_chunk_header head = r->sealed;
-
-    head.sequence = r->chunk_count;
-    head.offset = r->file.bytes;
-    head.first_event = footer.events;
-    memset(head.skip, 0, sizeof head.skip);
-    if (r->chunk_count > 0)
-        head.skip[0] = r->sealed.offset;
-    if (r->stopped)
-        (void)snprintf(footer.reason, sizeof footer.reason, "%s", r->error.text);
-    return fb__trace_file_footer(&r->file, &head, &footer, err);
-}
 
 /* --- The observer ------------------------------------------------------------------------------
  */
@@ -202,7 +56,7 @@ static fb_status observe_site(void *self, uint32_t number, const fb_site *site, 
     (void)err;
     (void)pthread_mutex_lock(&r->lock);
     if (fb__recorder_on(r) && add_observer_site(r, number, site, &failure) != FB_OK)
-        fb__recorder_stop(r, &failure);
+        fb__sealing_stop(&r->sealing, &failure);
     (void)pthread_mutex_unlock(&r->lock);
     return FB_OK;
 }
@@ -228,7 +82,7 @@ static fb_status observe_event(void *self, const fb_event *event, fb_error *err)
     } else if (!known_sites(r, event)) {
         (void)fb__fail(&failure, FB_E_USAGE, FB_NO_OFFSET, "event %llu: unknown site",
                        (unsigned long long)r->events);
-        fb__recorder_stop(r, &failure);
+        fb__sealing_stop(&r->sealing, &failure);
     } else {
         fb__recorder_event(r, r->observer_sites[event->site], event, r->observer_sites,
                            __builtin_return_address(0));
@@ -257,12 +111,18 @@ const fb_observer *fb_recorder_observer(fb_recorder *recorder)
 /* --- Open and close ----------------------------------------------------------------------------
  */
 
-static fb_status check_level(fb_level level, fb_error *err)
+static fb_status check_options(fb_recorder *r, fb_error *err)
 {
-    if (level == FB_LEVEL_STEPS || level == FB_LEVEL_DRAWS || level == FB_LEVEL_OPS)
-        return FB_OK;
-    return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET,
-                    "level %s: this version records steps, draws and ops", fb_level_name(level));
+    const fb_level level = r->options.level;
+    fb_status status;
+
+    if (level != FB_LEVEL_STEPS && level != FB_LEVEL_DRAWS && level != FB_LEVEL_OPS)
+        return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET,
+                        "level %s: this version records steps, draws and ops",
+                        fb_level_name(level));
+    r->sealing.max_bytes = r->options.max_bytes;
+    status = fb__step_list_read(&r->ops_steps, r->options.ops_steps, err);
+    return status == FB_OK ? FB_OK : fb__fail_in(err, status, "ops_steps: ");
 }
 
 static uint8_t *make_alive_page(void)
@@ -296,29 +156,26 @@ static fb_status create_file(fb_recorder *r, const char *path, fb_error *err)
     }
     fb__put_file_header(image, &header, json);
     memcpy(image + FB_HEADER_BYTES, json, header.json_bytes);
-    status = fb__trace_file_begin(&r->file, path, err);
+    status = fb__trace_file_begin(&r->sealing.file, path, err);
     if (status == FB_OK)
-        status = fb__trace_file_append(&r->file, image, header.span, err);
+        status = fb__trace_file_append(&r->sealing.file, image, header.span, err);
     if (status == FB_OK)
-        status = fb__trace_file_publish(&r->file, err);
+        status = fb__trace_file_publish(&r->sealing.file, err);
     free(image);
     free(json);
     return status;
 }
 
-static void destroy(fb_recorder *r)
+static void destroy(fb_recorder *r, bool remove_tail)
 {
-    (void)fb__trace_file_close(&r->file, NULL);
+    fb__stage_close(&r->stage, remove_tail);
+    fb__sealing_free(&r->sealing);
     fb__recorder_free_direct(r);
-    fb__builder_free(&r->builder);
     fb__sites_free(&r->sites);
-    free(r->chunk_offsets);
     free(r->observer_sites);
-    free(r->memory);
-    free(r->input_ids);
+    free(r->marks);
     if (r->alive != NULL)
         (void)munmap(r->alive, FB_FORMAT_ALIGN);
-    (void)pthread_mutex_destroy(&r->lock);
     free(r);
 }
 
@@ -348,29 +205,61 @@ fb_status fb_recorder_open(fb_recorder **out, const char *path, const fb_recorde
                                 .on_site = observe_site,
                                 .on_event = observe_event,
                                 .on_step_end = observe_step_end};
-    r->file.descriptor = -1;
-    r->sealed = (fb_chunk_header){.finished_step = FB_NO_STEP, .first_nonfinite = FB_NO_EVENT};
-    r->finished_step = FB_NO_STEP;
-    r->first_nonfinite = FB_NO_EVENT;
+    r->sealing.file.descriptor = -1;
     r->direct_micro = FB_MICRO_NONE;
-    r->sealed_at = now_seconds();
     r->alive = make_alive_page();
-    status = check_level(r->options.level, err);
-    if (status == FB_OK && (r->alive == NULL || !fb__sites_init(&r->sites) ||
-                            !fb__builder_init(&r->builder, &r->sites)))
+    status = check_options(r, err);
+    if (status == FB_OK && (r->alive == NULL || !fb__sites_init(&r->sites)))
         status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
     if (status == FB_OK && getrandom(&r->id, sizeof r->id, 0) != (ssize_t)sizeof r->id)
         status = fb__fail(err, FB_E_IO, FB_NO_OFFSET, "%s: no random numbers for an id", path);
-    r->sealed.id = r->id;
     if (status == FB_OK)
         status = create_file(r, path, err);
+    if (status == FB_OK)
+        status = fb__stage_open(&r->stage, path, r->id, err);
+    if (status == FB_OK)
+        status = fb__sealing_begin(&r->sealing, r->id, &r->stage, err);
     if (status != FB_OK) {
-        destroy(r);
+        destroy(r, true);
         return status;
     }
-    r->options.header = NULL;
+    r->options.header = r->options.ops_steps = NULL; /* were borrowed */
     *out = r;
     return FB_OK;
+}
+
+/* Rows that have to outlive the tail. False when memory is out. */
+static bool keep_rows(fb_staged *staged, uint8_t **kept)
+{
+    *kept = malloc(staged->bytes + 1);
+    if (*kept == NULL)
+        return false;
+    memcpy(*kept, staged->rows, staged->bytes);
+    staged->rows = *kept;
+    return true;
+}
+
+/* Seals what is staged. Where the disk is full, the tail's own blocks make the room: its rows are
+ * kept in memory meanwhile. */
+static void seal_rest(fb_recorder *r)
+{
+    fb_staged current = {r->stage.rows, r->stage.used, r->stage.sequence};
+    fb_staged *left[FB_TAIL_HALVES];
+    uint8_t *kept[FB_TAIL_HALVES + 1] = {NULL};
+    size_t count;
+    bool all = true;
+
+    if (fb__sealing_rest(&r->sealing, current) || !r->stage.on_disk)
+        return;
+    count = fb__sealing_left(&r->sealing, left);
+    for (size_t i = 0; i < count; i++)
+        all = all && keep_rows(left[i], &kept[i]);
+    if (all && keep_rows(&current, &kept[FB_TAIL_HALVES])) {
+        fb__stage_close(&r->stage, true);
+        (void)fb__sealing_rest(&r->sealing, current);
+    }
+    for (int i = 0; i <= FB_TAIL_HALVES; i++)
+        free(kept[i]);
 }
 
 fb_status fb_recorder_close(fb_recorder *recorder, fb_error *err)
@@ -378,34 +267,42 @@ fb_status fb_recorder_close(fb_recorder *recorder, fb_error *err)
     fb_recorder *r = recorder;
     fb_error failure;
     fb_status status;
+    bool has_footer;
 
     if (r == NULL)
         return FB_OK;
+    if (*(volatile uint8_t *)r->alive == 0) { /* a forked child: everything is the parent's */
+        r->sealing.has_thread = false;
+        destroy(r, false);
+        return FB_OK;
+    }
     if (fb__recorder_on(r) && r->direct && r->step_open)
         fb__recorder_end_step(r);
-    if (*r->alive != 0) {
-        if (!r->seal_failed)
-            fb__recorder_seal(r);
-        if (write_footer(r, &failure) != FB_OK)
-            fb__recorder_stop(r, &failure);
-    }
-    if (fb__trace_file_close(&r->file, &failure) != FB_OK)
-        fb__recorder_stop(r, &failure);
-    status = r->stopped ? r->error.status : FB_OK;
-    if (r->stopped && err != NULL)
-        *err = r->error;
-    destroy(r);
+    fb__sealing_end(&r->sealing);
+    seal_rest(r);
+    status = fb__sealing_footer(&r->sealing, &failure);
+    if (status != FB_OK)
+        fb__sealing_stop(&r->sealing, &failure);
+    has_footer = status == FB_OK;
+    if (fb__trace_file_close(&r->sealing.file, &failure) != FB_OK)
+        fb__sealing_stop(&r->sealing, &failure);
+    status = r->sealing.stopped ? r->sealing.error.status : FB_OK;
+    if (status != FB_OK && err != NULL)
+        *err = r->sealing.error;
+    destroy(r, has_footer);
     return status;
 }
 
 void fb_recorder_get_stats(const fb_recorder *recorder, fb_recorder_stats *out)
 {
-    pthread_mutex_t *lock = (pthread_mutex_t *)&recorder->lock;
+    fb_recorder *r = (fb_recorder *)recorder; /* for its locks */
 
-    (void)pthread_mutex_lock(lock);
-    *out = (fb_recorder_stats){.events = recorder->events,
-                               .bytes = recorder->file.bytes,
-                               .stopped = recorder->stopped,
-                               .error = recorder->error};
-    (void)pthread_mutex_unlock(lock);
+    (void)pthread_mutex_lock(&r->lock);
+    *out = (fb_recorder_stats){.events = r->events,
+                               .bytes = __atomic_load_n(&r->sealing.bytes, __ATOMIC_RELAXED)};
+    (void)pthread_mutex_lock(&r->sealing.lock);
+    out->stopped = r->sealing.stopped;
+    out->error = r->sealing.error;
+    (void)pthread_mutex_unlock(&r->sealing.lock);
+    (void)pthread_mutex_unlock(&r->lock);
 }

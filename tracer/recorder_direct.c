@@ -157,8 +157,8 @@ static fb_ref report(fb_recorder *r, fb_site *site, fb_event *event, const void 
     else if (fb__sites_put(&r->sites, site, &ref.site, &err) == FB_OK)
         err.status = FB_OK;
     if (err.status != FB_OK) {
-        (void)fb__fail_in(&err, err.status, "%s: ", r->file.path);
-        fb__recorder_stop(r, &err);
+        (void)fb__fail_in(&err, err.status, "%s: ", r->sealing.file.path);
+        fb__sealing_stop(&r->sealing, &err);
         return ref;
     }
     event->site = ref.site;
@@ -178,8 +178,8 @@ void fb_recorder_step(fb_recorder *recorder, uint64_t step)
         (void)fb__recorder_enter_step(r, step);
     } else if (step != r->direct_step) {
         (void)fb__fail(&err, FB_E_USAGE, FB_NO_OFFSET, "%s: step %llu after step %llu",
-                       r->file.path, (unsigned long long)step, (unsigned long long)r->direct_step);
-        fb__recorder_stop(r, &err);
+                       r->sealing.file.path, (unsigned long long)step, (unsigned long long)r->direct_step);
+        fb__sealing_stop(&r->sealing, &err);
     }
     end(r);
 }

@@ -54,6 +54,7 @@ void fb_trace_close(fb_trace *trace)
         return;
     free(t->stack);
     free(t->steps);
+    fb_buffer_free(&t->tail);
     fb__chunk_reader_free(&t->chunk);
     fb__sites_free(&t->sites);
     free(t->json);

@@ -6,57 +6,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
-
-/* A write beyond RLIMIT_FSIZE raises SIGXFSZ, which would end the program: it is held back for the
- * calling thread, and taken away where the write raised it. */
-typedef struct signal_guard {
-    sigset_t before;
-    int was_pending;
-} signal_guard;
-
-static void guard_begin(signal_guard *guard)
-{
-    sigset_t limit, pending;
-
-    sigemptyset(&limit);
-    sigaddset(&limit, SIGXFSZ);
-    sigemptyset(&pending);
-    (void)sigpending(&pending);
-    guard->was_pending = sigismember(&pending, SIGXFSZ) == 1;
-    (void)pthread_sigmask(SIG_BLOCK, &limit, &guard->before);
-}
-
-static void guard_end(const signal_guard *guard)
-{
-    const int error_number = errno;
-    const struct timespec at_once = {0, 0};
-    sigset_t limit;
-
-    sigemptyset(&limit);
-    sigaddset(&limit, SIGXFSZ);
-    if (!guard->was_pending)
-        (void)sigtimedwait(&limit, NULL, &at_once);
-    (void)pthread_sigmask(SIG_SETMASK, &guard->before, NULL);
-    errno = error_number;
-}
+#include "tracer/size_guard.h"
 
 /* All bytes or an errno. */
 static int write_all(int descriptor, const uint8_t *bytes, size_t count, uint64_t offset)
 {
-    signal_guard guard;
+    fb_size_guard guard;
     int error_number = 0;
 
-    guard_begin(&guard);
+    fb__size_guard_begin(&guard);
     while (count > 0 && error_number == 0) {
         const ssize_t n = pwrite(descriptor, bytes, count, (off_t)offset);
 
@@ -70,7 +35,7 @@ static int write_all(int descriptor, const uint8_t *bytes, size_t count, uint64_
             error_number = errno;
         }
     }
-    guard_end(&guard);
+    fb__size_guard_end(&guard);
     return error_number;
 }
 
@@ -109,7 +74,9 @@ fb_status fb__trace_file_begin(fb_trace_file *out, const char *path, fb_error *e
     if (out->path == NULL || out->temporary == NULL) {
         status = fail_errno(err, path, ENOMEM);
     } else if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) {
-        status = fail_errno(err, path, S_ISDIR(there.st_mode) ? EISDIR : EEXIST);
+        status = S_ISDIR(there.st_mode)
+                     ? fail_errno(err, path, EISDIR)
+                     : fb__fail(err, FB_E_IO, FB_NO_OFFSET, "%s: not a regular file", path);
     } else {
         out->descriptor = open_temporary(out->temporary, name_size, path);
         if (out->descriptor >= 0)

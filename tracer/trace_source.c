@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,8 +15,8 @@
 
 #include "base/error.h"
 
-fb_status fb__trace_read(fb_trace *t, void *to, size_t count, uint64_t offset, size_t *got,
-                         fb_error *err)
+static fb_status read_file(fb_trace *t, void *to, size_t count, uint64_t offset, size_t *got,
+                           fb_error *err)
 {
     *got = 0;
     while (*got < count) {
@@ -33,6 +34,38 @@ fb_status fb__trace_read(fb_trace *t, void *to, size_t count, uint64_t offset, s
         }
     }
     return FB_OK;
+}
+
+/* From the chunks that the tail file became. */
+static size_t read_tail(const fb_trace *t, uint8_t *to, size_t count, uint64_t offset)
+{
+    const uint64_t at = offset - t->tail_at;
+
+    if (at >= t->tail.count)
+        return 0;
+    count = count < t->tail.count - at ? count : (size_t)(t->tail.count - at);
+    memcpy(to, t->tail.data + at, count);
+    return count;
+}
+
+fb_status fb__trace_read(fb_trace *t, void *to, size_t count, uint64_t offset, size_t *got,
+                         fb_error *err)
+{
+    size_t before = 0; /* the tail */
+    fb_status status = FB_OK;
+
+    if (t->tail.count == 0)
+        return read_file(t, to, count, offset, got, err);
+    if (offset < t->tail_at) {
+        before = count < t->tail_at - offset ? count : (size_t)(t->tail_at - offset);
+        status = read_file(t, to, before, offset, got, err);
+        /* The padding of the file's last chunk may be missing. */
+        memset((uint8_t *)to + *got, 0, before - *got);
+    }
+    *got = before;
+    if (status == FB_OK)
+        *got += read_tail(t, (uint8_t *)to + before, count - before, offset + before);
+    return status;
 }
 
 /* --- Chunks ------------------------------------------------------------------------------------
@@ -231,17 +264,25 @@ static bool find_footer(fb_trace *t, uint64_t offset)
 
 static void describe_tear(fb_trace *t)
 {
+    const uint64_t sound = t->tail.count > 0 ? t->tail_at : t->end;
+    char tail[64] = "";
+
+    if (t->tail.count > 0)
+        (void)snprintf(tail, sizeof tail, ", and %llu events in its tail file",
+                       (unsigned long long)t->tail_events);
     t->info.status = FB_TRACE_TORN;
-    t->info.damage = t->end;
-    (void)fb__fail(&t->damage, FB_E_TORN, t->end, "%s: ends early: sound up to byte %llu of %llu",
-                   t->path, (unsigned long long)t->end, (unsigned long long)t->size);
+    t->info.damage = sound < t->size ? sound : t->size;
+    (void)fb__fail(&t->damage, FB_E_TORN, t->info.damage,
+                   "%s: ends early: sound up to byte %llu of %llu%s", t->path,
+                   (unsigned long long)t->info.damage, (unsigned long long)t->size, tail);
 }
 
 /* No footer where one belongs: the last sound chunk tells where the trace ends. */
-static void find_tear(fb_trace *t)
+static fb_status find_tear(fb_trace *t, fb_error *err)
 {
     fb_chunk_header head;
     uint64_t from = t->size;
+    fb_status status;
 
     t->end = t->header.span;
     while (from >= t->header.span && fb__trace_scan_back(t, from, &head)) {
@@ -255,7 +296,9 @@ static void find_tear(fb_trace *t)
             break;
         from = head.offset - 1;
     }
+    status = fb__trace_join_tail(t, err);
     describe_tear(t);
+    return status;
 }
 
 static void fill_totals(fb_trace *t)
@@ -284,6 +327,8 @@ static void fill_totals(fb_trace *t)
 
 fb_status fb__trace_find_end(fb_trace *t, fb_error *err)
 {
+    fb_status status = FB_OK;
+
     t->info.status = FB_TRACE_COMPLETE;
     t->info.damage = FB_NO_OFFSET;
     t->info.version = t->header.version;
@@ -295,9 +340,9 @@ fb_status fb__trace_find_end(fb_trace *t, fb_error *err)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);
     if (t->size < t->header.span + FB_FORMAT_ALIGN || t->size % FB_FORMAT_ALIGN != 0 ||
         !find_footer(t, t->size - FB_FORMAT_ALIGN))
-        find_tear(t);
+        status = find_tear(t, err);
     else if (t->info.status == FB_TRACE_COMPLETE && t->footer.status == FB_TRACE_FULL)
         t->info.status = FB_TRACE_FULL;
     fill_totals(t);
-    return FB_OK;
+    return status;
 }

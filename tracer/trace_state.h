@@ -26,6 +26,10 @@ struct fb_trace {
     fb_chunk_header last; /* of the last sound chunk with events */
     uint64_t end;         /* where sound chunks with events end */
 
+    fb_buffer tail;   /* chunks made from the tail file of a torn trace, read as if they lay ... */
+    uint64_t tail_at; /* ... at this offset of the file */
+    uint64_t tail_events; /* how many events they hold */
+
     fb_sites sites;
     fb_chunk_reader chunk;
     uint64_t next_offset; /* of the chunk after the one being read */
@@ -79,6 +83,13 @@ FB_NODISCARD fb_status fb__trace_open_source(fb_trace *t, const char *path, fb_e
 
 /* Finds the footer or the last sound chunk; fills t->info. */
 FB_NODISCARD fb_status fb__trace_find_end(fb_trace *t, fb_error *err);
+
+/* --- trace_tail.c ------------------------------------------------------------------------------
+ */
+
+/* Joins what the tail file of a torn trace holds, if there is one of this trace. FB_E_MEMORY,
+ * FB_E_IO. */
+FB_NODISCARD fb_status fb__trace_join_tail(fb_trace *t, fb_error *err);
 
 /* --- trace.c -----------------------------------------------------------------------------------
  */

@@ -27,6 +27,10 @@ typedef struct fb_recorder_options {
     bool no_stacks;       /* do not capture call stacks */
     uint64_t state_every; /* below level ops: steps between records of the class state; 0: 100 */
     uint64_t checkpoint_every; /* and it is recorded in each multiple of this too; 0: none */
+    const char *ops_steps; /* steps recorded at `level`, the others at level draws (or `level` where
+                            * that is less): numbers N, ranges N:M, every=K, separated by commas;
+                            * NULL: all */
+    uint64_t max_bytes;    /* of the file: recording stops before it gets larger; 0: no limit */
 } fb_recorder_options;
 
 /* What a recorder has written so far. */

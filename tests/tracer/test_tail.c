@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_tail.c - events outlive the program: killed at any moment, all that was reported is read.
+ */
+#include "tests/tracer/trace_fixture.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "tracer/recorder_state.h"
+
+static uint64_t environment_number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text == NULL ? otherwise : strtoull(text, NULL, 10);
+}
+
+static void tail_of(char out[160], const test_folder *folder)
+{
+    (void)snprintf(out, 160, "%s-tail", folder->file);
+}
+
+static bool exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+/* --- Programs that are killed ------------------------------------------------------------------
+ */
+
+/* What the program knows to be recorded, in memory that outlives it: `threads` counters. */
+enum { THREADS_MAX = 4 };
+
+typedef struct oracle {
+    uint64_t committed[THREADS_MAX];
+    uint64_t began[THREADS_MAX];
+} oracle;
+
+typedef struct recording {
+    fb_recorder *recorder;
+    oracle *oracle;
+    int thread;
+    uint64_t limit;
+} recording;
+
+/* Numbered scalars of a path of its own. A large mark now and then goes past the halves. */
+static void *report_numbers(void *argument)
+{
+    const recording *r = argument;
+    char path[16];
+    char *text = malloc(60001);
+
+    memset(text, 'x', 60000);
+    text[60000] = '\0';
+    (void)snprintf(path, sizeof path, "thread%d", r->thread);
+    for (uint64_t n = 1; n <= r->limit; n++) {
+        __atomic_store_n(&r->oracle->began[r->thread], n, __ATOMIC_RELEASE);
+        (void)fb_recorder_scalar(r->recorder, FB_PHASE_LOSS, path, "loss", FB_DTYPE_F64, (double)n);
+        __atomic_store_n(&r->oracle->committed[r->thread], n, __ATOMIC_RELEASE);
+        if (n % 5000 == 0)
+            fb_recorder_mark(r->recorder, text);
+        if (r->thread == 0 && n % 97 == 0)
+            fb_recorder_step(r->recorder, n / 97);
+    }
+    free(text);
+    return NULL;
+}
+
+static void run_program(const char *path, oracle *known, int threads, fb_level level)
+{
+    const fb_recorder_options options = {.size = sizeof options, .level = level};
+    recording all[THREADS_MAX];
+    pthread_t thread[THREADS_MAX];
+    fb_recorder *r;
+
+    if (fb_recorder_open(&r, path, &options, NULL) != FB_OK)
+        _exit(3);
+    for (int i = 0; i < threads; i++) {
+        all[i] = (recording){r, known, i, UINT64_MAX};
+        if (i > 0 && pthread_create(&thread[i], NULL, report_numbers, &all[i]) != 0)
+            _exit(3);
+    }
+    (void)report_numbers(&all[0]);
+}
+
+/* Every number up to what was committed is there, in order, and none that was never begun. */
+static void check_numbers(const char *path, const oracle *known, int threads)
+{
+    uint64_t seen[THREADS_MAX] = {0};
+    fb_trace *t = open_trace(path);
+    const fb_event *e;
+
+    for (;;) {
+        const fb_site *site;
+
+        assert_int_equal(fb_trace_next(t, &e, NULL, NULL), FB_OK);
+        if (e == NULL)
+            break;
+        site = fb_trace_site(t, e->site);
+        if (site->kind != FB_KIND_SCALAR)
+            continue;
+        const int thread = site->path[strlen("thread")] - '0';
+        assert_in_range(thread, 0, threads - 1);
+        seen[thread]++;
+        if ((uint64_t)e->value != seen[thread])
+            fail_msg("thread %d: %llu where %llu comes next", thread, (unsigned long long)e->value,
+                     (unsigned long long)seen[thread]);
+    }
+    for (int i = 0; i < threads; i++)
+        if (seen[i] < known->committed[i] || seen[i] > known->began[i])
+            fail_msg("thread %d: %llu read, %llu committed, %llu begun", i,
+                     (unsigned long long)seen[i], (unsigned long long)known->committed[i],
+                     (unsigned long long)known->began[i]);
+    fb_trace_close(t);
+}
+
+static void check_killed(const test_folder *folder, const oracle *known, int threads)
+{
+    char whole[192];
+    fb_trace_info info;
+    uint64_t dropped;
+    fb_error err;
+    fb_trace *t = open_trace(folder->file);
+
+    assert_int_equal(fb_trace_verify(&info, t, NULL, NULL, &err), FB_OK);
+    assert_int_equal(info.status, FB_TRACE_TORN);
+    fb_trace_close(t);
+    check_numbers(folder->file, known, threads);
+    (void)snprintf(whole, sizeof whole, "%s/whole.fbt", folder->path);
+    assert_int_equal(fb_trace_recover(&dropped, folder->file, whole, &err), FB_OK);
+    t = open_trace(whole);
+    assert_int_equal(fb_trace_verify(&info, t, NULL, NULL, &err), FB_OK);
+    assert_int_equal(info.status, FB_TRACE_COMPLETE);
+    fb_trace_close(t);
+    check_numbers(whole, known, threads);
+}
+
+static void no_committed_event_is_lost_to_sigkill(void **state)
+{
+    const uint64_t kills = environment_number("FIRSTBIT_TEST_KILLS", 30);
+    oracle *known =
+        mmap(NULL, sizeof *known, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    uint64_t random = 1;
+
+    (void)state;
+    assert_true(known != MAP_FAILED);
+    for (uint64_t k = 0; k < kills; k++) {
+        const int threads = k % 3 == 0 ? 3 : 1;
+        const fb_level level = (fb_level)(FB_LEVEL_STEPS + k % 3);
+        /* Short lives show the start, long ones many halves. */
+        const useconds_t life = (useconds_t)(next_random(&random) % (k % 4 == 0 ? 2000 : 60000));
+        test_folder folder;
+        int status;
+        pid_t child;
+
+        make_folder(&folder);
+        memset(known, 0, sizeof *known);
+        child = fork();
+        if (child == 0) {
+            run_program(folder.file, known, threads, level);
+            _exit(0);
+        }
+        while (!exists(folder.file)) /* before there is a trace nothing was committed */
+            (void)usleep(50);
+        (void)usleep(life);
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        check_killed(&folder, known, threads);
+        drop_folder(&folder);
+    }
+    assert_int_equal(munmap(known, sizeof *known), 0);
+}
+
+/* --- Without a crash ---------------------------------------------------------------------------
+ */
+
+static void record_some(const char *path, fb_recorder **out, uint64_t count)
+{
+    assert_int_equal(fb_recorder_open(out, path, NULL, NULL), FB_OK);
+    for (uint64_t n = 1; n <= count; n++)
+        (void)fb_recorder_scalar(*out, FB_PHASE_LOSS, "thread0", "loss", FB_DTYPE_F64, (double)n);
+}
+
+static void a_closed_trace_leaves_no_tail(void **state)
+{
+    test_folder folder;
+    char tail[160];
+    fb_recorder *r;
+
+    (void)state;
+    make_folder(&folder);
+    tail_of(tail, &folder);
+    record_some(folder.file, &r, 10);
+    assert_true(exists(tail));
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    assert_false(exists(tail));
+    drop_folder(&folder);
+}
+
+/* The live trace of a program that goes on can be read too. */
+static void a_trace_is_read_while_it_is_written(void **state)
+{
+    const oracle known = {.committed = {70000}, .began = {70000}};
+    test_folder folder;
+    fb_recorder *r;
+
+    (void)state;
+    make_folder(&folder);
+    record_some(folder.file, &r, 70000);
+    check_numbers(folder.file, &known, 1);
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    check_numbers(folder.file, &known, 1);
+    drop_folder(&folder);
+}
+
+static void the_tail_of_another_trace_is_ignored(void **state)
+{
+    test_folder folder;
+    char tail[160], saved[176];
+    fb_recorder *r;
+    fb_trace *t;
+
+    (void)state;
+    make_folder(&folder);
+    tail_of(tail, &folder);
+    (void)snprintf(saved, sizeof saved, "%s/old", folder.path);
+    record_some(folder.file, &r, 10);
+    assert_int_equal(link(tail, saved), 0);
+    fb_recorder_close(r, NULL);
+    record_some(folder.file, &r, 5);
+    assert_int_equal(rename(saved, tail), 0);
+    t = open_trace(folder.file);
+    assert_int_equal(fb_trace_get_info(t)->events, 0);
+    fb_trace_close(t);
+    fb_recorder_close(r, NULL);
+    drop_folder(&folder);
+}
+
+/* Any bit of the tail: what is read is a prefix, or the bit is in padding. */
+static void a_flipped_bit_of_the_tail_is_never_believed(void **state)
+{
+    enum { EVENTS = 40 };
+    const uint64_t stride = environment_number("FIRSTBIT_TEST_STRIDE", 7);
+    test_folder folder;
+    char tail[160];
+    uint8_t bytes[FB_TAIL_HEAD_BYTES + 8192];
+    fb_recorder *r;
+    int descriptor;
+
+    (void)state;
+    make_folder(&folder);
+    tail_of(tail, &folder);
+    record_some(folder.file, &r, EVENTS);
+    descriptor = open(tail, O_RDWR);
+    assert_int_equal(pread(descriptor, bytes, sizeof bytes, 0), sizeof bytes);
+    for (uint64_t bit = 0; bit < sizeof bytes * 8; bit += stride) {
+        const uint8_t flipped = bytes[bit / 8] ^ (uint8_t)(1u << bit % 8);
+        uint64_t n = 0;
+        const fb_event *e;
+        fb_trace *t;
+
+        assert_int_equal(pwrite(descriptor, &flipped, 1, (off_t)(bit / 8)), 1);
+        t = open_trace(folder.file);
+        for (; fb_trace_next(t, &e, NULL, NULL) == FB_OK && e != NULL; n++)
+            if (e->value != (double)(n + 1))
+                fail_msg("bit %llu: event %llu is %g", (unsigned long long)bit,
+                         (unsigned long long)n, e->value);
+        assert_true(n <= EVENTS);
+        fb_trace_close(t);
+        assert_int_equal(pwrite(descriptor, &bytes[bit / 8], 1, (off_t)(bit / 8)), 1);
+    }
+    (void)close(descriptor);
+    fb_recorder_close(r, NULL);
+    drop_folder(&folder);
+}
+
+/* --- Little room -------------------------------------------------------------------------------
+ */
+
+/* With a limit that leaves no room for a chunk, the tail makes it: nothing reported before the
+ * limit was met is lost, and the trace says that it is full. */
+static void what_was_staged_when_the_disk_filled_up_is_kept(void **state)
+{
+    test_folder folder;
+    struct rlimit before, limit;
+    struct stat file;
+    fb_recorder_stats stats;
+    fb_recorder *r;
+    fb_error err;
+
+    (void)state;
+    make_folder(&folder);
+    record_some(folder.file, &r, 100);
+    assert_int_equal(stat(folder.file, &file), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){(rlim_t)file.st_size + 3 * FB_FORMAT_ALIGN, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    do {
+        for (int i = 0; i < 1000; i++)
+            (void)fb_recorder_scalar(r, FB_PHASE_LOSS, "thread0", "loss", FB_DTYPE_F64, 1.0);
+        fb_recorder_get_stats(r, &stats);
+    } while (!stats.stopped);
+    assert_int_equal(stats.error.status, FB_E_FULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(fb_recorder_close(r, &err), FB_E_FULL);
+    fb_trace *t = open_trace(folder.file);
+    assert_int_equal(fb_trace_get_info(t)->status, FB_TRACE_FULL);
+    assert_int_equal(fb_trace_get_info(t)->events, stats.events);
+    fb_trace_close(t);
+    drop_folder(&folder);
+}
+
+static void a_size_limit_ends_the_recording_in_time(void **state)
+{
+    const fb_recorder_options options = {.size = sizeof options, .max_bytes = 300000};
+    test_folder folder;
+    fb_recorder_stats stats;
+    fb_trace_info info;
+    struct stat file;
+    fb_recorder *r;
+    fb_error err;
+    fb_trace *t;
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, &options, NULL), FB_OK);
+    do {
+        for (int i = 0; i < 1000; i++)
+            (void)fb_recorder_scalar(r, FB_PHASE_LOSS, "thread0", "loss", FB_DTYPE_F64,
+                                     (double)i * 1.1);
+        fb_recorder_get_stats(r, &stats);
+    } while (!stats.stopped);
+    assert_int_equal(fb_recorder_close(r, &err), FB_E_FULL);
+    assert_non_null(strstr(err.text, "limit of 300000 bytes"));
+    assert_int_equal(stat(folder.file, &file), 0);
+    assert_in_range(file.st_size, 4 * FB_FORMAT_ALIGN, 300000);
+    t = open_trace(folder.file);
+    assert_int_equal(fb_trace_verify(&info, t, NULL, NULL, &err), FB_OK);
+    assert_int_equal(info.status, FB_TRACE_FULL);
+    fb_trace_close(t);
+    drop_folder(&folder);
+}
+
+/* --- Steps at full depth -----------------------------------------------------------------------
+ */
+
+static void a_list_of_steps_limits_the_depth(void **state)
+{
+    const fb_recorder_options options = {.size = sizeof options, .ops_steps = "0:2,every=5"};
+    const float data[4] = {1, 2, 3, 4};
+    const uint64_t shape[1] = {4};
+    test_folder folder;
+    const fb_event *e;
+    uint32_t steps = 0;
+    fb_recorder *r;
+    fb_trace *t;
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, &options, NULL), FB_OK);
+    for (uint64_t step = 0; step <= 12; step++) {
+        if (step > 0)
+            fb_recorder_step(r, step);
+        (void)fb_recorder_tensor(r, FB_KIND_TENSOR, FB_PHASE_FORWARD, "fc", "linear", "out",
+                                 FB_DTYPE_F32, 1, shape, data, NULL, 0);
+        (void)fb_recorder_scalar(r, FB_PHASE_LOSS, "", "loss", FB_DTYPE_F32, 1.0);
+    }
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    t = open_trace(folder.file);
+    while (fb_trace_next(t, &e, NULL, NULL) == FB_OK && e != NULL)
+        if (fb_trace_site(t, e->site)->kind == FB_KIND_TENSOR)
+            steps |= 1u << e->step;
+    assert_int_equal(steps, 1u << 0 | 1u << 1 | 1u << 2 | 1u << 5 | 1u << 10);
+    fb_trace_close(t);
+    drop_folder(&folder);
+}
+
+static void a_bad_list_of_steps_is_refused(void **state)
+{
+    static const char *const bad[] = {
+        "x", "1:", "2:1", "every=0", "1,,2", "1,", "every=", "-1", "99999999999999999999"};
+    test_folder folder;
+
+    (void)state;
+    make_folder(&folder);
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        const fb_recorder_options options = {.size = sizeof options, .ops_steps = bad[i]};
+        fb_recorder *r;
+        fb_error err;
+
+        assert_int_equal(fb_recorder_open(&r, folder.file, &options, &err), FB_E_USAGE);
+        assert_non_null(strstr(err.text, "ops_steps"));
+        assert_false(exists(folder.file));
+    }
+    drop_folder(&folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_committed_event_is_lost_to_sigkill),
+        cmocka_unit_test(a_closed_trace_leaves_no_tail),
+        cmocka_unit_test(a_trace_is_read_while_it_is_written),
+        cmocka_unit_test(the_tail_of_another_trace_is_ignored),
+        cmocka_unit_test(a_flipped_bit_of_the_tail_is_never_believed),
+        cmocka_unit_test(what_was_staged_when_the_disk_filled_up_is_kept),
+        cmocka_unit_test(a_size_limit_ends_the_recording_in_time),
+        cmocka_unit_test(a_list_of_steps_limits_the_depth),
+        cmocka_unit_test(a_bad_list_of_steps_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * sealer_rows.h - reading the rows of a tail, which may be anything. Private to tracer.
+ *
+ * Each returns NULL, or what is wrong with the row (a static text); *no_memory is set, and nothing
+ * else said, where memory is out.
+ */
+#ifndef FB_TRACER_SEALER_ROWS_H
+#define FB_TRACER_SEALER_ROWS_H
+
+#include "tracer/sealer.h"
+#include "tracer/tail.h"
+
+const char *fb__sealer_read_module(fb_sealer *s, uint32_t number, fb_bytes *b, bool *no_memory);
+const char *fb__sealer_read_frame(fb_sealer *s, uint32_t number, fb_bytes *b, bool *no_memory);
+const char *fb__sealer_read_site(fb_sealer *s, uint32_t number, fb_bytes *b, bool *no_memory);
+
+/* The step and micro-batch of an event, kept in s for the rows that follow. */
+void fb__sealer_read_place(fb_sealer *s, const fb_tail_row_head *head, fb_bytes *b);
+
+/* *out points into s and into the row. *site: our number. */
+const char *fb__sealer_read_event(fb_sealer *s, fb_event *out, uint32_t *site,
+                                  const fb_tail_row_head *head, fb_bytes *b, bool *no_memory);
+
+bool fb__sealer_reserve_inputs(fb_sealer *s, uint32_t count);
+
+#endif

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * trace_tail.c - a torn trace whose program left a tail file: its rows become chunks in memory,
+ * behind those of the file, and everything reads on into them.
+ *
+ * Rules: docs/trace-format.md, "Tail file".
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "tracer/sealer.h"
+#include "tracer/tail.h"
+#include "tracer/trace_state.h"
+
+/* A tail file as it was read. */
+typedef struct tail_copy {
+    uint8_t *bytes;
+    size_t half_bytes;
+    fb_tail_half_head head[FB_TAIL_HALVES];
+} tail_copy;
+
+/* --- Reading the file --------------------------------------------------------------------------
+ */
+
+static bool read_at(fb_trace *t, int descriptor, void *to, size_t count, off_t offset)
+{
+    const ssize_t n = pread(descriptor, to, count, offset);
+
+    t->bytes_read += n > 0 ? (uint64_t)n : 0;
+    return n == (ssize_t)count;
+}
+
+/* The heads first: what they say is committed has been written before. */
+static bool read_halves(fb_trace *t, tail_copy *tail, int descriptor)
+{
+    for (int i = 0; i < FB_TAIL_HALVES; i++) {
+        const off_t at = (off_t)(FB_TAIL_HEAD_BYTES + (size_t)i * tail->half_bytes);
+        fb_tail_half_head *head = &tail->head[i];
+
+        if (!read_at(t, descriptor, head, sizeof *head, at))
+            return false;
+        if (head->committed > tail->half_bytes - sizeof *head ||
+            !read_at(t, descriptor, tail->bytes + (size_t)i * tail->half_bytes,
+                     (size_t)head->committed, at + (off_t)sizeof *head))
+            head->sequence = 0;
+    }
+    return true;
+}
+
+static bool read_tail(fb_trace *t, tail_copy *out)
+{
+    char *path = fb__tail_path(t->path);
+    const int descriptor = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    uint8_t head[FB_TAIL_HEAD_BYTES];
+    uint64_t half_bytes;
+    bool sound;
+
+    free(path);
+    *out = (tail_copy){NULL};
+    if (descriptor < 0)
+        return false;
+    sound = read_at(t, descriptor, head, sizeof head, 0) &&
+            fb__get_tail_head(head, t->header.id, &half_bytes);
+    if (sound) {
+        out->half_bytes = (size_t)half_bytes;
+        out->bytes = malloc(FB_TAIL_HALVES * out->half_bytes);
+        sound = out->bytes != NULL && read_halves(t, out, descriptor);
+    }
+    (void)close(descriptor);
+    return sound;
+}
+
+/* --- Where the chunks go -----------------------------------------------------------------------
+ */
+
+static uint64_t tail_end(void *self)
+{
+    const fb_trace *t = self;
+
+    return t->tail_at + t->tail.count;
+}
+
+/* Pointer k of a chunk is pointer k - 1 of the chunk that its pointer k - 1 leads to. */
+static fb_status tail_skips(void *self, uint64_t sequence, uint64_t skip[FB_CHUNK_SKIPS],
+                            fb_error *err)
+{
+    fb_trace *t = self;
+
+    if (sequence == 0)
+        return FB_OK;
+    skip[0] = t->last.offset;
+    for (int k = 1; k < FB_CHUNK_SKIPS && UINT64_C(1) << k <= sequence; k++) {
+        fb_chunk_header back;
+        const fb_status status = fb__trace_chunk_header(t, skip[k - 1], &back, err);
+
+        if (status != FB_OK)
+            return status;
+        skip[k] = back.skip[k - 1];
+    }
+    return FB_OK;
+}
+
+static fb_status tail_append(void *self, const fb_chunk_header *head, const uint8_t *image,
+                             size_t bytes, fb_error *err)
+{
+    fb_trace *t = self;
+
+    fb_buffer_append(&t->tail, image, bytes);
+    if (t->tail.failed)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);
+    t->tail_events += head->events;
+    t->last = *head;
+    t->has_last = true;
+    t->end = t->tail_at + t->tail.count;
+    return FB_OK;
+}
+
+/* --- Taking up the recording where the chunks end ----------------------------------------------
+ */
+
+/* The site of an event of ours, in the sealer's table. */
+static fb_status site_for(fb_sealer *s, const fb_trace *t, uint32_t *site, fb_error *err)
+{
+    return fb__sites_put(&s->sites, fb_trace_site(t, *site), site, err);
+}
+
+/* Adds an event of the open step, which chunks hold already, to the sealer's root. */
+static fb_status take_up_event(fb_sealer *s, const fb_trace *t, const fb_event *event,
+                               fb_error *err)
+{
+    const size_t bytes = (event->input_count + 1) * sizeof(fb_ref);
+    fb_event e = *event;
+    fb_ref *inputs = malloc(bytes);
+    fb_status status;
+
+    if (inputs == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);
+    status = site_for(s, t, &e.site, err);
+    for (uint32_t i = 0; i < e.input_count && status == FB_OK; i++) {
+        inputs[i] = event->inputs[i];
+        status = site_for(s, t, &inputs[i].site, err);
+    }
+    e.inputs = inputs;
+    if (status == FB_OK && !fb__sealer_add_to_root(s, e.site, &e))
+        status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);
+    free(inputs);
+    return status;
+}
+
+/* The root of a step that had begun and not ended with the last chunk. */
+static fb_status take_up_step(fb_sealer *s, fb_trace *t, fb_error *err)
+{
+    const uint64_t step = t->last.last_step;
+    const fb_event *e;
+    uint64_t number;
+    fb_status status;
+
+    if (t->last.finished_step != FB_NO_STEP && step <= t->last.finished_step)
+        return FB_OK;
+    status = fb_trace_seek(t, step, err);
+    while (status == FB_OK && (status = fb_trace_next(t, &e, &number, err)) == FB_OK && e != NULL) {
+        if (e->step != step)
+            continue;
+        if (!s->step_open) {
+            s->step_open = true;
+            s->step = step;
+            s->step_first_event = number;
+        }
+        status = take_up_event(s, t, e, err);
+    }
+    return status;
+}
+
+static fb_status take_up(fb_sealer *s, fb_trace *t, fb_error *err)
+{
+    if (!t->has_last)
+        return FB_OK;
+    s->chunks = t->last.sequence + 1;
+    s->events = t->last.first_event + t->last.events;
+    s->finished_step = t->last.finished_step;
+    s->finished_steps = t->last.finished_steps;
+    s->first_nonfinite = t->last.first_nonfinite;
+    memcpy(s->chain, t->last.chain, sizeof s->chain);
+    return take_up_step(s, t, err);
+}
+
+/* The halves that follow what is sealed, in order; a gap ends them, and so does a damaged row: what
+ * came before it is sound. */
+static fb_status take_halves(fb_sealer *s, const tail_copy *tail, uint64_t staged, fb_error *err)
+{
+    uint64_t sequence = staged >> 32;
+    size_t from = (uint32_t)staged;
+    fb_status status = FB_OK;
+
+    for (int n = 0; n < FB_TAIL_HALVES; n++, sequence++, from = 0)
+        for (int i = 0; i < FB_TAIL_HALVES; i++) {
+            const fb_tail_half_head *head = &tail->head[i];
+            const uint8_t *rows = tail->bytes + (size_t)i * tail->half_bytes;
+            size_t taken;
+
+            if (head->sequence == sequence && sequence != 0 && status == FB_OK)
+                status =
+                    fb__sealer_take(s, sequence, rows, (size_t)head->committed, from, &taken, err);
+        }
+    return status == FB_OK || status == FB_E_CORRUPT ? fb__sealer_flush(s, 0, err) : status;
+}
+
+/* Where memory runs out, what came before stays. */
+static fb_status join(fb_trace *t, const tail_copy *tail, uint64_t staged, fb_error *err)
+{
+    const fb_sink sink = {t, tail_end, tail_skips, tail_append};
+    fb_sealer sealer;
+    fb_status status = FB_OK;
+
+    t->tail_at = t->end;
+    if (!fb__sealer_init(&sealer, t->header.id, sink))
+        status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);
+    if (status == FB_OK)
+        status = take_up(&sealer, t, err);
+    if (status == FB_OK)
+        status = take_halves(&sealer, tail, staged, err);
+    fb__sealer_free(&sealer);
+    return status;
+}
+
+fb_status fb__trace_join_tail(fb_trace *t, fb_error *err)
+{
+    const uint64_t staged = t->has_last ? t->last.staged : fb__tail_position(1, 0);
+    fb_status status = FB_OK;
+    tail_copy tail;
+
+    if (staged != 0 && read_tail(t, &tail)) {
+        status = join(t, &tail, staged, err);
+        free(tail.bytes);
+    }
+    /* Reading begins at the first event. */
+    t->chunk.loaded = false;
+    t->next_sequence = t->next_event = t->seek_step = t->seek_event = 0;
+    return status == FB_E_CORRUPT ? FB_OK : status;
+}
