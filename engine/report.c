@@ -145,7 +145,8 @@ void fb__report_begin_step(fb__report *report, uint64_t step)
         for (size_t i = 0; i < report->site_count; i++)
             if (!report->sites[i].late)
                 announce(report, &report->sites[i]);
-    report->classes = observer->wants == NULL ? UINT32_MAX : observer->wants(observer->self, step);
+    report->classes = observer->wants == NULL ? (1u << FB_CLASS_COUNT) - 1
+                                              : observer->wants(observer->self, step);
 }
 
 void fb__report_end_step(fb__report *report)

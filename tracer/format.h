@@ -76,6 +76,7 @@ enum { FB_FORM_HASH = 1, FB_FORM_INDICES = 2, FB_FORM_TEXT = 4, FB_FORM_KNOWN = 
 /* Micro of an input: none, that of the event, else the number + 2. */
 enum { FB_MICRO_CODE_NONE = 0, FB_MICRO_CODE_SAME = 1, FB_MICRO_CODE_NUMBER = 2 };
 
+/* Flags that a form holds; FB_EVENT_VALUES follows from section values. */
 static const uint32_t fb__known_flags = FB_EVENT_NONFINITE | FB_EVENT_UNDEFINED;
 
 typedef struct fb_file_header {

@@ -155,9 +155,29 @@ typedef struct fb_ref {
 } fb_ref;
 
 enum {
-    FB_EVENT_NONFINITE = 1, /* the tensor or scalar holds a NaN or an infinity */
-    FB_EVENT_UNDEFINED = 2, /* contents undefined (an `empty` tensor): there is no hash */
+    FB_EVENT_NONFINITE = 1,    /* the tensor or scalar holds a NaN or an infinity */
+    FB_EVENT_UNDEFINED = 2,    /* contents undefined (an `empty` tensor): there is no hash */
+    FB_EVENT_VALUES = 1 << 16, /* contents are in the trace; no part of a hash or of a form */
 };
+
+/* What level sketch keeps of a tensor: docs/levels.md has the formulas. Every field depends on
+ * dtype and contents alone. Real numbers are float64; a NaN among them is 0x7ff8000000000000. */
+enum {
+    FB_SKETCH_BUCKETS = 64,
+    FB_SKETCH_SAMPLES = 64,
+    FB_BLOCKS_MAX = 1 << 16, /* block hashes of one event; larger tensors (4 GiB) have none */
+};
+
+typedef struct fb_sketch {
+    uint64_t elements;                       /* real numbers: a complex element counts as two */
+    uint64_t nan, infinite, zero, subnormal; /* how many elements are that */
+    double min, max;                         /* of elements that are no NaN; none: +inf and -inf */
+    double sum, sum_abs, sum_square;         /* of finite elements */
+    double linear[FB_SKETCH_BUCKETS];
+    uint64_t samples[FB_SKETCH_SAMPLES]; /* bits of elements; min(elements, 64) are in use */
+    fb_hash multiset;                    /* does not depend on the order of elements */
+    fb_hash bf16; /* the tensor's hash were it rounded to bf16; 0: f64 f32 f16 bf16 only */
+} fb_sketch;
 
 /* One occurrence. Fields that the kind does not use are zero. Pointers are borrowed for the
  * duration of the call (from a reader: until the next read). */
@@ -185,9 +205,18 @@ typedef struct fb_event {
     const fb_ref *inputs; /* events that made this event's inputs, in the op's order */
     uint32_t input_count;
 
-    const void *data; /* tensor, param: row-major contents, or NULL where not at hand */
-    size_t data_bytes;
+    const void *data;  /* tensor, param: row-major contents, or NULL where not at hand */
+    size_t data_bytes; /* from a reader: of recorded contents (FB_EVENT_VALUES), data is NULL */
+
+    const fb_sketch *sketch; /* tensor, param, collective: level sketch and above, or NULL */
+    const fb_hash *blocks;   /* hash of each 64 KiB block of the tensor hash, or NULL */
+    uint64_t block_count;    /* 2 to FB_BLOCKS_MAX; one block says no more than `hash` */
 } fb_event;
+
+/* What fb_observer.wants may ask for beside classes; a NULL `wants` asks for neither. Contents are
+ * at hand in fb_event.data whether asked for or not. */
+#define FB_WANT_SKETCH (UINT32_C(1) << 16) /* fb_event.sketch and blocks */
+#define FB_WANT_VALUES (UINT32_C(1) << 17) /* contents of some tensors will be recorded */
 
 /* Receives everything that a run does. All calls come from one thread, in an order that depends on
  * nothing but the run. A status other than FB_OK stops the run, which hands it to its caller. */
@@ -195,8 +224,8 @@ typedef struct fb_observer {
     size_t size; /* sizeof(fb_observer) */
     void *self;
 
-    /* Which classes (bit 1u << FB_CLASS_...) to report, and hash, in this step. Asked once a step
-     * before its first event. NULL: all of them. */
+    /* Which classes (bit 1u << FB_CLASS_...) to report, and hash, in this step, and FB_WANT_ bits.
+     * Asked once a step before its first event. NULL: all classes. */
     uint32_t (*wants)(void *self, uint64_t step);
 
     /* A new site. Numbers are dense: 0, 1, 2, ... */
