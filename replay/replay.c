@@ -199,8 +199,8 @@ static fb_status note_contract(replay *r, fb_error *err)
     if (r->report->diverged)
         return fb__replay_note(r->report, err,
                                "recorded with kernels of contract 0, which promise no bits: the "
-                               "run is not deterministic here, and nothing says that it or its "
-                               "trace is corrupt");
+                               "run is not deterministic here; neither it nor its trace is called "
+                               "corrupt");
     return fb__replay_note(r->report, err,
                            "recorded with kernels of contract 0: equal this time, promised by "
                            "nobody");

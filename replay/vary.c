@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/fpenv.h"
+#include "base/hash.h"
 #include "replay/trace_header.h"
 
 /* --- Environments ----------------------------------------------------------------------------- */
@@ -185,15 +186,23 @@ static fb_status read_facts(fb_vary_report *out, const char *path, fb_error *err
     return FB_OK;
 }
 
-/* A trace of a low level says little about the state: final hashes are compared with each other. */
+static bool is_verified(const fb_vary_row *row)
+{
+    return !row->refused && !row->replay.diverged;
+}
+
+/* A trace of a low level says little about the state, so the final hashes of rows are compared with
+ * that of the first verified one. */
 static bool is_same(const fb_vary_report *report, const fb_vary_row *row)
 {
-    const fb_replay_report *first = &report->rows[0].replay;
+    const fb_vary_row *first = report->rows;
 
-    return !row->refused && !row->replay.diverged &&
-           row->replay.has_final_hash == first->has_final_hash &&
-           row->replay.final_hash.lo == first->final_hash.lo &&
-           row->replay.final_hash.hi == first->final_hash.hi;
+    if (!is_verified(row))
+        return false;
+    while (!is_verified(first))
+        first++; /* ends at `row` */
+    return row->replay.has_final_hash == first->replay.has_final_hash &&
+           fb_hash_equal(row->replay.final_hash, first->replay.final_hash);
 }
 
 static fb_status run_rows(fb_vary_report *out, const char *path, const fb_vary_options *options,
@@ -251,8 +260,7 @@ fb_status fb_vary(fb_vary_report *out, const char *path, const fb_vary_options *
 void fb_vary_report_free(fb_vary_report *report)
 {
     for (size_t i = 0; i < report->row_count; i++)
-        if (!report->rows[i].refused)
-            fb_replay_report_free(&report->rows[i].replay);
+        fb_replay_report_free(&report->rows[i].replay);
     free(report->rows);
     *report = (fb_vary_report){0};
 }

@@ -31,14 +31,23 @@ static const char *also_changed(char out[96], const fb_vary_environment *e)
     return out;
 }
 
+static const fb_replay_report no_replay;
+
+/* The one that speaks for all that are the same. */
 static const fb_replay_report *reference(const fb_vary_report *report)
 {
-    static const fb_replay_report none = {0};
-
     for (size_t i = 0; i < report->row_count; i++)
         if (report->rows[i].same)
             return &report->rows[i].replay;
-    return &none;
+    return &no_replay;
+}
+
+/* The one whose notes are told: the first that differs, else the first. */
+static const fb_replay_report *noted_row(const fb_vary_report *report)
+{
+    if (report->row_count == 0)
+        return &no_replay;
+    return &report->rows[report->differing > 0 ? report->first_differing : 0].replay;
 }
 
 /* --- JSON ------------------------------------------------------------------------------------- */
@@ -79,11 +88,11 @@ static void put_row(cJSON *rows, const fb_vary_row *row)
 
 static void put_notes(cJSON *object, const fb_vary_report *report)
 {
-    const fb_replay_report *first = &report->rows[0].replay;
+    const fb_replay_report *noted = noted_row(report);
     cJSON *notes = cJSON_AddArrayToObject(object, "notes");
 
-    for (size_t i = 0; report->row_count > 0 && i < first->note_count; i++)
-        cJSON_AddItemToArray(notes, cJSON_CreateString(first->notes[i]));
+    for (size_t i = 0; i < noted->note_count; i++)
+        cJSON_AddItemToArray(notes, cJSON_CreateString(noted->notes[i]));
 }
 
 char *fb_vary_report_json(const fb_vary_report *report)
@@ -176,7 +185,7 @@ static void print_difference(FILE *out, const fb_vary_report *report)
 
 static void print_facts(FILE *out, const fb_vary_report *report)
 {
-    const fb_replay_report *same = reference(report);
+    const fb_replay_report *same = reference(report), *noted = noted_row(report);
     char hash[FB_HASH_HEX_BYTES];
 
     fprintf(out, "trace    %s\n", fb_hash_hex(hash, report->trace));
@@ -190,8 +199,8 @@ static void print_facts(FILE *out, const fb_vary_report *report)
         fprintf(out, "from     the checkpoint of step %" PRIu64 "\n", same->start);
     if (report->not_tried[0] != '\0')
         fprintf(out, "left out %s\n", report->not_tried);
-    for (size_t i = 0; report->row_count > 0 && i < report->rows[0].replay.note_count; i++)
-        fb__note_print(out, report->rows[0].replay.notes[i]);
+    for (size_t i = 0; i < noted->note_count; i++)
+        fb__note_print(out, noted->notes[i]);
 }
 
 char *fb_vary_report_text(const fb_vary_report *report, const char *name)

@@ -174,6 +174,59 @@ static void one_file_holds_what_the_folder_holds(void **state)
     fb_replay_report_free(&in_folders);
 }
 
+/* Every tensor that the trace has a hash of is in the file, with that hash. */
+static uint64_t count_proven(const char *path, fb_trace *trace)
+{
+    const fb_event *event;
+    fb_safetensors *file;
+    uint64_t tensors = 0;
+    fb_error err;
+
+    assert_ok(fb_safetensors_open(&file, path, &err));
+    for (;;) {
+        const fb_site *site;
+        const fb_safetensor *t;
+        char micro[24] = "", name[256];
+
+        assert_ok(fb_trace_next(trace, &event, NULL, &err));
+        if (event == NULL)
+            break;
+        site = fb_trace_site(trace, event->site);
+        if (site->kind != FB_KIND_TENSOR && site->kind != FB_KIND_PARAM)
+            continue;
+        if (event->micro != FB_MICRO_NONE)
+            (void)snprintf(micro, sizeof micro, ".micro-%d", (int)event->micro);
+        (void)snprintf(name, sizeof name, "step-%06" PRIu64 "%s.%s.%.60s.%.20s", event->step, micro,
+                       fb_phase_name(site->phase), site->path, site->slot);
+        t = fb_safetensors_find(file, name);
+        if (t == NULL)
+            fail_msg("%s was not made", name);
+        assert_true(
+            fb_hash_equal(event->hash, fb_tensor_hash(NULL, t->dtype, t->data, t->bytes, NULL)));
+        tensors++;
+    }
+    assert_int_equal(tensors, fb_safetensors_count(file));
+    fb_safetensors_close(file);
+    return tensors;
+}
+
+static void every_tensor_of_every_step_comes_back(void **state)
+{
+    const fixture *f = *state;
+    const char *path = in_folder(&f->folder, "everything.safetensors");
+    fb_replay_report r = replay(f->trace, (fb_replay_options){.make = "*", .make_output = path});
+    fb_trace *trace;
+    fb_error err;
+
+    assert_verified(&r);
+    assert_int_equal(r.unchecked, 0);
+    assert_ok(fb_trace_open(&trace, f->trace, &err));
+    assert_int_equal(r.made, count_proven(path, trace));
+    assert_true(r.made > 1000);
+    fb_trace_close(trace);
+    fb_replay_report_free(&r);
+}
+
 static void no_file_is_begun_where_nothing_matches_or_no_folder_is(void **state)
 {
     const fixture *f = *state;
@@ -257,6 +310,7 @@ int main(void)
         cmocka_unit_test(tensors_of_a_trace_without_hashes_are_made_unchecked),
         cmocka_unit_test(a_tensor_that_differs_is_not_written),
         cmocka_unit_test(one_file_holds_what_the_folder_holds),
+        cmocka_unit_test(every_tensor_of_every_step_comes_back),
         cmocka_unit_test(no_file_is_begun_where_nothing_matches_or_no_folder_is),
         cmocka_unit_test(one_file_of_a_diverged_replay_holds_what_was_proven),
     };

@@ -137,6 +137,26 @@ static void the_one_environment_that_differs_is_named_with_its_first_event(void 
     fb_vary_report_free(&r);
 }
 
+static void rows_after_one_that_differs_are_judged_by_themselves(void **state)
+{
+    const fixture *f = *state;
+    fb_kernels late = *fb_kernels_best();
+    const fb_vary_environment list[] = {
+        {.threads = 1, .kernels = &late},
+        {.threads = 1, .kernels = fb_kernels_best()},
+        {.threads = 2, .kernels = fb_kernels_best()},
+    };
+    fb_vary_report r;
+
+    late.layernorm = late_layernorm;
+    calls_left = 60;
+    r = vary(f->trace, (fb_vary_options){.environments = list, .environment_count = 3});
+    assert_int_equal(r.differing, 1);
+    assert_int_equal(r.first_differing, 0);
+    assert_true(r.rows[1].same && r.rows[2].same);
+    fb_vary_report_free(&r);
+}
+
 static void kernels_without_the_fingerprint_are_a_row_that_differs(void **state)
 {
     const fixture *f = *state;
@@ -232,6 +252,7 @@ int main(void)
         cmocka_unit_test(every_instruction_set_and_four_thread_counts_are_tried),
         cmocka_unit_test(a_certificate_is_itself_reproducible),
         cmocka_unit_test(the_one_environment_that_differs_is_named_with_its_first_event),
+        cmocka_unit_test(rows_after_one_that_differs_are_judged_by_themselves),
         cmocka_unit_test(kernels_without_the_fingerprint_are_a_row_that_differs),
         cmocka_unit_test(a_damaged_run_differs_everywhere_and_that_is_said),
         cmocka_unit_test(final_hashes_are_compared_where_the_trace_has_none),
