@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 
 #include "base/error.h"
@@ -120,22 +119,8 @@ static fb_status check_options(fb_recorder *r, fb_error *err)
         return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET,
                         "level %s: this version records steps, draws and ops",
                         fb_level_name(level));
-    r->sealing.max_bytes = r->options.max_bytes;
     status = fb__step_list_read(&r->ops_steps, r->options.ops_steps, err);
     return status == FB_OK ? FB_OK : fb__fail_in(err, status, "ops_steps: ");
-}
-
-static uint8_t *make_alive_page(void)
-{
-    uint8_t *page =
-        mmap(NULL, FB_FORMAT_ALIGN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (page == MAP_FAILED)
-        return NULL;
-    (void)madvise(page, FB_FORMAT_ALIGN,
-                  MADV_WIPEONFORK); /* older kernels: the child must not use it */
-    *page = 1;
-    return page;
 }
 
 static fb_status create_file(fb_recorder *r, const char *path, fb_error *err)
@@ -174,9 +159,27 @@ static void destroy(fb_recorder *r, bool remove_tail)
     fb__sites_free(&r->sites);
     free(r->observer_sites);
     free(r->marks);
-    if (r->alive != NULL)
-        (void)munmap(r->alive, FB_FORMAT_ALIGN);
+    fb__recorder_free_pages(r);
+    free(r->main_path);
     free(r);
+}
+
+fb_status fb__recorder_begin(fb_recorder *r, const char *path, fb_error *err)
+{
+    fb_status status = FB_OK;
+
+    r->sealing.max_bytes = r->options.max_bytes;
+    if (!fb__sites_init(&r->sites))
+        status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
+    if (status == FB_OK && getrandom(&r->id, sizeof r->id, 0) != (ssize_t)sizeof r->id)
+        status = fb__fail(err, FB_E_IO, FB_NO_OFFSET, "%s: no random numbers for an id", path);
+    if (status == FB_OK)
+        status = create_file(r, path, err);
+    if (status == FB_OK)
+        status = fb__stage_open(&r->stage, path, r->id, err);
+    if (status == FB_OK)
+        status = fb__sealing_begin(&r->sealing, r->id, &r->stage, err);
+    return status;
 }
 
 static void copy_options(fb_recorder_options *to, const fb_recorder_options *from)
@@ -207,22 +210,17 @@ fb_status fb_recorder_open(fb_recorder **out, const char *path, const fb_recorde
                                 .on_step_end = observe_step_end};
     r->sealing.file.descriptor = -1;
     r->direct_micro = FB_MICRO_NONE;
-    r->alive = make_alive_page();
     status = check_options(r, err);
-    if (status == FB_OK && (r->alive == NULL || !fb__sites_init(&r->sites)))
+    r->main_path = strdup(path);
+    if (status == FB_OK && (r->main_path == NULL || !fb__recorder_make_pages(r)))
         status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
-    if (status == FB_OK && getrandom(&r->id, sizeof r->id, 0) != (ssize_t)sizeof r->id)
-        status = fb__fail(err, FB_E_IO, FB_NO_OFFSET, "%s: no random numbers for an id", path);
     if (status == FB_OK)
-        status = create_file(r, path, err);
-    if (status == FB_OK)
-        status = fb__stage_open(&r->stage, path, r->id, err);
-    if (status == FB_OK)
-        status = fb__sealing_begin(&r->sealing, r->id, &r->stage, err);
+        status = fb__recorder_begin(r, path, err);
     if (status != FB_OK) {
         destroy(r, true);
         return status;
     }
+    r->main_id = r->id;
     r->options.header = r->options.ops_steps = NULL; /* were borrowed */
     *out = r;
     return FB_OK;
@@ -271,8 +269,7 @@ fb_status fb_recorder_close(fb_recorder *recorder, fb_error *err)
 
     if (r == NULL)
         return FB_OK;
-    if (*(volatile uint8_t *)r->alive == 0) { /* a forked child: everything is the parent's */
-        r->sealing.has_thread = false;
+    if (fb__recorder_life(r) != FB_RECORDER_ALIVE) { /* a child: everything is its parent's */
         destroy(r, false);
         return FB_OK;
     }

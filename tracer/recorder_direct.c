@@ -111,6 +111,10 @@ static bool number_occurrence(fb_recorder *r, fb_site *site)
 
 static bool begin(fb_recorder *r)
 {
+    if (fb__recorder_life(r) != FB_RECORDER_ALIVE)
+        fb__recorder_in_child(r);
+    if (fb__recorder_life(r) != FB_RECORDER_ALIVE)
+        return false;
     (void)pthread_mutex_lock(&r->lock);
     if (!fb__recorder_on(r)) {
         (void)pthread_mutex_unlock(&r->lock);
@@ -178,7 +182,8 @@ void fb_recorder_step(fb_recorder *recorder, uint64_t step)
         (void)fb__recorder_enter_step(r, step);
     } else if (step != r->direct_step) {
         (void)fb__fail(&err, FB_E_USAGE, FB_NO_OFFSET, "%s: step %llu after step %llu",
-                       r->sealing.file.path, (unsigned long long)step, (unsigned long long)r->direct_step);
+                       r->sealing.file.path, (unsigned long long)step,
+                       (unsigned long long)r->direct_step);
         fb__sealing_stop(&r->sealing, &err);
     }
     end(r);

@@ -2,7 +2,7 @@
  *
  * recorder_state.h - what the recorder's parts share: recorder.c (life, the observer), record.c
  * (steps and events into the tail), recorder_direct.c (the calls for programs that report by
- * themselves), sealing.c (the tail into the file). Private to tracer.
+ * themselves), recorder_fork.c (children), sealing.c (the tail into the file). Private to tracer.
  */
 #ifndef FB_TRACER_RECORDER_STATE_H
 #define FB_TRACER_RECORDER_STATE_H
@@ -34,13 +34,23 @@ typedef struct fb_occurrences {
     uint32_t count, capacity;
 } fb_occurrences;
 
+/* What this process may do with a recorder that it may have got by fork. */
+typedef enum fb_recorder_life {
+    FB_RECORDER_FORKED = 0, /* a child that has not reported yet */
+    FB_RECORDER_ALIVE = 1,
+    FB_RECORDER_BEGINNING = 2, /* a thread of the child is making its file */
+    FB_RECORDER_LOST = 3,      /* the child could not make a file */
+} fb_recorder_life;
+
 struct fb_recorder {
     pthread_mutex_t lock; /* over everything below */
     fb_observer observer;
     fb_recorder_options options;
-    uint8_t *alive; /* a page that fork clears in the child, which must not write */
+    uint8_t *alive;     /* fb_recorder_life, atomic, in a page that fork clears in the child */
+    char *main_path;    /* of the trace that the files of children belong to */
+    uint32_t *children; /* atomic, shared with all of them: how many have a file */
 
-    fb_hash id;
+    fb_hash id, main_id;    /* of this process's trace, and of the one that its files belong to */
     fb_step_list ops_steps; /* steps recorded at the level's full depth */
     fb_sites sites;
     fb_stage stage;
@@ -64,11 +74,26 @@ struct fb_recorder {
     uint32_t occurrence_capacity;
 };
 
-/* Whether this process may record: not after a failure, and not in a forked child. */
+static inline fb_recorder_life fb__recorder_life(const fb_recorder *r)
+{
+    return (fb_recorder_life)__atomic_load_n(r->alive, __ATOMIC_ACQUIRE);
+}
+
+/* Whether this process may record: not after a failure, and in a forked child only what it reports
+ * directly. */
 static inline bool fb__recorder_on(const fb_recorder *r)
 {
-    return !fb__sealing_stopped(&r->sealing) && *(volatile uint8_t *)r->alive != 0;
+    return fb__recorder_life(r) == FB_RECORDER_ALIVE && !fb__sealing_stopped(&r->sealing);
 }
+
+/* Makes the files and starts the thread. As fb_recorder_open. */
+FB_NODISCARD fb_status fb__recorder_begin(fb_recorder *r, const char *path, fb_error *err);
+
+/* For a child's first report: a file of its own. */
+void fb__recorder_in_child(fb_recorder *r);
+
+bool fb__recorder_make_pages(fb_recorder *r); /* false when memory is out */
+void fb__recorder_free_pages(fb_recorder *r);
 
 /* The classes that are recorded in a step. */
 uint32_t fb__recorder_classes(const fb_recorder *r, uint64_t step);

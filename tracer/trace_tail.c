@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -55,6 +56,7 @@ static bool read_tail(fb_trace *t, tail_copy *out)
     char *path = fb__tail_path(t->path);
     const int descriptor = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     uint8_t head[FB_TAIL_HEAD_BYTES];
+    struct stat file;
     uint64_t half_bytes;
     bool sound;
 
@@ -67,7 +69,12 @@ static bool read_tail(fb_trace *t, tail_copy *out)
     if (sound) {
         out->half_bytes = (size_t)half_bytes;
         out->bytes = malloc(FB_TAIL_HALVES * out->half_bytes);
-        sound = out->bytes != NULL && read_halves(t, out, descriptor);
+        /* A program that goes on may have sealed rows meanwhile, and staged others in their place:
+         * then the file has grown. */
+        sound = out->bytes != NULL && read_halves(t, out, descriptor) &&
+                fstat(t->descriptor, &file) == 0 && (uint64_t)file.st_size == t->size;
+        if (!sound)
+            free(out->bytes);
     }
     (void)close(descriptor);
     return sound;
@@ -187,24 +194,38 @@ static fb_status take_up(fb_sealer *s, fb_trace *t, fb_error *err)
     return take_up_step(s, t, err);
 }
 
-/* The halves that follow what is sealed, in order; a gap ends them, and so does a damaged row: what
- * came before it is sound. */
+/* The half of the lowest sequence from `least` on, or -1. */
+static int next_half(const tail_copy *tail, uint64_t least)
+{
+    int next = -1;
+
+    for (int i = 0; i < FB_TAIL_HALVES; i++)
+        if (tail->head[i].sequence >= least && tail->head[i].sequence != 0 &&
+            (next < 0 || tail->head[i].sequence < tail->head[next].sequence))
+            next = i;
+    return next;
+}
+
+/* The halves that follow what is sealed, in order. The one in which sealing ended may be gone when
+ * all of it is sealed; any other gap ends the tail, and so does a damaged row: what came before it
+ * is sound. */
 static fb_status take_halves(fb_sealer *s, const tail_copy *tail, uint64_t staged, fb_error *err)
 {
-    uint64_t sequence = staged >> 32;
-    size_t from = (uint32_t)staged;
+    uint64_t least = staged >> 32, most = least + 1;
     fb_status status = FB_OK;
 
-    for (int n = 0; n < FB_TAIL_HALVES; n++, sequence++, from = 0)
-        for (int i = 0; i < FB_TAIL_HALVES; i++) {
-            const fb_tail_half_head *head = &tail->head[i];
-            const uint8_t *rows = tail->bytes + (size_t)i * tail->half_bytes;
-            size_t taken;
+    for (int i; status == FB_OK && (i = next_half(tail, least)) >= 0;) {
+        const fb_tail_half_head *head = &tail->head[i];
+        const uint8_t *rows = tail->bytes + (size_t)i * tail->half_bytes;
+        const size_t from = head->sequence == staged >> 32 ? (uint32_t)staged : 0;
+        size_t taken;
 
-            if (head->sequence == sequence && sequence != 0 && status == FB_OK)
-                status =
-                    fb__sealer_take(s, sequence, rows, (size_t)head->committed, from, &taken, err);
-        }
+        if (head->sequence > most)
+            break;
+        status =
+            fb__sealer_take(s, head->sequence, rows, (size_t)head->committed, from, &taken, err);
+        least = most = head->sequence + 1;
+    }
     return status == FB_OK || status == FB_E_CORRUPT ? fb__sealer_flush(s, 0, err) : status;
 }
 

@@ -412,7 +412,7 @@ static void a_killed_program_leaves_a_readable_trace(void **state)
     drop_folder(&folder);
 }
 
-static void a_forked_child_writes_nothing(void **state)
+static void a_forked_engine_writes_nothing(void **state)
 {
     test_folder folder;
     fb_recorder *r;
@@ -488,7 +488,7 @@ int main(void)
         cmocka_unit_test(the_header_keeps_the_callers_text),
         cmocka_unit_test(a_full_disk_stops_the_recording_not_the_program),
         cmocka_unit_test(a_killed_program_leaves_a_readable_trace),
-        cmocka_unit_test(a_forked_child_writes_nothing),
+        cmocka_unit_test(a_forked_engine_writes_nothing),
         cmocka_unit_test(a_step_of_a_long_trace_is_found_with_few_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

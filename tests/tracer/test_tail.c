@@ -243,6 +243,65 @@ static void the_tail_of_another_trace_is_ignored(void **state)
     drop_folder(&folder);
 }
 
+static size_t load(const char *path, uint8_t *bytes, size_t size)
+{
+    const int descriptor = open(path, O_RDONLY);
+    const ssize_t count = read(descriptor, bytes, size);
+
+    assert_true(count >= 0 && close(descriptor) == 0);
+    return (size_t)count;
+}
+
+static void store(const char *path, const uint8_t *bytes, size_t count)
+{
+    const int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+
+    assert_int_equal(write(descriptor, bytes, count), count);
+    assert_int_equal(close(descriptor), 0);
+}
+
+/* A trace with one chunk of ten events, and a tail that goes on with fillings 2 and 3, ten events
+ * each. Where sealing ended at the very end of filling 1, nothing is missing; where it ended
+ * before, something is, and the tail must not be believed. */
+static void fillings_follow_each_other_without_a_gap(void **state)
+{
+    static const struct {
+        uint64_t staged, events;
+    } cases[] = {{UINT64_C(2) << 32, 30}, {UINT64_C(1) << 32 | 640, 30}, {8, 10}};
+    static uint8_t trace[1 << 16], rows[2 << 20];
+    test_folder folder;
+    char tail[160];
+    fb_recorder *r;
+    size_t trace_bytes, tail_bytes;
+
+    (void)state;
+    make_folder(&folder);
+    tail_of(tail, &folder);
+    record_some(folder.file, &r, 10);
+    fb__recorder_seal(r);
+    trace_bytes = load(folder.file, trace, sizeof trace);
+    for (int i = 0; i < 10; i++)
+        (void)fb_recorder_scalar(r, FB_PHASE_LOSS, "thread0", "loss", FB_DTYPE_F64, 11 + i);
+    fb__recorder_seal(r);
+    for (int i = 0; i < 10; i++)
+        (void)fb_recorder_scalar(r, FB_PHASE_LOSS, "thread0", "loss", FB_DTYPE_F64, 21 + i);
+    tail_bytes = load(tail, rows, sizeof rows);
+    fb_recorder_close(r, NULL);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const oracle known = {.committed = {cases[i].events}, .began = {cases[i].events}};
+        uint8_t *head = trace + trace_bytes - FB_FORMAT_ALIGN; /* of the chunk: one page */
+        uint64_t check;
+
+        memcpy(head + 120, &cases[i].staged, 8);
+        check = fb__check(head, 504);
+        memcpy(head + 504, &check, 8);
+        store(folder.file, trace, trace_bytes);
+        store(tail, rows, tail_bytes);
+        check_numbers(folder.file, &known, 1);
+    }
+    drop_folder(&folder);
+}
+
 /* Any bit of the tail: what is read is a prefix, or the bit is in padding. */
 static void a_flipped_bit_of_the_tail_is_never_believed(void **state)
 {
@@ -278,6 +337,80 @@ static void a_flipped_bit_of_the_tail_is_never_believed(void **state)
     }
     (void)close(descriptor);
     fb_recorder_close(r, NULL);
+    drop_folder(&folder);
+}
+
+/* --- Children ----------------------------------------------------------------------------------
+ */
+
+static void check_child(const test_folder *folder, const char *name, fb_hash parent, uint64_t count,
+                        fb_trace_status status)
+{
+    const oracle known = {.committed = {count}, .began = {count}};
+    char path[192], hex[FB_HASH_HEX_BYTES], want[128];
+    fb_trace_info info;
+    fb_trace *t;
+
+    (void)snprintf(path, sizeof path, "%s/t.%s.fbt", folder->path, name);
+    (void)snprintf(want, sizeof want, "\"parent\":\"%s\",\"role\":\"%s\"", fb_hash_hex(hex, parent),
+                   name);
+    t = open_trace(path);
+    assert_int_equal(fb_trace_verify(&info, t, NULL, NULL, NULL), FB_OK);
+    assert_int_equal(info.status, status);
+    assert_non_null(strstr(info.header, want));
+    fb_trace_close(t);
+    check_numbers(path, &known, 1);
+}
+
+static void report_more(fb_recorder *r, uint64_t first, uint64_t last)
+{
+    for (uint64_t n = first; n <= last; n++)
+        (void)fb_recorder_scalar(r, FB_PHASE_LOSS, "thread0", "loss", FB_DTYPE_F64, (double)n);
+}
+
+static void wait_for(pid_t child)
+{
+    int status;
+
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* The child closes its file, a grandchild just ends; the parent goes on as if nothing had been. */
+static void children_write_files_of_their_own(void **state)
+{
+    const oracle known = {.committed = {3000}, .began = {3000}};
+    test_folder folder;
+    fb_recorder *r;
+    fb_hash id;
+    fb_trace *t;
+    pid_t child;
+
+    (void)state;
+    make_folder(&folder);
+    record_some(folder.file, &r, 1000);
+    child = fork();
+    if (child == 0) {
+        report_more(r, 1, 20000);
+        child = fork();
+        if (child == 0) {
+            report_more(r, 1, 7);
+            _exit(0);
+        }
+        wait_for(child);
+        report_more(r, 20001, 20002);
+        _exit(fb_recorder_close(r, NULL) == FB_OK ? 0 : 1);
+    }
+    report_more(r, 1001, 2000);
+    wait_for(child);
+    report_more(r, 2001, 3000);
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    t = open_trace(folder.file);
+    id = fb_trace_get_info(t)->id;
+    fb_trace_close(t);
+    check_numbers(folder.file, &known, 1);
+    check_child(&folder, "child1", id, 20002, FB_TRACE_COMPLETE);
+    check_child(&folder, "child2", id, 7, FB_TRACE_TORN);
     drop_folder(&folder);
 }
 
@@ -409,7 +542,9 @@ int main(void)
         cmocka_unit_test(a_closed_trace_leaves_no_tail),
         cmocka_unit_test(a_trace_is_read_while_it_is_written),
         cmocka_unit_test(the_tail_of_another_trace_is_ignored),
+        cmocka_unit_test(fillings_follow_each_other_without_a_gap),
         cmocka_unit_test(a_flipped_bit_of_the_tail_is_never_believed),
+        cmocka_unit_test(children_write_files_of_their_own),
         cmocka_unit_test(what_was_staged_when_the_disk_filled_up_is_kept),
         cmocka_unit_test(a_size_limit_ends_the_recording_in_time),
         cmocka_unit_test(a_list_of_steps_limits_the_depth),
