@@ -18,6 +18,7 @@
 #include "cli/train_plan.h"
 #include "engine/run.h"
 #include "firstbit/recorder.h"
+#include "replay/checkpoint_folder.h"
 #include "replay/trace_chain.h"
 
 /* Everything that one training run of the command holds. */
@@ -65,12 +66,30 @@ static int check_writable(const training *t, const char *path)
 
 /* What a resumed run goes on from. */
 typedef struct resumption {
-    const char *checkpoint; /* NULL: the run begins */
+    char *checkpoint; /* NULL: the run begins */
     uint64_t step;
     fb_hash hash;
     char *trace; /* of the run that wrote it; NULL: not found */
     fb_hash id;
 } resumption;
+
+/* --resume: a checkpoint, or a folder and then the newest in it. */
+static int find_checkpoint(const training *t, resumption *from)
+{
+    const char *path = cli_value(t->args, "resume");
+    struct stat info;
+    fb_error err;
+
+    if (path == NULL)
+        return 0;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
+        if (fb_newest_checkpoint(&from->checkpoint, path, &err) != FB_OK)
+            return cli_fail_error(t->args, &err);
+        return 0;
+    }
+    from->checkpoint = strdup(path);
+    return from->checkpoint == NULL ? out_of_memory(t) : 0;
+}
 
 /* The trace of the run that wrote the checkpoint, to be linked from the new one, and never to be
  * replaced by it. */
@@ -164,28 +183,38 @@ static int check_plan(const training *t, const resumption *from)
 }
 
 /* Everything that can be refused is refused before the trace is made. */
-static int start(training *t)
+static int prepare(training *t, resumption *from)
 {
-    resumption from = {.checkpoint = cli_value(t->args, "resume")};
     fb_error err;
-    fb_status status = fb_run_create(&t->run, &t->plan.config, &t->plan.options, &err);
-    int result;
+    fb_status status;
 
-    if (status == FB_OK && from.checkpoint != NULL)
-        status = fb_run_check_checkpoint(t->run, from.checkpoint, &from.step, &from.hash, &err);
+    if (find_checkpoint(t, from) != 0)
+        return CLI_TROUBLE;
+    status = fb_run_create(&t->run, &t->plan.config, &t->plan.options, &err);
+    if (status == FB_OK && from->checkpoint != NULL)
+        status = fb_run_check_checkpoint(t->run, from->checkpoint, &from->step, &from->hash, &err);
     if (status != FB_OK)
         return cli_fail_error(t->args, &err);
-    result = check_plan(t, &from);
-    if (result == 0)
-        result = find_trace_before(t, &from);
+    if (check_plan(t, from) != 0 || find_trace_before(t, from) != 0)
+        return CLI_TROUBLE;
+    return 0;
+}
+
+static int start(training *t)
+{
+    resumption from = {.checkpoint = NULL};
+    fb_status status = FB_OK;
+    fb_error err;
+    int result = prepare(t, &from);
+
     if (result == 0)
         result = open_recorder(t, &from);
+    if (result == 0)
+        status = from.checkpoint == NULL ? fb_run_begin(t->run, &err)
+                                         : fb_run_resume(t->run, from.checkpoint, &err);
+    free(from.checkpoint);
     free(from.trace);
-    if (result != 0)
-        return result;
-    status = from.checkpoint == NULL ? fb_run_begin(t->run, &err)
-                                     : fb_run_resume(t->run, from.checkpoint, &err);
-    return status == FB_OK ? 0 : cli_fail_error(t->args, &err);
+    return status == FB_OK ? result : cli_fail_error(t->args, &err);
 }
 
 /* --- Training --------------------------------------------------------------------------------- */
@@ -432,7 +461,9 @@ static const cli_option options[] = {
      false},
     {"steps", 0, "N", "train to step N", false},
     {"resume", 0, "CHECKPOINT",
-     "go on from a checkpoint, in a trace of its own that is\nlinked to the one before", false},
+     "go on from a checkpoint, or the newest one in a folder;\nthe new trace is linked to the one "
+     "before",
+     false},
     CLI_THREADS_OPTION,
     CLI_ISA_OPTION,
     CLI_KERNELS_OPTION,

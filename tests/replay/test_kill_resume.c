@@ -18,6 +18,7 @@
 
 #include "base/hash.h"
 #include "engine/safetensors.h"
+#include "replay/checkpoint_folder.h"
 #include "replay/trace_chain.h"
 
 enum {
@@ -32,7 +33,7 @@ typedef struct fixture {
     fb_hash final_hash;
     double seconds; /* that a whole run takes */
     uint64_t random;
-    uint64_t kills, resumes, torn_files, compared;
+    uint64_t kills, resumes, torn_files, compared, chains;
 } fixture;
 
 static double now(void)
@@ -134,18 +135,40 @@ static uint64_t check_checkpoints(fixture *f, const char *folder)
     return newest;
 }
 
+/* What the library takes for the newest is the newest. */
+static void check_newest(const fixture *f, const char *folder, uint64_t step)
+{
+    char *path, name[64];
+    fb_error err;
+
+    assert_ok(fb_newest_checkpoint(&path, in_folder(&f->folder, folder), &err));
+    (void)snprintf(name, sizeof name, "/step-%08" PRIu64 ".safetensors", step);
+    assert_non_null(strstr(path, name));
+    free(path);
+}
+
 /* --- Traces ----------------------------------------------------------------------------------- */
 
-/* Roots of every step that a piece finished after `after`: those of the whole run. */
-static void compare_roots(fixture *f, const char *piece, uint64_t after)
+/* Roots of the steps that the pieces of one run finished. */
+typedef struct stitched {
+    bool has[STEPS + 1];
+    fb_hash root[STEPS + 1][FB_CLASS_COUNT];
+} stitched;
+
+/* Roots of every step that a piece finished after `after` (a piece that began by itself: all):
+ * those of the whole run. Returns its last finished step. */
+static uint64_t compare_roots(fixture *f, stitched *all, const char *piece, uint64_t after)
 {
+    uint64_t last;
     fb_trace *a, *b;
     fb_error err;
 
     assert_ok(fb_trace_open(&a, in_folder(&f->folder, "whole.fbt"), &err));
     assert_ok(fb_trace_open(&b, in_folder(&f->folder, piece), &err));
     assert_int_not_equal(fb_trace_get_info(b)->status, FB_TRACE_CORRUPT);
-    for (uint64_t step = after + 1; step <= fb_trace_get_info(b)->last_step; step++) {
+    last = fb_trace_get_info(b)->steps > 0 ? fb_trace_get_info(b)->last_step : 0;
+    for (uint64_t step = after == 0 ? 0 : after + 1;
+         step <= last && fb_trace_get_info(b)->steps > 0; step++) {
         fb_trace_step x, y;
 
         assert_ok(fb_trace_get_step(a, step, &x, &err));
@@ -155,10 +178,36 @@ static void compare_roots(fixture *f, const char *piece, uint64_t after)
             if (!fb_hash_equal(x.root[c], y.root[c]))
                 fail_msg("%s: step %" PRIu64 ": another root of class %s", piece, step,
                          fb_class_name((fb_class)c));
+        all->has[step] = true;
+        memcpy(all->root[step], y.root, sizeof y.root);
         f->compared++;
     }
     fb_trace_close(a);
     fb_trace_close(b);
+    return last;
+}
+
+/* The chains of the pieces laid end to end are those of the whole run. A kill between a checkpoint
+ * and the end of its step leaves that step unfinished in every piece: then there are none. */
+static void compare_chains(fixture *f, const stitched *all)
+{
+    fb_hash chain[FB_CLASS_COUNT] = {{0, 0}};
+    fb_trace_step last;
+    fb_trace *whole;
+    fb_error err;
+
+    for (uint64_t step = 0; step <= STEPS; step++) {
+        if (!all->has[step])
+            return;
+        for (int c = 0; c < FB_CLASS_COUNT; c++)
+            chain[c] = fb_chain_next(chain[c], step, all->root[step][c]);
+    }
+    assert_ok(fb_trace_open(&whole, in_folder(&f->folder, "whole.fbt"), &err));
+    assert_ok(fb_trace_get_step(whole, STEPS, &last, &err));
+    for (int c = 0; c < FB_CLASS_COUNT; c++)
+        assert_true(fb_hash_equal(chain[c], last.chain[c]));
+    fb_trace_close(whole);
+    f->chains++;
 }
 
 static fb_hash final_hash_of(const fixture *f, const char *name)
@@ -242,38 +291,56 @@ static void remove_pieces(const fixture *f)
     assert_int_equal(system(line), 0);
 }
 
+/* What one piece left behind, killed or not. Returns the step of its newest checkpoint. */
+static uint64_t check_piece(fixture *f, stitched *all, const piece *p, bool replay_it)
+{
+    const uint64_t written = check_checkpoints(f, p->folder);
+    uint64_t last;
+
+    if (!is_there(f, p->trace)) {
+        assert_int_equal(written, 0);
+        return 0;
+    }
+    last = compare_roots(f, all, p->trace, p->from);
+    if (written > 0) {
+        check_newest(f, p->folder, written);
+        assert_true(last + 1 >= written); /* what had been reported before it is in the trace */
+    }
+    if (replay_it)
+        assert_int_equal(run_program(f, "replay", p->trace, NULL), 0);
+    return written;
+}
+
 /* Kills and resumes until the run is at its end; then all of it is compared. */
 static void run_in_pieces(fixture *f, uint64_t number)
 {
-    piece p = {.from = 0};
     char resume[96], previous[32] = "";
-    uint64_t newest = 0;
+    stitched all = {.has = {false}};
+    piece p = {.from = 0};
     bool done = false;
 
     for (int i = 0; !done; i++) {
+        uint64_t written;
+
         (void)snprintf(p.trace, sizeof p.trace, "r%" PRIu64 "p%d.fbt", number, i);
         (void)snprintf(p.folder, sizeof p.folder, "r%" PRIu64 "p%d.ckpt", number, i);
         (void)snprintf(resume, sizeof resume, "%s/step-%08" PRIu64 ".safetensors", previous,
-                       newest);
-        p.from = newest;
-        f->resumes += newest > 0;
-        done = train_piece(f, &p, newest > 0 ? resume : NULL, i >= PIECES_MAX);
-        if (is_there(f, p.trace))
-            compare_roots(f, p.trace, p.from);
-        else
-            assert_false(done);
-        const uint64_t written = check_checkpoints(f, p.folder);
-        if (written > 0) {
-            newest = written;
+                       p.from);
+        f->resumes += p.from > 0;
+        done = train_piece(f, &p, p.from > 0 ? resume : NULL, i >= PIECES_MAX);
+        written = check_piece(f, &all, &p, number % 4 == 1);
+        if (written == STEPS) /* killed behind its last step: nothing would be left to go on to */
+            written = p.from < STEPS - 1 ? STEPS - 1 : 0;
+        if (written > 0 && !done) {
+            p.from = written;
             (void)snprintf(previous, sizeof previous, "%s", p.folder);
         }
     }
     assert_true(fb_hash_equal(final_hash_of(f, p.trace), f->final_hash));
+    compare_chains(f, &all);
     check_chain(f, &p);
-    if (number % 4 == 0) {
+    if (number % 4 == 0)
         assert_int_equal(run_program(f, "diff", "whole.fbt", p.trace), 0);
-        assert_int_equal(run_program(f, "replay", p.trace, NULL), 0);
-    }
     remove_pieces(f);
 }
 
@@ -318,20 +385,26 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* Without a number asked for: some seconds, and at least one run of each kind. */
+static bool has_enough(const fixture *f, const char *asked, double started)
+{
+    if (asked != NULL)
+        return f->kills >= strtoull(asked, NULL, 10);
+    return f->resumes > 0 && f->chains > 0 &&
+           (f->kills >= QUICK_KILLS || now() - started > QUICK_SECONDS);
+}
+
 static void a_killed_run_that_goes_on_is_the_uninterrupted_one(void **state)
 {
     const char *asked = getenv("FIRSTBIT_KILLS");
-    const uint64_t kills = asked == NULL ? QUICK_KILLS : strtoull(asked, NULL, 10);
     const double started = now();
     fixture *f = *state;
 
-    for (uint64_t number = 0;
-         f->kills < kills && (asked != NULL || now() - started < QUICK_SECONDS); number++)
+    for (uint64_t number = 0; !has_enough(f, asked, started); number++)
         run_in_pieces(f, number);
-    assert_true(f->kills > 0 && f->resumes > 0 && f->compared > 0);
     printf("%" PRIu64 " kills, %" PRIu64 " resumed, %" PRIu64
-           " files begun and not finished, %" PRIu64 " steps compared\n",
-           f->kills, f->resumes, f->torn_files, f->compared);
+           " files begun and not finished, %" PRIu64 " steps and %" PRIu64 " chains compared\n",
+           f->kills, f->resumes, f->torn_files, f->compared, f->chains);
 }
 
 int main(void)
