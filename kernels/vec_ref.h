@@ -21,8 +21,8 @@
 
 #include "kernels/software_fma.h"
 
-/* A processor's own fused multiply-add where the file that includes this asks for it: the same bits,
- * many times faster. */
+/* A processor's own fused multiply-add where the file that includes this asks for it: the same
+ * bits, many times faster. */
 #ifdef VEC_REF_HARDWARE_FMA
 #define LANE_FMA(a, b, c) __builtin_fmaf(a, b, c)
 #else

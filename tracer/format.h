@@ -105,8 +105,8 @@ typedef struct fb_chunk_header {
     fb_hash chain[FB_CLASS_COUNT];  /* at finished_step */
     uint64_t skip[FB_CHUNK_SKIPS];  /* offset of chunk sequence - 2^k; 0: there is none */
     uint64_t staged; /* position in the tail behind the last row that is in this chunk or before */
-    uint64_t steps_check;           /* of the steps part alone, so that it can be read alone */
-    uint64_t body_check;            /* of the whole body */
+    uint64_t steps_check; /* of the steps part alone, so that it can be read alone */
+    uint64_t body_check;  /* of the whole body */
 } fb_chunk_header;
 
 /* An entry of the steps part: this, then root and chain of each recorded class. */
