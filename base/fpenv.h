@@ -46,6 +46,34 @@ static inline void fb_fpenv_set(void)
 #endif
 }
 
+/* The whole control register with its sticky flags, to be put back: work inside somebody's program
+ * leaves no trace there. */
+typedef uint64_t fb_fpenv_saved;
+
+static inline fb_fpenv_saved fb_fpenv_save(void)
+{
+#if defined(__x86_64__)
+    return _mm_getcsr();
+#elif defined(__aarch64__)
+    uint64_t fpcr;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+    return fpcr;
+#else
+    return 0;
+#endif
+}
+
+static inline void fb_fpenv_restore(fb_fpenv_saved saved)
+{
+#if defined(__x86_64__)
+    _mm_setcsr((uint32_t)saved);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(saved));
+#else
+    (void)saved;
+#endif
+}
+
 static inline bool fb_fpenv_ok(void)
 {
     return fb_fpenv_get() == FB_FPENV_WANT;

@@ -29,7 +29,7 @@ uint64_t fb_hash_name(const char *name)
 
 /* --- Tensors ---------------------------------------------------------------------------------- */
 
-static fb__hash_block widest_hash_block(void)
+fb__hash_block fb__widest_hash_block(void)
 {
 #if defined(FB_HAVE_AVX512)
     if (__builtin_cpu_supports("avx512f"))
@@ -71,7 +71,7 @@ static void hash_one_block(void *argument, size_t index, unsigned worker, void *
 fb_hash fb_tensor_hash(fb_pool *pool, fb_dtype dtype, const void *data, size_t bytes,
                        bool *nonfinite)
 {
-    hash_job job = {.hash_block = widest_hash_block(), .dtype = dtype};
+    hash_job job = {.hash_block = fb__widest_hash_block(), .dtype = dtype};
     const uint64_t count = bytes;
     uint8_t head[9];
     XXH3_state_t state;

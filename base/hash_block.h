@@ -20,4 +20,7 @@ fb_hash fb__hash_block_base(fb_dtype dtype, const void *data, size_t bytes, bool
 fb_hash fb__hash_block_avx2(fb_dtype dtype, const void *data, size_t bytes, bool *nonfinite);
 fb_hash fb__hash_block_avx512(fb_dtype dtype, const void *data, size_t bytes, bool *nonfinite);
 
+/* The fastest one that this processor can run; all give the same bits. */
+fb__hash_block fb__widest_hash_block(void);
+
 #endif
