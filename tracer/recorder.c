@@ -178,7 +178,8 @@ fb_status fb__recorder_begin(fb_recorder *r, const char *path, fb_error *err)
     if (status == FB_OK)
         status = fb__stage_open(&r->stage, path, r->id, err);
     if (status == FB_OK)
-        status = fb__sealing_begin(&r->sealing, r->id, &r->stage, err);
+        status = fb__sealing_begin(&r->sealing, r->id, &r->stage,
+                                   fb__recorder_life(r) == FB_RECORDER_ALIVE, err);
     return status;
 }
 

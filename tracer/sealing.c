@@ -256,7 +256,8 @@ static void start_thread(fb_sealing *s)
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-fb_status fb__sealing_begin(fb_sealing *s, fb_hash id, const fb_stage *stage, fb_error *err)
+fb_status fb__sealing_begin(fb_sealing *s, fb_hash id, const fb_stage *stage, bool threaded,
+                            fb_error *err)
 {
     const fb_sink sink = {s, file_end, file_skips, file_append};
     pthread_condattr_t monotonic;
@@ -272,7 +273,8 @@ fb_status fb__sealing_begin(fb_sealing *s, fb_hash id, const fb_stage *stage, fb
     s->bytes = s->file.bytes;
     if (!fb__sealer_init(&s->sealer, id, sink))
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", s->file.path);
-    start_thread(s);
+    if (threaded)
+        start_thread(s);
     return FB_OK;
 }
 

@@ -49,9 +49,10 @@ typedef struct fb_sealing {
     const fb_stage *stage;
 } fb_sealing;
 
-/* Prepares for a file that is open and published. FB_E_MEMORY. */
+/* Prepares for a file that is open and published. threaded: not where threads are unsafe to start,
+ * in the forked child of a program with threads. FB_E_MEMORY. */
 FB_NODISCARD fb_status fb__sealing_begin(fb_sealing *s, fb_hash id, const fb_stage *stage,
-                                         fb_error *err);
+                                         bool threaded, fb_error *err);
 
 /* Ends the recording: keeps the first failure. */
 void fb__sealing_stop(fb_sealing *s, const fb_error *err);
