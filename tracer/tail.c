@@ -159,6 +159,7 @@ void fb__stage_begin_in(fb_stage *s, fb_tail_half_head *head, uint8_t *rows, siz
     s->has_place = false;
     /* Whoever finds this half after a crash sees no rows before they are those of `sequence`. */
     __atomic_store_n(&head->committed, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&head->first_event, s->events, __ATOMIC_RELEASE);
     __atomic_store_n(&head->sequence, s->sequence, __ATOMIC_RELEASE);
 }
 

@@ -67,9 +67,10 @@ typedef struct fb_tail_row_head {
 
 /* The head of a half as it lies in the file. */
 typedef struct fb_tail_half_head {
-    uint64_t sequence;  /* 1 for the first filling, then one more each; 0: never filled */
-    uint64_t committed; /* bytes of whole rows behind this head */
-    uint64_t reserved[6];
+    uint64_t sequence;    /* 1 for the first filling, then one more each; 0: never filled */
+    uint64_t committed;   /* bytes of whole rows behind this head */
+    uint64_t first_event; /* events of the recording before this filling */
+    uint64_t reserved[5];
 } fb_tail_half_head;
 
 _Static_assert(sizeof(fb_tail_row_head) == FB_TAIL_ROW_HEAD_BYTES, "as documented");
@@ -111,7 +112,7 @@ typedef struct fb_stage {
     uint8_t *rows;
     size_t used, room;
     unsigned half;
-    uint64_t sequence;
+    uint64_t sequence, events; /* events: staged so far, in all fillings */
 
     uint32_t epoch;
     fb_epochs sites, frames, modules;

@@ -303,6 +303,7 @@ bool fb__stage_event(fb_stage *s, const fb_sites *sites, uint32_t site, const fb
         return false;
     put_event(&r, e, mask, map);
     commit(s, &r, FB_TAIL_EVENT, mask, site);
+    s->events++;
     s->has_place = true;
     s->step = e->step;
     s->micro = e->micro;

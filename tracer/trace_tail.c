@@ -35,20 +35,18 @@ static bool read_at(fb_trace *t, int descriptor, void *to, size_t count, off_t o
 }
 
 /* The heads first: what they say is committed has been written before. */
-static bool read_halves(fb_trace *t, tail_copy *tail, int descriptor)
+static void read_halves(fb_trace *t, tail_copy *tail, int descriptor)
 {
     for (int i = 0; i < FB_TAIL_HALVES; i++) {
         const off_t at = (off_t)(FB_TAIL_HEAD_BYTES + (size_t)i * tail->half_bytes);
         fb_tail_half_head *head = &tail->head[i];
 
-        if (!read_at(t, descriptor, head, sizeof *head, at))
-            return false;
-        if (head->committed > tail->half_bytes - sizeof *head ||
+        if (!read_at(t, descriptor, head, sizeof *head, at) ||
+            head->committed > tail->half_bytes - sizeof *head ||
             !read_at(t, descriptor, tail->bytes + (size_t)i * tail->half_bytes,
                      (size_t)head->committed, at + (off_t)sizeof *head))
-            head->sequence = 0;
+            head->sequence = 0; /* cut off: the other half may be whole */
     }
-    return true;
 }
 
 static bool read_tail(fb_trace *t, tail_copy *out)
@@ -71,8 +69,10 @@ static bool read_tail(fb_trace *t, tail_copy *out)
         out->bytes = malloc(FB_TAIL_HALVES * out->half_bytes);
         /* A program that goes on may have sealed rows meanwhile, and staged others in their place:
          * then the file has grown. */
-        sound = out->bytes != NULL && read_halves(t, out, descriptor) &&
-                fstat(t->descriptor, &file) == 0 && (uint64_t)file.st_size == t->size;
+        if (out->bytes != NULL)
+            read_halves(t, out, descriptor);
+        sound = out->bytes != NULL && fstat(t->descriptor, &file) == 0 &&
+                (uint64_t)file.st_size == t->size;
         if (!sound)
             free(out->bytes);
     }
@@ -220,7 +220,8 @@ static fb_status take_halves(fb_sealer *s, const tail_copy *tail, uint64_t stage
         const size_t from = head->sequence == staged >> 32 ? (uint32_t)staged : 0;
         size_t taken;
 
-        if (head->sequence > most)
+        /* A trace that lost chunks lacks the events between them and this filling. */
+        if (head->sequence > most || (from == 0 && head->first_event != s->events))
             break;
         status =
             fb__sealer_take(s, head->sequence, rows, (size_t)head->committed, from, &taken, err);
