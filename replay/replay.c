@@ -158,12 +158,13 @@ static fb_status finish(replay *r, fb_error *err)
 
 static fb_status walk(replay *r, fb_error *err)
 {
+    fb__places foreign = {.trace = r->against, .elsewhere = r->options->data};
     const fb__start start = {.options = r->options,
                              .report = r->report,
-                             .against = r->against,
                              .trace = r->trace,
                              .index = r->index,
                              .rebuilt = &r->rebuilt,
+                             .places = r->options->against == NULL ? &r->rebuilt.places : &foreign,
                              .lockstep = &r->lockstep,
                              .from = r->from};
     fb_status status;
@@ -184,6 +185,7 @@ static fb_status walk(replay *r, fb_error *err)
         status = step_through(r, err);
     if (status == FB_OK)
         status = finish(r, err);
+    fb__places_free(&foreign);
     if (r->lockstep.diverged || r->lockstep.captured || r->lockstep.reached_end)
         return FB_OK; /* the status only says that the lockstep stopped the run */
     return status;

@@ -59,7 +59,7 @@ static fb_status try_step(checkpoint *c, const fb__start *s, uint64_t step, fb_e
 
     if (status != FB_OK || name == NULL)
         return status;
-    status = fb__locate_checkpoint(&c->path, name, step, hash, &s->rebuilt->places, &why);
+    status = fb__locate_checkpoint(&c->path, name, step, hash, s->places, &why);
     free(name);
     if (status == FB_OK) {
         c->step = step;

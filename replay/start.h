@@ -15,10 +15,10 @@
 typedef struct fb__start {
     const fb_replay_options *options;
     fb_replay_report *report; /* gets the step it started from, and notes */
-    const char *against;      /* path of `trace` */
     fb_trace *trace;          /* read by the lockstep: left before the first event to compare */
     fb_trace *index;          /* the same file again, positioned anywhere */
     fb__rebuilt *rebuilt;
+    fb__places *places; /* of the checkpoints that `trace` mentions */
     fb__lockstep *lockstep;
     uint64_t from; /* first step that is wanted; 0: from the beginning */
 } fb__start;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -51,6 +52,7 @@ fb_status fb__tensor_archive_open(fb__tensor_archive **out, const char *path, fb
 {
     fb__tensor_archive *archive = calloc(1, sizeof *archive);
     char *folder = fb__folder_of(path);
+    struct stat s;
     int error = ENOMEM;
 
     if (archive != NULL) {
@@ -60,6 +62,8 @@ fb_status fb__tensor_archive_open(fb__tensor_archive **out, const char *path, fb
     if (archive != NULL && archive->path != NULL && folder != NULL) {
         archive->file = open_unnamed(folder);
         error = archive->file < 0 ? errno : 0;
+        if (error == 0 && stat(path, &s) == 0 && S_ISDIR(s.st_mode))
+            error = EISDIR; /* told before the replay, not after it */
     }
     free(folder);
     if (error == 0) {

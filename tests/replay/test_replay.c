@@ -454,6 +454,24 @@ static void a_checkpoint_is_found_by_contents_wherever_it_went(void **state)
     }
 }
 
+/* Compared with the trace of another run, a replay starts from that run's checkpoints. */
+static void checkpoints_are_those_of_the_trace_compared_with(void **state)
+{
+    static const recording how = {.checkpoints = true};
+    const fixture *f = *state;
+    const test_folder other = make_folder();
+    const char *trace = record(&other, "other.fbt", &how);
+    const char *hidden = hide(f, checkpoint_path(f, 6));
+    fb_replay_report r =
+        replay(f->trace, (fb_replay_options){.against = trace, .has_from = true, .from = 8});
+
+    assert_verified(&r);
+    assert_int_equal(r.start, 6);
+    fb_replay_report_free(&r);
+    assert_int_equal(rename(hidden, checkpoint_path(f, 6)), 0);
+    drop_folder(&other);
+}
+
 /* A wrong file under the right name does not hide the right one under another. */
 static void the_right_contents_win_over_the_right_name(void **state)
 {
@@ -687,6 +705,7 @@ int main(void)
         cmocka_unit_test(a_run_is_the_same_anywhere_in_memory),
         cmocka_unit_test(renamed_data_beside_the_trace_is_found_by_contents),
         cmocka_unit_test(a_checkpoint_is_found_by_contents_wherever_it_went),
+        cmocka_unit_test(checkpoints_are_those_of_the_trace_compared_with),
         cmocka_unit_test(the_right_contents_win_over_the_right_name),
         cmocka_unit_test(a_resumed_run_without_its_checkpoint_is_replayed_from_the_beginning),
         cmocka_unit_test(a_state_that_cannot_be_proven_is_refused),

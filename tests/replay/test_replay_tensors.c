@@ -5,6 +5,7 @@
 #include "replay_fixture.h"
 
 #include <inttypes.h>
+#include <sys/stat.h>
 
 #include "engine/safetensors.h"
 
@@ -243,6 +244,9 @@ static void no_file_is_begun_where_nothing_matches_or_no_folder_is(void **state)
     options.size = sizeof options;
     assert_int_equal(fb_replay(&r, f->trace, &options, &err), FB_E_NOT_FOUND);
     assert_non_null(strstr(err.text, "nowhere/none.safetensors"));
+    options.make_output = in_folder(&f->folder, "folder.safetensors");
+    assert_int_equal(mkdir(options.make_output, 0777), 0);
+    assert_int_equal(fb_replay(&r, f->trace, &options, &err), FB_E_IO);
 }
 
 /* What was proven before the difference is kept; what came after is not there. */
