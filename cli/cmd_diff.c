@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "diff/diff.h"
+#include "diff/digest.h"
 
 static void show_progress(void *argument, const char *doing, uint64_t step, uint64_t to)
 {
@@ -43,6 +44,40 @@ static void put_lines(char *text)
     }
 }
 
+static void show_digest_progress(void *argument, uint64_t step, uint64_t last)
+{
+    cli_progress *progress = argument;
+
+    if (cli_progress_due(progress))
+        cli_progress_show(progress, "step %llu of %llu%s", (unsigned long long)step,
+                          (unsigned long long)last, cli_progress_left(progress, step, last));
+}
+
+/* One side, or both, is a digest. */
+static int run_digest(const cli_args *args)
+{
+    cli_progress progress = cli_progress_start();
+    fb_digest_report report;
+    fb_status status;
+    fb_error err;
+    char *text;
+
+    status = fb_digest_diff(&report, args->positional[0], args->positional[1],
+                            cli_has(args, "prefix"), show_digest_progress, &progress, &err);
+    cli_progress_end(&progress);
+    if (status != FB_OK)
+        return cli_fail_error(args, &err);
+    text = cli_has(args, "json") ? fb_digest_report_json(&report) : fb_digest_report_text(&report);
+    if (text == NULL)
+        return cli_fail(args, "out of memory");
+    if (cli_has(args, "json"))
+        printf("%s\n", text);
+    else
+        put_lines(text);
+    free(text);
+    return exit_status_of(report.verdict);
+}
+
 static int run(const cli_args *args)
 {
     fb_diff_options how = {.size = sizeof how};
@@ -53,6 +88,8 @@ static int run(const cli_args *args)
     char *text;
     int exit_status;
 
+    if (fb_digest_is_file(args->positional[0]) || fb_digest_is_file(args->positional[1]))
+        return run_digest(args);
     how.strict = cli_has(args, "strict");
     how.prefix = cli_has(args, "prefix");
     how.data = cli_value(args, "data");
@@ -94,11 +131,13 @@ const cli_command cli_diff = {
     .details = "Bisects over the steps, aligns the events of the first step that differs, and\n"
                "blames the earliest event whose inputs are equal while it is not. Runs of\n"
                "`firstbit train` are replayed for the values and to confirm the cause. Notes\n"
-               "(evaluation, checkpoints, draws that nothing uses) do not count.\n"
+               "(evaluation, checkpoints, draws that nothing uses) do not count. A or B may be a\n"
+               "digest (firstbit digest): then chains of some steps are compared, no events.\n"
                "\n"
                "Exit status: 0 same, 1 different, 2 trouble, 3 undecidable.\n"
                "\n"
                "  firstbit diff a.fbt b.fbt\n"
-               "  firstbit diff --prefix killed.fbt whole.fbt --json\n",
+               "  firstbit diff --prefix killed.fbt whole.fbt --json\n"
+               "  firstbit diff run.lock new.fbt\n",
     .run = run,
 };

@@ -251,6 +251,23 @@ double cli_progress_seconds(const cli_progress *progress)
     return seconds_between(&progress->start, &now);
 }
 
+const char *cli_progress_left(cli_progress *progress, uint64_t done, uint64_t total)
+{
+    const double passed = cli_progress_seconds(progress);
+    const double left = done == 0 ? 0 : passed * ((double)total - (double)done) / (double)done;
+    const bool early = passed < 1 || done == 0 || done > total;
+
+    if (early)
+        progress->left[0] = '\0';
+    else if (left < 90)
+        (void)snprintf(progress->left, sizeof progress->left, ", %.0f s left", left);
+    else if (left < 5400)
+        (void)snprintf(progress->left, sizeof progress->left, ", %.0f min left", left / 60);
+    else
+        (void)snprintf(progress->left, sizeof progress->left, ", %.1f h left", left / 3600);
+    return progress->left;
+}
+
 bool cli_progress_due(cli_progress *progress)
 {
     struct timespec now;

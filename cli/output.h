@@ -73,6 +73,7 @@ typedef struct cli_progress {
     bool on;      /* stderr is a terminal */
     bool visible; /* a line is there to be erased */
     struct timespec start, last;
+    char left[32]; /* of cli_progress_left */
 } cli_progress;
 
 cli_progress cli_progress_start(void);
@@ -81,6 +82,9 @@ void cli_progress_show(cli_progress *progress, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void cli_progress_end(cli_progress *progress);
 double cli_progress_seconds(const cli_progress *progress); /* since the start */
+
+/* ", 3 min left", or "" while it is too early to say. Lives until the next call for `progress`. */
+const char *cli_progress_left(cli_progress *progress, uint64_t done, uint64_t total);
 
 /* --- Ctrl-C ------------------------------------------------------------------------------------
  */

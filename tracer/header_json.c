@@ -94,8 +94,14 @@ static cJSON *merge_environment(const cJSON *given)
 
 static char *environment_text(const cJSON *document)
 {
-    cJSON *merged = merge_environment(cJSON_GetObjectItemCaseSensitive(document, "environment"));
-    char *text = merged == NULL ? NULL : cJSON_PrintUnformatted(merged);
+    const cJSON *given = cJSON_GetObjectItemCaseSensitive(document, "environment");
+    cJSON *merged;
+    char *text;
+
+    if (cJSON_IsNull(given)) /* the caller wants none */
+        return strdup("null");
+    merged = merge_environment(given);
+    text = merged == NULL ? NULL : cJSON_PrintUnformatted(merged);
 
     cJSON_Delete(merged);
     return text;

@@ -53,6 +53,7 @@ void fb_trace_close(fb_trace *trace)
     if (t == NULL)
         return;
     free(t->stack);
+    fb__values_reader_destroy(t->values);
     free(t->steps);
     fb_buffer_free(&t->tail);
     fb__chunk_reader_free(&t->chunk);
@@ -104,7 +105,7 @@ static fb_status read_steps(fb_trace *t, const fb_chunk_header *head, fb_error *
     return FB_OK;
 }
 
-fb_status fb_trace_get_step(fb_trace *trace, uint64_t step, fb_trace_step *out, fb_error *err)
+fb_status fb_trace_find_step(fb_trace *trace, uint64_t step, fb_trace_step *out, fb_error *err)
 {
     fb_trace *t = trace;
     fb_chunk_header head;
@@ -117,19 +118,31 @@ fb_status fb_trace_get_step(fb_trace *trace, uint64_t step, fb_trace_step *out, 
     if (status != FB_OK)
         return status;
     steps = fb_bytes_of(t->steps, t->steps_bytes);
-    memset(&entry, 0, sizeof entry);
     while (fb_bytes_left(&steps) > 0) {
         if (!fb__get_step_entry(&steps, &entry))
             return fb__fail(err, FB_E_CORRUPT, head.offset, "%s: chunk %llu at byte %llu: bad step",
                             t->path, (unsigned long long)head.sequence,
                             (unsigned long long)head.offset);
-        if (entry.step >= step)
-            break;
+        if (entry.step >= step) {
+            *out = entry;
+            return FB_OK;
+        }
     }
-    if (entry.step != step || steps.at == steps.end - t->steps_bytes)
+    return fb__fail(err, FB_E_NOT_FOUND, FB_NO_OFFSET, "%s: step %llu is not in this trace",
+                    t->path, (unsigned long long)step);
+}
+
+fb_status fb_trace_get_step(fb_trace *trace, uint64_t step, fb_trace_step *out, fb_error *err)
+{
+    fb_trace_step found;
+    const fb_status status = fb_trace_find_step(trace, step, &found, err);
+
+    if (status != FB_OK)
+        return status;
+    if (found.step != step)
         return fb__fail(err, FB_E_NOT_FOUND, FB_NO_OFFSET, "%s: step %llu is not in this trace",
-                        t->path, (unsigned long long)step);
-    *out = entry;
+                        trace->path, (unsigned long long)step);
+    *out = found;
     return FB_OK;
 }
 

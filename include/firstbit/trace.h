@@ -78,6 +78,11 @@ FB_API uint64_t fb_trace_bytes_read(const fb_trace *trace);
 FB_API FB_NODISCARD fb_status fb_trace_get_step(fb_trace *trace, uint64_t step, fb_trace_step *out,
                                                 fb_error *err);
 
+/* The same for the first finished step that is `step` or later: how to go through all of them, with
+ * `step` one above the last answer. */
+FB_API FB_NODISCARD fb_status fb_trace_find_step(fb_trace *trace, uint64_t step, fb_trace_step *out,
+                                                 fb_error *err);
+
 /* Puts the reader before the first event of `step`, or of the first later one that has events.
  * Without a call, reading starts at the first event. FB_E_CORRUPT. */
 FB_API FB_NODISCARD fb_status fb_trace_seek(fb_trace *trace, uint64_t step, fb_error *err);
@@ -133,3 +138,19 @@ FB_API char *fb_trace_event_json(fb_trace *trace, const fb_event *event, uint64_
 }
 #endif
 #endif
+/*
+ * Writes `to`, a trace that can be given to others: every event of `path` with its hashes, numbers
+ * and references, but without names, call stacks, configuration, argv, environment, file names and
+ * texts, sketches and values. Roots and chains are made anew, so the result verifies. What remains,
+ * and what it may still tell: docs/privacy.md.
+ *
+ *   key  a name becomes a number that depends on the name and these bytes alone, so that traces
+ *        shared with one key can be compared; NULL and 0: no key, and a name can be guessed
+ *
+ * FB_E_USAGE when both are one file; FB_E_CORRUPT; as fb_trace_open and fb_recorder_open.
+ */
+FB_API FB_NODISCARD fb_status fb_trace_share(const char *path, const char *to, const void *key,
+                                             size_t key_bytes,
+                                             void (*progress)(void *, uint64_t, uint64_t),
+                                             void *argument, fb_error *err);
+
