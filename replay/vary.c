@@ -221,6 +221,9 @@ static fb_status run_rows(fb_vary_report *out, const char *path, const fb_vary_o
         row->refused = job.status == FB_E_UNSUPPORTED && i > 0;
         if (job.status != FB_OK && !row->refused)
             return fb__fail(err, job.status, row->error.offset, "%s", row->error.text);
+        if (i == 0 && is_verified(row) && row->replay.events_checked == 0)
+            return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET,
+                            "%s: no event of these steps is recorded: nothing to certify", path);
         row->same = is_same(out, row);
         if (!row->same && out->differing++ == 0)
             out->first_differing = i;

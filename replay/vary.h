@@ -69,6 +69,7 @@ typedef struct fb_vary_report {
  *   options  NULL: all of it, in the environments of this machine
  *   out      set on FB_OK, the same bits or not; free with fb_vary_report_free
  *
+ * FB_E_USAGE   also where the trace has no event to compare with
  * Statuses as fb_replay, where not even the first environment can run; FB_E_THREAD.
  */
 FB_NODISCARD fb_status fb_vary(fb_vary_report *out, const char *path,

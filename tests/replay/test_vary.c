@@ -245,6 +245,21 @@ static void final_hashes_are_compared_where_the_trace_has_none(void **state)
     fb_vary_report_free(&r);
 }
 
+static void nothing_is_certified_where_nothing_was_recorded(void **state)
+{
+    const fixture *f = *state;
+    const char *cut = in_folder(&f->folder, "header.fbt");
+    const fb_vary_options options = {.size = sizeof options};
+    fb_vary_report r;
+    fb_error err;
+    long size;
+
+    free(read_file(f->trace, &size));
+    cut_file(f->trace, cut, size - 8192); /* the header, and no whole chunk */
+    assert_int_equal(fb_vary(&r, cut, &options, &err), FB_E_USAGE);
+    assert_non_null(strstr(err.text, "nothing to certify"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +270,7 @@ int main(void)
         cmocka_unit_test(rows_after_one_that_differs_are_judged_by_themselves),
         cmocka_unit_test(kernels_without_the_fingerprint_are_a_row_that_differs),
         cmocka_unit_test(a_damaged_run_differs_everywhere_and_that_is_said),
+        cmocka_unit_test(nothing_is_certified_where_nothing_was_recorded),
         cmocka_unit_test(final_hashes_are_compared_where_the_trace_has_none),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
