@@ -184,7 +184,7 @@ fb_hash fb_tensor_sketch(fb_sketch *out, fb_hash *blocks, fb_pool *pool, fb_dtyp
     job.dtype = dtype;
     job.data = data;
     job.first_piece = 0;
-    job.element_bytes = fb__sketch_element_bytes(dtype);
+    job.element_bytes = fb_sketch_element_bytes(dtype);
     if (job.element_bytes == 0 || bytes % job.element_bytes != 0) { /* no tensor: a hash at most */
         memset(out, 0, sizeof *out);
         return fb_tensor_hash(pool, dtype, data, bytes, nonfinite);

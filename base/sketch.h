@@ -23,6 +23,9 @@ static inline size_t fb_sketch_blocks(size_t bytes)
     return blocks < 2 || blocks > FB_BLOCKS_MAX ? 0 : blocks;
 }
 
+/* Bytes of one real number of a dtype: half of a complex element; 0 for an unknown dtype. */
+size_t fb_sketch_element_bytes(fb_dtype dtype);
+
 /*
  * What fb_tensor_hash returns, and the sketch.
  *

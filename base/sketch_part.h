@@ -45,9 +45,6 @@ void fb__sketch_plain(fb__sketch_part *out, uint16_t *bf16, fb_dtype dtype, cons
 
 bool fb__sketch_has_bf16(fb_dtype dtype);
 
-/* Bytes of one real number of a dtype: half of a complex element. */
-size_t fb__sketch_element_bytes(fb_dtype dtype);
-
 /* The bits of element i as a sample holds them: zero-extended, NaNs canonicalized. */
 uint64_t fb__sketch_bits(fb_dtype dtype, const void *data, uint64_t i);
 

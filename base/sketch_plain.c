@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/sketch.h"
 #include "base/sketch_part.h"
 
 /* One real number of a tensor. */
@@ -20,7 +21,7 @@ bool fb__sketch_has_bf16(fb_dtype dtype)
            dtype == FB_DTYPE_BF16;
 }
 
-size_t fb__sketch_element_bytes(fb_dtype dtype)
+size_t fb_sketch_element_bytes(fb_dtype dtype)
 {
     const bool is_complex = dtype == FB_DTYPE_C64 || dtype == FB_DTYPE_C128;
 
@@ -160,7 +161,7 @@ static element integer(fb_dtype dtype, uint64_t bits)
 
 static element element_at(fb_dtype dtype, const void *data, uint64_t i)
 {
-    const size_t bytes = fb__sketch_element_bytes(dtype);
+    const size_t bytes = fb_sketch_element_bytes(dtype);
     uint64_t bits = 0;
 
     memcpy(&bits, (const uint8_t *)data + i * bytes, bytes);

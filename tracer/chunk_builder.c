@@ -39,6 +39,7 @@ void fb__builder_free(fb_builder *b)
     ZSTD_freeCCtx(b->zstd);
     for (int i = 0; i < FB_SECTION_COUNT; i++)
         fb_buffer_free(&b->columns[i]);
+    fb__extras_free(&b->extras);
     fb_buffer_free(&b->steps);
     fb_buffer_free(&b->hashes);
     fb_buffer_free(&b->packed);
@@ -142,7 +143,7 @@ static fb_form_input input_of(const fb_event *e, uint32_t i, const uint32_t *map
 static bool form_matches(const fb_builder *b, const fb_form *form, uint32_t site, uint32_t bits,
                          const fb_event *e, const uint32_t *map)
 {
-    if (form->site != site || form->flags != e->flags || form->bits != bits ||
+    if (form->site != site || form->flags != (e->flags & fb__known_flags) || form->bits != bits ||
         form->input_count != e->input_count)
         return false;
     for (uint32_t i = 0; i < e->input_count; i++) {
@@ -164,7 +165,7 @@ static uint64_t mix(uint64_t key, uint64_t value)
 
 static uint64_t form_key(uint32_t site, uint32_t bits, const fb_event *e, const uint32_t *map)
 {
-    uint64_t key = mix(site, (uint64_t)e->flags << 32 | bits);
+    uint64_t key = mix(site, (uint64_t)(e->flags & fb__known_flags) << 32 | bits);
 
     for (uint32_t i = 0; i < e->input_count; i++) {
         const fb_form_input input = input_of(e, i, map);
@@ -222,7 +223,7 @@ static uint32_t new_form(fb_builder *b, uint64_t key, uint32_t site, uint32_t bi
     b->form_slots[i] = number + 1;
     b->forms[number] = (fb_form){.key = key,
                                  .site = site,
-                                 .flags = e->flags,
+                                 .flags = e->flags & fb__known_flags,
                                  .bits = bits,
                                  .input_count = e->input_count,
                                  .inputs = b->input_count,
@@ -380,7 +381,16 @@ void fb__builder_event(fb_builder *b, uint32_t site, const fb_event *e, const ui
         b->forms[b->previous].follower = form;
     b->previous = form;
     put_columns(b, &b->forms[form], kind, e);
+    if (fb__kind_has_shape(kind))
+        fb__extras_event(&b->extras, b->events, fb__sites_get(b->sites, site)->site.dtype, e);
     b->events++;
+}
+
+void fb__builder_contents(fb_builder *b, uint32_t width, uint64_t total, uint64_t offset,
+                          const void *data, size_t bytes)
+{
+    set_step(b, b->step);
+    fb__extras_contents(&b->extras, b->events, width, total, offset, data, bytes);
 }
 
 void fb__builder_step_end(fb_builder *b, uint64_t step, uint64_t first_event, uint64_t events,
@@ -411,7 +421,7 @@ void fb__builder_step_end(fb_builder *b, uint64_t step, uint64_t first_event, ui
 
 bool fb__builder_failed(const fb_builder *b)
 {
-    bool failed = b->failed || b->steps.failed || b->hashes.failed;
+    bool failed = b->failed || b->steps.failed || b->hashes.failed || fb__extras_failed(&b->extras);
 
     for (int i = 0; i < FB_SECTION_COUNT; i++)
         failed |= b->columns[i].failed;
@@ -425,7 +435,8 @@ bool fb__builder_empty(const fb_builder *b)
 
 bool fb__builder_full(const fb_builder *b)
 {
-    size_t bytes = b->steps.count + b->hashes.count + b->definition_bytes;
+    size_t bytes =
+        b->steps.count + b->hashes.count + b->definition_bytes + fb__extras_bytes(&b->extras);
 
     for (int i = FB_SECTION_ROWS; i < FB_SECTION_COUNT; i++)
         bytes += b->columns[i].count;
@@ -437,6 +448,7 @@ void fb__builder_reset(fb_builder *b)
 {
     for (int i = 0; i < FB_SECTION_COUNT; i++)
         b->columns[i].count = 0;
+    fb__extras_reset(&b->extras);
     b->steps.count = 0;
     b->hashes.count = 0;
     b->local_sites.count = 0;

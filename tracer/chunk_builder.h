@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "firstbit/event.h"
 #include "firstbit/status.h"
+#include "tracer/extras.h"
 #include "tracer/format.h"
 #include "tracer/sites.h"
 
@@ -52,6 +53,7 @@ typedef struct fb_builder {
     ZSTD_CCtx *zstd;
     uint32_t epoch; /* number of the chunk, for fb_local */
     fb_buffer columns[FB_SECTION_COUNT], steps, hashes;
+    fb_extras_builder extras;
     fb_buffer packed, image; /* scratch of sealing */
     fb_local local_sites, local_strings, local_frames, local_modules;
     fb_form *forms;
@@ -75,6 +77,19 @@ void fb__builder_free(fb_builder *b);
 /* Appends an event of site `site`. map: number in the trace of each site number that e->inputs use;
  * NULL where they are the same. Failure shows in fb__builder_failed. */
 void fb__builder_event(fb_builder *b, uint32_t site, const fb_event *e, const uint32_t *map);
+
+/*
+ * Appends a piece of the contents of the last event (fb__builder_event itself stores none). The
+ * first piece belongs into the event's chunk; before each later one the caller seals what is full,
+ * and the contents go on in the next chunk.
+ *
+ *   width   bytes of an element
+ *   total   bytes of all contents
+ *   offset  of the piece; pieces come in order, from 0
+ *   bytes   at most FB_CONTENTS_PIECE, a multiple of width
+ */
+void fb__builder_contents(fb_builder *b, uint32_t width, uint64_t total, uint64_t offset,
+                          const void *data, size_t bytes);
 
 /* Appends the end of a step. first_event .. out->events count the events of the step. */
 void fb__builder_step_end(fb_builder *b, uint64_t step, uint64_t first_event, uint64_t events,

@@ -31,6 +31,7 @@ void fb__chunk_reader_free(fb_chunk_reader *c)
     free(c->inputs);
     free(c->indices);
     free(c->text);
+    fb__extras_reader_free(&c->extras);
     memset(c, 0, sizeof *c);
 }
 
@@ -85,7 +86,7 @@ static bool decompress(fb_chunk_reader *c)
 }
 
 /* Table of (section, bytes), ascending, then the sections, which fill the rest exactly. */
-static bool find_sections(fb_chunk_reader *c)
+static bool find_sections(fb_chunk_reader *c, fb_bytes extras[FB_EXTRA_SECTIONS])
 {
     fb_bytes table = fb_bytes_of(c->raw, c->head.packed_raw);
     const uint64_t count = fb_bytes_varint(&table);
@@ -113,13 +114,17 @@ static bool find_sections(fb_chunk_reader *c)
 
         if (id < FB_SECTION_COUNT)
             c->columns[id] = fb_bytes_of(body, bytes);
+        else if (id >= FB_SECTION_SKETCHES && id < FB_SECTION_EXTRA_END)
+            extras[id - FB_SECTION_SKETCHES] = fb_bytes_of(body, bytes);
     }
     return true;
 }
 
-fb_status fb__chunk_reader_load(fb_chunk_reader *c, const fb_chunk_header *head, fb_error *err)
+fb_status fb__chunk_reader_unpack(fb_chunk_reader *c, const fb_chunk_header *head, fb_error *err)
 {
     const size_t body = head->steps_bytes + head->packed_stored + head->hash_bytes;
+    fb_bytes extras[FB_EXTRA_SECTIONS];
+    const char *flaw;
 
     c->head = *head;
     if (c->raw == NULL && (c->raw = malloc(FB_CHUNK_MAX)) == NULL)
@@ -129,8 +134,20 @@ fb_status fb__chunk_reader_load(fb_chunk_reader *c, const fb_chunk_header *head,
         return fb__chunk_corrupt(c, "checksum mismatch", err);
     if (!decompress(c))
         return fb__chunk_corrupt(c, "does not decompress to its size", err);
-    if (!find_sections(c))
+    for (int i = 0; i < FB_EXTRA_SECTIONS; i++)
+        extras[i] = fb_bytes_of(c->raw, 0);
+    if (!find_sections(c, extras))
         return fb__chunk_corrupt(c, "bad table of sections", err);
+    flaw = fb__extras_load(&c->extras, extras, head->events);
+    return flaw == NULL ? FB_OK : fb__chunk_corrupt(c, flaw, err);
+}
+
+fb_status fb__chunk_reader_load(fb_chunk_reader *c, const fb_chunk_header *head, fb_error *err)
+{
+    const fb_status status = fb__chunk_reader_unpack(c, head, err);
+
+    if (status != FB_OK)
+        return status;
     c->steps = fb_bytes_of(c->stored, head->steps_bytes);
     c->hashes = fb_bytes_of(c->stored + head->steps_bytes + head->packed_stored, head->hash_bytes);
     c->previous = FB_INTERN_NONE;
@@ -312,6 +329,8 @@ static const char *read_event(fb_chunk_reader *c, uint64_t row)
 {
     const uint32_t predicted = c->previous == FB_INTERN_NONE ? 0 : c->forms[c->previous].follower;
     const uint64_t number = row == FB_ROW_PREDICTED ? predicted : row - FB_ROW_FORM;
+    const fb_site *site;
+    const char *flaw;
     fb_read_form *form;
 
     if (number >= c->form_count || c->events_left == 0 || !c->has_step)
@@ -331,7 +350,12 @@ static const char *read_event(fb_chunk_reader *c, uint64_t row)
     c->event.inputs = form->input_count == 0 ? NULL : c->inputs;
     if (!read_inputs(c, form))
         return "input of a step before the first";
-    return read_columns(c, form, fb__sites_get(c->sites, form->site)->site.kind);
+    site = &fb__sites_get(c->sites, form->site)->site;
+    flaw = read_columns(c, form, site->kind);
+    if (flaw != NULL)
+        return flaw;
+    return fb__extras_next(&c->extras, c->head.events - c->events_left - 1, site->dtype,
+                           fb__kind_has_shape(site->kind), &c->event);
 }
 
 /* Every byte has its use: one left over means that reader and writer disagree. */

@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "firstbit/event.h"
 #include "firstbit/trace.h"
+#include "tracer/extras.h"
 #include "tracer/format.h"
 #include "tracer/sites.h"
 
@@ -38,6 +39,7 @@ typedef struct fb_chunk_reader {
     bool loaded;
 
     fb_bytes columns[FB_SECTION_COUNT], steps, hashes;
+    fb_extras_reader extras;
     uint32_t *strings; /* local number -> number in the trace; likewise: */
     uint32_t *modules, *frames, *local_sites;
     uint32_t string_count, module_count, frame_count, site_count;
@@ -64,6 +66,11 @@ void fb__chunk_reader_free(fb_chunk_reader *c);
 
 /* Room for the body of any chunk: FB_CHUNK_MAX bytes. NULL when memory is out. */
 uint8_t *fb__chunk_reader_body(fb_chunk_reader *c);
+
+/* The first half of fb__chunk_reader_load: checks and decompresses, finds the sections, takes the
+ * extras; enough for who wants contents of tensors only. */
+FB_NODISCARD fb_status fb__chunk_reader_unpack(fb_chunk_reader *c, const fb_chunk_header *head,
+                                               fb_error *err);
 
 /* Takes the chunk whose body is in fb__chunk_reader_body: checks, decompresses, reads the
  * dictionary. FB_E_CORRUPT (err->offset: of the chunk), FB_E_LIMIT, FB_E_MEMORY. */

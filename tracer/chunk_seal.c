@@ -175,20 +175,30 @@ static void put_dictionary(fb_builder *b)
 /* Section table, then the sections, ascending. */
 static void pack(fb_builder *b)
 {
+    const fb_buffer *sections[FB_SECTION_EXTRA_END] = {NULL};
     unsigned count = 0;
 
-    b->packed.count = 0;
     for (int i = 0; i < FB_SECTION_COUNT; i++)
-        count += b->columns[i].count > 0;
+        sections[i] = &b->columns[i];
+    fb__extras_pack(&b->extras);
+    for (int i = 0; i < FB_EXTRA_SECTIONS; i++)
+        sections[FB_SECTION_SKETCHES + i] = &b->extras.sections[i];
+    for (int i = 0; i < FB_SECTION_EXTRA_END; i++) {
+        if (sections[i] != NULL && sections[i]->count == 0)
+            sections[i] = NULL;
+        count += sections[i] != NULL;
+    }
+    b->packed.count = 0;
     fb_buffer_varint(&b->packed, count);
-    for (int i = 0; i < FB_SECTION_COUNT; i++) {
-        if (b->columns[i].count == 0)
+    for (int i = 0; i < FB_SECTION_EXTRA_END; i++) {
+        if (sections[i] == NULL)
             continue;
         fb_buffer_varint(&b->packed, (uint64_t)i);
-        fb_buffer_varint(&b->packed, b->columns[i].count);
+        fb_buffer_varint(&b->packed, sections[i]->count);
     }
-    for (int i = 0; i < FB_SECTION_COUNT; i++)
-        fb_buffer_append(&b->packed, b->columns[i].data, b->columns[i].count);
+    for (int i = 0; i < FB_SECTION_EXTRA_END; i++)
+        if (sections[i] != NULL)
+            fb_buffer_append(&b->packed, sections[i]->data, sections[i]->count);
 }
 
 /* Puts the steps part and the packed part into b->image, behind room for the chunk header. */

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "base/sketch.h"
 #include "tracer/trace_state.h"
 
 /* --- Text --------------------------------------------------------------------------------------
@@ -273,6 +274,105 @@ static void put_kind_members(fb_buffer *out, const fb_site *site, const fb_event
     }
 }
 
+/* --- Levels sketch and values ------------------------------------------------------------------
+ */
+
+static uint64_t finite_elements(const fb_sketch *s)
+{
+    return s->elements - s->nan - s->infinite;
+}
+
+double fb_sketch_mean(const fb_sketch *sketch)
+{
+    const uint64_t n = finite_elements(sketch);
+
+    return n == 0 ? NAN : sketch->sum / (double)n;
+}
+
+double fb_sketch_deviation(const fb_sketch *sketch)
+{
+    const uint64_t n = finite_elements(sketch);
+    const double mean = fb_sketch_mean(sketch);
+    const double variance = n == 0 ? NAN : sketch->sum_square / (double)n - mean * mean;
+
+    return variance < 0 ? 0 : sqrt(variance);
+}
+
+char *fb_sketch_text(char out[FB_SKETCH_TEXT_BYTES], const fb_sketch *sketch)
+{
+    int at = 0;
+
+    if (sketch->elements == 0)
+        at = snprintf(out, FB_SKETCH_TEXT_BYTES, "empty");
+    else if (sketch->nan < sketch->elements)
+        at = snprintf(out, FB_SKETCH_TEXT_BYTES, "min %.4g max %.4g mean %.4g sd %.4g", sketch->min,
+                      sketch->max, fb_sketch_mean(sketch), fb_sketch_deviation(sketch));
+    else
+        out[0] = '\0';
+    if (sketch->nan > 0)
+        at += snprintf(out + at, (size_t)(FB_SKETCH_TEXT_BYTES - at), "%snan %" PRIu64,
+                       at == 0 ? "" : " ", sketch->nan);
+    if (sketch->infinite > 0)
+        (void)snprintf(out + at, (size_t)(FB_SKETCH_TEXT_BYTES - at), " inf %" PRIu64,
+                       sketch->infinite);
+    return out;
+}
+
+static void put_real_member(fb_buffer *out, const char *key, double x)
+{
+    put_key(out, key);
+    put_real(out, x);
+}
+
+static void put_sketch(fb_buffer *out, const fb_site *site, const fb_sketch *s)
+{
+    const int digits = 2 * (int)fb_sketch_element_bytes(site->dtype);
+
+    put_key(out, "sketch");
+    put_format(out, "{\"elements\":%" PRIu64, s->elements);
+    put_real_member(out, "min", s->min);
+    put_real_member(out, "max", s->max);
+    put_real_member(out, "mean", fb_sketch_mean(s));
+    put_real_member(out, "std", fb_sketch_deviation(s));
+    put_count_member(out, "nan", s->nan);
+    put_count_member(out, "inf", s->infinite);
+    put_count_member(out, "zero", s->zero);
+    put_count_member(out, "subnormal", s->subnormal);
+    put_real_member(out, "sum", s->sum);
+    put_real_member(out, "sum_abs", s->sum_abs);
+    put_real_member(out, "sum_square", s->sum_square);
+    put_hash_member(out, "multiset", s->multiset);
+    put_hash_member(out, "bf16", s->bf16);
+    put_key(out, "linear");
+    for (int j = 0; j < FB_SKETCH_BUCKETS; j++) {
+        put(out, j == 0 ? "[" : ",");
+        put_real(out, s->linear[j]);
+    }
+    put(out, "]");
+    put_key(out, "samples");
+    put(out, "[");
+    for (uint64_t j = 0; j < FB_SKETCH_SAMPLES && j < s->elements; j++)
+        put_format(out, "%s\"0x%0*" PRIx64 "\"", j == 0 ? "" : ",", digits, s->samples[j]);
+    put(out, "]}");
+}
+
+/* Only where the level recorded them. */
+static void put_extras(fb_buffer *out, const fb_site *site, const fb_event *e)
+{
+    char hex[FB_HASH_HEX_BYTES];
+
+    if (e->sketch != NULL)
+        put_sketch(out, site, e->sketch);
+    if (e->blocks != NULL) {
+        put_key(out, "blocks");
+        for (uint64_t i = 0; i < e->block_count; i++)
+            put_format(out, "%s\"%s\"", i == 0 ? "[" : ",", fb_hash_hex(hex, e->blocks[i]));
+        put(out, "]");
+    }
+    if ((e->flags & FB_EVENT_VALUES) != 0)
+        put_u64_member(out, "contents", e->data_bytes);
+}
+
 char *fb_trace_event_json(fb_trace *trace, const fb_event *event, uint64_t number)
 {
     const fb_site *site = fb_trace_site(trace, event->site);
@@ -293,6 +393,7 @@ char *fb_trace_event_json(fb_trace *trace, const fb_event *event, uint64_t numbe
     put_bool_member(&out, "nonfinite", (event->flags & FB_EVENT_NONFINITE) != 0);
     put_bool_member(&out, "undefined", (event->flags & FB_EVENT_UNDEFINED) != 0);
     put_kind_members(&out, site, event);
+    put_extras(&out, site, event);
     fb_buffer_append(&out, "}", 2);
     if (out.failed) {
         fb_buffer_free(&out);

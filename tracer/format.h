@@ -32,6 +32,7 @@ enum {
     FB_TRACE_SITES_MAX = 96 << 10, /* different sites of a whole trace */
     FB_INDICES_MAX = 1 << 17,      /* indices of one sample event */
     FB_TEXT_MAX = 1 << 16,         /* bytes of an event's text */
+    FB_CONTENTS_PIECE = 1 << 20,   /* bytes of one piece of a tensor's contents */
     FB_STACK_DEPTH_MAX = 64,
 };
 
@@ -59,6 +60,10 @@ typedef enum fb_section {
     FB_SECTION_TEXTS = 13,
     FB_SECTION_COUNT = 14,
     FB_SECTION_SKIPPABLE = 64, /* unknown sections from here on may be skipped */
+    FB_SECTION_SKETCHES = 64,
+    FB_SECTION_BLOCKS = 65,
+    FB_SECTION_CONTENTS = 66,
+    FB_SECTION_EXTRA_END = 67,
 } fb_section;
 
 /* Row codes: an event of the predicted form, a control record, else form number + 2. */

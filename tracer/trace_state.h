@@ -12,6 +12,8 @@
 #include "tracer/format.h"
 #include "tracer/sites.h"
 
+typedef struct fb_values_reader fb_values_reader; /* trace_values.c */
+
 struct fb_trace {
     char *path;
     int descriptor;
@@ -31,6 +33,7 @@ struct fb_trace {
     uint64_t tail_events; /* how many events they hold */
 
     fb_sites sites;
+    fb_values_reader *values; /* made by the first fb_trace_values */
     fb_chunk_reader chunk;
     uint64_t next_offset; /* of the chunk after the one being read */
     uint64_t next_sequence, next_event;
@@ -90,6 +93,11 @@ FB_NODISCARD fb_status fb__trace_find_end(fb_trace *t, fb_error *err);
 /* Joins what the tail file of a torn trace holds, if there is one of this trace. FB_E_MEMORY,
  * FB_E_IO. */
 FB_NODISCARD fb_status fb__trace_join_tail(fb_trace *t, fb_error *err);
+
+/* --- trace_values.c ----------------------------------------------------------------------------
+ */
+
+void fb__values_reader_destroy(fb_values_reader *v); /* NULL is fine */
 
 /* --- trace.c -----------------------------------------------------------------------------------
  */

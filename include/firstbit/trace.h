@@ -102,6 +102,31 @@ FB_API FB_NODISCARD fb_status fb_trace_seek_event(fb_trace *trace, uint64_t numb
 FB_API FB_NODISCARD fb_status fb_trace_next(fb_trace *trace, const fb_event **event,
                                             uint64_t *number, fb_error *err);
 
+/*
+ * Recorded contents of event `number`, which has the flag FB_EVENT_VALUES and event->data_bytes of
+ * them: copies up to `bytes` from `offset` on. Does not move the reader.
+ *
+ *   got    bytes copied: less than asked for only at the end of the contents, or on failure
+ *   total  bytes of the whole contents; may be NULL
+ *
+ * FB_E_NOT_FOUND  no such event, or its contents were not recorded
+ * FB_E_TORN       the trace ends within them
+ * FB_E_CORRUPT, FB_E_IO, FB_E_MEMORY
+ */
+FB_API FB_NODISCARD fb_status fb_trace_values(fb_trace *trace, uint64_t number, uint64_t offset,
+                                              void *to, size_t bytes, size_t *got, uint64_t *total,
+                                              fb_error *err);
+
+/* Mean and standard deviation (of the whole, not of a sample) of a sketch's finite elements; NaN
+ * where it has none. */
+FB_API double fb_sketch_mean(const fb_sketch *sketch);
+FB_API double fb_sketch_deviation(const fb_sketch *sketch);
+
+/* One line for people, at most 80 columns: "min -1.25 max 3.5 mean 0.01 sd 0.9" and, where there
+ * are any, "nan 3" and "inf 1". Returns out. */
+enum { FB_SKETCH_TEXT_BYTES = 128 };
+FB_API char *fb_sketch_text(char out[FB_SKETCH_TEXT_BYTES], const fb_sketch *sketch);
+
 /* The site of an event or of an input reference of it: lives as long as the trace. NULL for a
  * number that this reader has not met. */
 FB_API const fb_site *fb_trace_site(const fb_trace *trace, uint32_t site);
@@ -130,14 +155,6 @@ FB_API FB_NODISCARD fb_status fb_trace_verify(fb_trace_info *out, fb_trace *trac
 FB_API FB_NODISCARD fb_status fb_trace_recover(uint64_t *dropped, const char *path, const char *to,
                                                fb_error *err);
 
-/* One event as one line of JSON (no newline), keys as in docs/trace-format.md, "JSON lines"; what
- * `show --json` and `export jsonl` print. Returns malloc'd text, NULL when memory is out. */
-FB_API char *fb_trace_event_json(fb_trace *trace, const fb_event *event, uint64_t number);
-
-#ifdef __cplusplus
-}
-#endif
-#endif
 /*
  * Writes `to`, a trace that can be given to others: every event of `path` with its hashes, numbers
  * and references, but without names, call stacks, configuration, argv, environment, file names and
@@ -154,3 +171,11 @@ FB_API FB_NODISCARD fb_status fb_trace_share(const char *path, const char *to, c
                                              void (*progress)(void *, uint64_t, uint64_t),
                                              void *argument, fb_error *err);
 
+/* One event as one line of JSON (no newline), keys as in docs/trace-format.md, "JSON lines"; what
+ * `show --json` and `export jsonl` print. Returns malloc'd text, NULL when memory is out. */
+FB_API char *fb_trace_event_json(fb_trace *trace, const fb_event *event, uint64_t number);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
