@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "replay/trace_header.h"
 
 /* How far ahead in the trace a run's event is looked for, to tell an extra event from missing
  * ones: beyond the events of any step that people look at. */
@@ -288,7 +289,7 @@ void fb__lockstep_start(fb__lockstep *l, fb_trace *trace, fb_trace *index,
                                 .on_site = on_site,
                                 .on_event = on_event};
     l->expected.trace = trace;
-    l->may_end = fb_trace_get_info(trace)->status != FB_TRACE_COMPLETE;
+    l->may_end = fb__may_end_early(fb_trace_get_info(trace));
 }
 
 void fb__lockstep_end(fb__lockstep *l)

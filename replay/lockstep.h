@@ -33,7 +33,7 @@ typedef struct fb__lockstep {
     const fb_event *next; /* next event of the trace, NULL at its end */
     uint64_t next_number;
     bool primed;  /* next was read */
-    bool may_end; /* the trace is torn: its end is not the run's */
+    bool may_end; /* its end may not be the run's */
     bool no_stack;
     bool silent;   /* the run restores a state: its events are not compared */
     uint32_t mask; /* classes that the trace recorded in this step */

@@ -24,12 +24,13 @@ typedef struct replay {
     fb__lockstep lockstep;
     fb__tensor_files files;
     uint64_t from, to; /* first and last step wanted */
+    bool ended;        /* the trace has the mark that ends a run */
 } replay;
 
 /* The last step that has events: a torn trace ends inside the step after its last finished one. */
 static uint64_t last_step_of(const fb_trace_info *info)
 {
-    if (info->status != FB_TRACE_COMPLETE)
+    if (fb__may_end_early(info))
         return info->steps > 0 ? info->last_step + 1 : info->first_step;
     return info->last_step;
 }
@@ -40,7 +41,7 @@ static fb_status check_steps(replay *r, fb_error *err)
     const fb_trace_info *info = fb_trace_get_info(r->trace);
     const uint64_t last = last_step_of(info);
 
-    if (info->status == FB_TRACE_COMPLETE && info->steps == 0)
+    if (!fb__may_end_early(info) && info->steps == 0)
         return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET, "%s: holds no finished step", r->against);
     r->from = o->has_from ? o->from : 0;
     r->to = o->has_to ? o->to : last;
@@ -96,7 +97,7 @@ static fb_status trace_ends_here(bool *out, replay *r, fb_error *err)
     fb_status status;
 
     *out = false;
-    if (fb_trace_get_info(r->trace)->status == FB_TRACE_COMPLETE)
+    if (!fb__may_end_early(fb_trace_get_info(r->trace)))
         return FB_OK;
     status = fb__lockstep_pending(&pending, &r->lockstep, UINT64_MAX, err);
     if (status != FB_OK)
@@ -144,6 +145,7 @@ static fb_status finish(replay *r, fb_error *err)
     fb_status status = fb__lockstep_pending(&pending, &r->lockstep, r->to, err);
 
     if (status == FB_OK && pending && whole && is_end_mark(r)) {
+        r->ended = true;
         status = fb_run_end(r->rebuilt.run, err);
         if (status == FB_OK)
             status = fb__lockstep_pending(&pending, &r->lockstep, r->to, err);
@@ -218,7 +220,8 @@ static fb_status conclude(replay *r, fb_error *err)
     report->events_checked = r->lockstep.checked;
     report->end = fb_run_current_step(r->rebuilt.run);
     report->at_end |= r->lockstep.reached_end;
-    report->torn = info->status != FB_TRACE_COMPLETE;
+    report->torn = info->status != FB_TRACE_COMPLETE ||
+                   (fb__may_end_early(info) && report->at_end && !r->ended);
     report->ended_early = report->at_end && report->torn;
     report->has_final_hash = !stopped;
     if (!stopped)

@@ -305,7 +305,7 @@ static bool is_namesake(fb_hash *id, const char *path, uint64_t step, fb_hash ha
         is = true;
         break;
     case HAS_NONE:
-        is = fb_trace_get_info(trace)->status != FB_TRACE_COMPLETE &&
+        is = fb__may_end_early(fb_trace_get_info(trace)) &&
              fb_trace_get_info(trace)->last_step <= step &&
              same_inputs(fb_trace_get_info(trace)->header, header);
         break;

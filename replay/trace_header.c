@@ -118,3 +118,8 @@ bool fb__run_header_is_openblas(const fb__run_header *header)
 {
     return header->kernels != NULL && strcmp(header->kernels, "openblas") == 0;
 }
+
+bool fb__may_end_early(const fb_trace_info *info)
+{
+    return info->status != FB_TRACE_COMPLETE || info->recovered;
+}

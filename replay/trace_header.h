@@ -52,4 +52,8 @@ void fb__run_header_free(fb__run_header *header); /* all zeros are fine */
 /* Whether the run's matrix products promise no bits (contract 0). */
 bool fb__run_header_is_openblas(const fb__run_header *header);
 
+/* Whether the trace may end before its run did, inside a step too: it is torn, or was when it was
+ * recovered. */
+bool fb__may_end_early(const fb_trace_info *info);
+
 #endif

@@ -86,6 +86,18 @@ static void a_run_is_the_same_anywhere_in_memory(void **state)
     }
 }
 
+static uint64_t events_of(const char *path)
+{
+    fb_trace *trace;
+    fb_error err;
+    uint64_t events;
+
+    assert_ok(fb_trace_open(&trace, path, &err));
+    events = fb_trace_get_info(trace)->events;
+    fb_trace_close(trace);
+    return events;
+}
+
 static void every_cut_of_a_trace_is_verified_to_its_end(void **state)
 {
     const fixture *f = *state;
@@ -105,9 +117,40 @@ static void every_cut_of_a_trace_is_verified_to_its_end(void **state)
         opened++;
         assert_verified(&r);
         assert_true(r.at_end && r.torn);
+        assert_int_equal(r.events_checked, events_of(torn));
         fb_replay_report_free(&r);
     }
     assert_true(opened > 0);
+}
+
+/* What recovery keeps may end inside a step: all of it is checked, and its end is not the run's. */
+static void a_recovered_trace_is_verified_to_its_last_event(void **state)
+{
+    const fixture *f = *state;
+    const char *torn = in_folder(&f->folder, "torn.fbt");
+    const char *recovered = in_folder(&f->folder, "recovered.fbt");
+    int tried = 0;
+    struct stat s;
+
+    assert_int_equal(stat(f->trace, &s), 0);
+    for (long off = 0; off < s.st_size; off += 4096) {
+        uint64_t dropped;
+        fb_replay_report r;
+        fb_error err;
+
+        cut_file(f->trace, torn, off);
+        (void)unlink(recovered);
+        if (fb_trace_recover(&dropped, torn, recovered, &err) != FB_OK || events_of(recovered) == 0)
+            continue;
+        tried++;
+        r = replay(recovered, (fb_replay_options){0});
+        assert_verified(&r);
+        assert_int_equal(r.events_checked, events_of(recovered));
+        assert_true(r.at_end);
+        assert_int_equal(r.torn, r.events_checked < f->events); /* else it has the run's end */
+        fb_replay_report_free(&r);
+    }
+    assert_true(tried > 1);
 }
 
 static void a_resumed_run_is_replayed_from_its_checkpoint(void **state)
@@ -686,6 +729,7 @@ int main(void)
         cmocka_unit_test(a_number_of_17_digits_is_replayed_to_the_last_bit),
         cmocka_unit_test(every_level_is_replayed),
         cmocka_unit_test(every_cut_of_a_trace_is_verified_to_its_end),
+        cmocka_unit_test(a_recovered_trace_is_verified_to_its_last_event),
         cmocka_unit_test(a_resumed_run_is_replayed_from_its_checkpoint),
         cmocka_unit_test(a_replay_stops_at_the_flipped_tensor),
         cmocka_unit_test(a_draw_that_replay_does_not_make_is_missing),
