@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/sketch.h"
 
 /* --- Building --------------------------------------------------------------------------------- */
 
@@ -111,6 +112,7 @@ void fb__report_free(fb__report *report)
         free(report->sites[i].inputs);
     free(report->sites);
     free(report->references);
+    free(report->sketches);
     *report = (fb__report){0};
 }
 
@@ -134,6 +136,48 @@ static void announce(fb__report *report, fb__site *entry)
                                                &report->error);
 }
 
+static size_t tensor_bytes(const fb_site *site)
+{
+    size_t count = 1;
+
+    if (site->kind != FB_KIND_TENSOR && site->kind != FB_KIND_PARAM)
+        return 0;
+    for (uint32_t i = 0; i < site->rank; i++)
+        count *= site->shape[i];
+    return count * fb_dtype_bytes(site->dtype);
+}
+
+/* Each tensor's site keeps its latest sketch: the next event may have the same contents. Room is
+ * made once, when an observer first asks. */
+static void make_room_for_sketches(fb__report *report)
+{
+    size_t tensors = 0, blocks = 0;
+    fb_sketch *sketch;
+    fb_hash *hash;
+
+    for (size_t i = 0; i < report->site_count; i++) {
+        tensors += tensor_bytes(&report->sites[i].site) > 0;
+        blocks += fb_sketch_blocks(tensor_bytes(&report->sites[i].site));
+    }
+    report->sketches = calloc(1, tensors * sizeof *sketch + blocks * sizeof *hash + 1);
+    if (report->sketches == NULL) {
+        report->status = fb__fail(&report->error, FB_E_MEMORY, FB_NO_OFFSET,
+                                  "out of memory for the sketches of %zu tensors", tensors);
+        return;
+    }
+    sketch = report->sketches;
+    hash = (fb_hash *)(void *)(sketch + tensors);
+    for (size_t i = 0; i < report->site_count; i++) {
+        fb__site *entry = &report->sites[i];
+
+        if (tensor_bytes(&entry->site) == 0)
+            continue;
+        entry->sketch = sketch++;
+        entry->blocks = hash;
+        hash += fb_sketch_blocks(tensor_bytes(&entry->site));
+    }
+}
+
 void fb__report_begin_step(fb__report *report, uint64_t step)
 {
     const fb_observer *observer = report->observer;
@@ -147,6 +191,8 @@ void fb__report_begin_step(fb__report *report, uint64_t step)
                 announce(report, &report->sites[i]);
     report->classes = observer->wants == NULL ? (1u << FB_CLASS_COUNT) - 1
                                               : observer->wants(observer->self, step);
+    if ((report->classes & FB_WANT_SKETCH) != 0 && report->sketches == NULL)
+        make_room_for_sketches(report);
 }
 
 void fb__report_end_step(fb__report *report)
@@ -228,25 +274,41 @@ static void note_nonfinite(fb__report *report, const fb__site *entry, int32_t mi
     };
 }
 
+/* Hash, and sketch where it is wanted. */
+static fb__contents contents_of(fb__report *report, const fb__site *entry, const void *data,
+                                size_t bytes)
+{
+    fb__contents c = {.nonfinite = false};
+
+    if ((report->classes & FB_WANT_SKETCH) == 0 || entry->sketch == NULL) {
+        c.hash = fb_tensor_hash(report->pool, entry->site.dtype, data, bytes, &c.nonfinite);
+        return c;
+    }
+    c.block_count = fb_sketch_blocks(bytes);
+    c.blocks = c.block_count == 0 ? NULL : entry->blocks;
+    c.sketch = entry->sketch;
+    c.hash = fb_tensor_sketch(entry->sketch, c.blocks == NULL ? NULL : entry->blocks, report->pool,
+                              entry->site.dtype, data, bytes, &c.nonfinite);
+    return c;
+}
+
 fb__contents fb__report_tensor(fb__report *report, uint32_t site, int32_t micro, const void *data,
                                uint64_t storage, uint32_t version, const fb__contents *known)
 {
     const fb__site *entry = &report->sites[site];
     fb_event event = {.data = data, .storage = storage, .version = version};
     fb__contents contents = {.nonfinite = false};
-    size_t count = 1;
 
     if (!fb__report_wants(report, site))
         return contents;
-    for (uint32_t i = 0; i < entry->site.rank; i++)
-        count *= entry->site.shape[i];
-    event.data_bytes = count * fb_dtype_bytes(entry->site.dtype);
-    if (known != NULL && !fb_hash_is_zero(known->hash))
-        contents = *known;
-    else
-        contents.hash = fb_tensor_hash(report->pool, entry->site.dtype, data, event.data_bytes,
-                                       &contents.nonfinite);
+    event.data_bytes = tensor_bytes(&entry->site);
+    contents = known != NULL && !fb_hash_is_zero(known->hash)
+                   ? *known
+                   : contents_of(report, entry, data, event.data_bytes);
     event.hash = contents.hash;
+    event.sketch = contents.sketch;
+    event.blocks = contents.blocks;
+    event.block_count = contents.block_count;
     if (contents.nonfinite) {
         event.flags |= FB_EVENT_NONFINITE;
         note_nonfinite(report, entry, micro);

@@ -39,8 +39,10 @@ typedef struct fb__site {
     uint32_t class_bit;
     fb__input *inputs;
     uint32_t input_count;
-    bool late;       /* introduced with its first event, not with all others */
-    uint32_t number; /* as the observer knows it, UINT32_MAX before */
+    bool late;         /* introduced with its first event, not with all others */
+    uint32_t number;   /* as the observer knows it, UINT32_MAX before */
+    fb_sketch *sketch; /* of the latest event, where one was ever asked for; NULL before */
+    fb_hash *blocks;
 } fb__site;
 
 typedef struct fb__report {
@@ -54,6 +56,7 @@ typedef struct fb__report {
 
     fb_ref *references; /* room for the inputs of one event */
     size_t reference_capacity;
+    void *sketches; /* the memory behind the sites' sketches and block hashes */
 
     uint64_t step;
     uint32_t classes;    /* that the observer wants in this step */
@@ -100,10 +103,13 @@ void fb__report_event(fb__report *report, uint32_t site, int32_t micro, fb_event
 typedef struct fb__contents {
     fb_hash hash;
     bool nonfinite;
+    const fb_sketch *sketch; /* where asked for: the site's, until its next event */
+    const fb_hash *blocks;
+    uint64_t block_count;
 } fb__contents;
 
-/* A tensor or parameter as it is now, hashed if wanted. known: what a former event said of the same
- * contents, so that they are not hashed again; NULL: nothing. */
+/* A tensor or parameter as it is now, hashed and sketched if wanted. known: what a former event
+ * said of the same contents, so that they are not hashed again; NULL: nothing. */
 fb__contents fb__report_tensor(fb__report *report, uint32_t site, int32_t micro, const void *data,
                                uint64_t storage, uint32_t version, const fb__contents *known);
 
