@@ -6,6 +6,7 @@
  *
  * Golden files of a released version are never written again.
  */
+#include "tests/tracer/level_fixture.h"
 #include "tests/tracer/trace_fixture.h"
 
 /* Nothing of the machine that made the file belongs in the repository. */
@@ -62,6 +63,36 @@ static void cut(const char *folder, const char *from, const char *to, long keep)
     assert_int_equal(fclose(file), 0);
 }
 
+/* Sketches of every dtype of the fixture, contents of some, and in step 1 those of a tensor of
+ * zeros that take four pieces in chunks of their own. */
+static void record_levels(const char *folder)
+{
+    static level_event made;
+    static level_writer w;
+    static uint8_t zeros[LEVEL_BYTES_MAX];
+    uint64_t random = 1;
+    char path[512];
+
+    (void)snprintf(path, sizeof path, "%s/level_values.fbt", folder);
+    level_begin(&w, path);
+    for (uint64_t step = 0; step < 3; step++) {
+        for (int which = 0; which < LEVEL_SITES; which++) {
+            make_level_event(&made, which, step, &random);
+            made.recorded = which == 0 || which == 3 || which == 7 || which == 8;
+            if (which == LEVEL_SITES - 1) {
+                made.event.data = zeros;
+                made.event.hash = fb_tensor_sketch(&made.sketch, made.blocks, NULL, FB_DTYPE_F32,
+                                                   zeros, sizeof zeros, NULL);
+                made.event.flags = 0;
+                made.recorded = step == 1;
+            }
+            level_event_put(&w, which, &made);
+        }
+        level_step_end(&w, step);
+    }
+    level_end(&w, true);
+}
+
 int main(int argc, char **argv)
 {
     const char *folder = argc > 1 ? argv[1] : ".";
@@ -71,5 +102,6 @@ int main(int argc, char **argv)
     record(folder, "level_steps", FB_LEVEL_STEPS, false, 110, 1);
     cut(folder, "every_kind", "torn", -9000);
     cut(folder, "stacks", "no_chunk", 4096);
+    record_levels(folder);
     return 0;
 }

@@ -34,6 +34,8 @@ CLASSES = ["scalars", "data", "state", "ops", "notes"]
 
 SHAPED = ("tensor", "param", "collective")
 HASHED = SHAPED + ("draw", "sample", "checkpoint")
+WIDTHS = {"f64": 8, "f32": 4, "f16": 2, "bf16": 2, "f8e4m3": 1, "f8e5m2": 1, "c64": 4, "c128": 8, "i8": 1,
+          "i16": 2, "i32": 4, "i64": 8, "u8": 1, "u16": 2, "u32": 4, "u64": 8, "bool": 1}
 NAMED_NUMBERS = {"draw": ("key", "counter", "count"), "sample": ("counter", "count"), "seed": ("key",)}
 
 
@@ -274,6 +276,83 @@ def predict(last, before):
     return last + (last - before)
 
 
+def from_planes(data, width):
+    """Elements whose bytes were stored byte 0 of all, byte 1 of all, ..."""
+    count = len(data) // width
+    return [bytes(data[p * count + i] for p in range(width)) for i in range(count)]
+
+
+class Extras:
+    """Sketches, block hashes and contents of a chunk (5.7), by the event's place in it."""
+
+    def __init__(self, sections, events):
+        self.events = events
+        self.sketches = self.read_sketches(sections[64])
+        self.blocks = self.read_blocks(sections[65])
+        self.contents = self.read_contents(sections[66])
+        require(all(sections[s].left() == 0 for s in (64, 65, 66)), "bytes left over in section 64, 65 or 66")
+
+    def rows(self, c, fields):
+        """(event, numbers) of the rows that begin a section."""
+        place, count = 0, c.varint() if c.left() else None
+        require(count != 0, "no rows")
+        for _ in range(count or 0):
+            place += c.varint()
+            require(place < self.events, "row of no event")
+            yield place, [c.varint() for _ in range(fields)]
+            place += 1
+
+    def read_sketches(self, c):
+        rows = list(self.rows(c, 6))
+        for _, (elements, nan, infinite, zero, subnormal, width) in rows:
+            require(width in (1, 2, 4, 8) and elements <= STEP_MAX, "width of a sketch")
+            require(nan + infinite + zero + subnormal <= elements, "counts of a sketch")
+        reals = from_planes(c.take(len(rows) * 69 * 8), 8)
+        reals = [struct.unpack("<d", real)[0] for real in reals]
+        sketches = {}
+        for i, (place, row) in enumerate(rows):
+            samples = from_planes(c.take(min(64, row[0]) * row[5]), row[5])
+            sketches[place] = [row, reals[69 * i:69 * (i + 1)], samples]
+        for place, _ in rows:
+            sketches[place].append([int.from_bytes(c.take(16), "little") for _ in range(2)])
+        return sketches
+
+    def read_blocks(self, c):
+        rows = list(self.rows(c, 1))
+        require(all(2 <= count <= 65536 for _, (count,) in rows), "count of blocks")
+        return {place: [int.from_bytes(c.take(16), "little") for _ in range(count)] for place, (count,) in rows}
+
+    def read_contents(self, c):
+        """Total of each event whose contents begin here."""
+        totals, before = {}, None
+        count = c.varint() if c.left() else None
+        require(count != 0, "no rows")
+        sizes = []
+        for _ in range(count or 0):
+            event, width, total, offset, size = (c.varint() for _ in range(5))
+            require(event <= self.events and 1 <= width <= 16 and total <= STEP_MAX, "contents")
+            require(size <= 1048576 and offset + size <= total, "size of contents")
+            require(size % width == 0 and total % width == 0, "contents cut within an element")
+            if before is not None and before[0] == event:
+                require((offset, width, total) == before[1:], "contents do not go on")
+            else:
+                require((before is None or event > before[0]) and (offset == 0) == (event > 0), "contents")
+                totals[event - 1] = total
+            before = (event, offset + size, width, total)
+            sizes.append(size)
+        for size in sizes:
+            c.take(size)
+        return totals
+
+    def add(self, e, place):
+        e.sketch, e.blocks = self.sketches.get(place), self.blocks.get(place)
+        e.contents = self.contents.get(place)
+        if e.sketch or e.blocks or e.contents is not None:
+            require(e.site.kind in SHAPED, "a sketch or contents of an event that is no tensor")
+        if e.sketch:
+            require(e.sketch[0][5] == WIDTHS[DTYPES[e.site.dtype]], "width of a sketch")
+
+
 class Body:
     """The rows of a chunk: iterate to get events and ends of steps."""
 
@@ -283,12 +362,13 @@ class Body:
         self.steps, self.hashes = Cursor(steps), Cursor(hashes)
         self.sections = self.find_sections(packed)
         self.read_dictionary()
+        self.extras = Extras(self.sections, chunk.events)
 
     @staticmethod
     def find_sections(packed):
         c = Cursor(packed)
         table = [(c.varint(), c.varint()) for _ in range(c.varint())]
-        sections = {number: Cursor(b"") for number in range(1, 14)}
+        sections = {number: Cursor(b"") for number in [*range(1, 14), 64, 65, 66]}
         last = 0
         for number, size in table:
             require(number > last and (number < 14 or number >= 64), "section table")
@@ -330,7 +410,9 @@ class Body:
                     ends += 1
                     yield "step", end
             else:
-                yield "event", self.event(row, number)
+                e = self.event(row, number)
+                self.extras.add(e, number - self.chunk.first_event)
+                yield "event", e
                 number += 1
         require(number - self.chunk.first_event == self.chunk.events, "events")
         require(ends == self.chunk.steps, "steps")
@@ -620,6 +702,32 @@ def kind_members(e):
     return [("text", string(e.text))] if s.kind == "mark" else []
 
 
+def sketch_json(sketch):
+    (elements, nan, infinite, zero, subnormal, _), reals, samples, (multiset, bf16) = sketch
+    smallest, largest, total, magnitudes, squares = reals[:5]
+    n = elements - nan - infinite
+    mean = total / n if n else math.nan
+    variance = squares / n - mean * mean if n else math.nan
+    deviation = 0.0 if variance < 0 else math.sqrt(variance) if variance == variance else math.nan
+    return joined([("elements", elements), ("min", real(smallest)), ("max", real(largest)),
+                   ("mean", real(mean)), ("std", real(deviation)), ("nan", nan), ("inf", infinite),
+                   ("zero", zero), ("subnormal", subnormal), ("sum", real(total)),
+                   ("sum_abs", real(magnitudes)), ("sum_square", real(squares)),
+                   ("multiset", '"%032x"' % multiset if multiset else "null"),
+                   ("bf16", '"%032x"' % bf16 if bf16 else "null"),
+                   ("linear", "[" + ",".join(real(x) for x in reals[5:]) + "]"),
+                   ("samples", "[" + ",".join(f'"0x{s[::-1].hex()}"' for s in samples) + "]")])
+
+
+def extra_members(e):
+    members = [("sketch", sketch_json(e.sketch))] if e.sketch else []
+    if e.blocks:
+        members.append(("blocks", "[" + ",".join('"%032x"' % b for b in e.blocks) + "]"))
+    if e.contents is not None:
+        members.append(("contents", quoted(e.contents)))
+    return members
+
+
 def event_json(e):
     s = e.site
     shape = "[]" if s.kind == "scalar" else "null"
@@ -633,7 +741,7 @@ def event_json(e):
                 ("class", text(CLASSES[s.class_number()])), ("occurrence", s.occurrence),
                 ("nonfinite", "true" if e.flags & 1 else "false"),
                 ("undefined", "true" if e.flags & 2 else "false")]
-    return joined(members + kind_members(e))
+    return joined(members + kind_members(e) + extra_members(e))
 
 
 def main():
