@@ -44,10 +44,9 @@ static inline vf vf_abs(vf a)
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
 }
 
-static inline unsigned vf_count_less(vf a, vf b)
+static inline uint64_t vf_less(vf a, vf b)
 {
-    return (unsigned)__builtin_popcount(
-        (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ)));
+    return (uint64_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
 
 /* To nearest, ties to even. */
@@ -87,9 +86,9 @@ static inline vd vd_add(vd a, vd b)
     return _mm256_add_pd(a, b);
 }
 
-static inline vd vd_mul(vd a, vd b)
+static inline vd vd_add_square(vd a, vd x)
 {
-    return _mm256_mul_pd(a, b);
+    return _mm256_add_pd(a, _mm256_mul_pd(x, x));
 }
 
 static inline vd vd_abs(vd a)

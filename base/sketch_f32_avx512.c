@@ -44,9 +44,9 @@ static inline vf vf_abs(vf a)
     return _mm512_abs_ps(a);
 }
 
-static inline unsigned vf_count_less(vf a, vf b)
+static inline uint64_t vf_less(vf a, vf b)
 {
-    return (unsigned)__builtin_popcount(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ));
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
 }
 
 /* To nearest, ties to even. */
@@ -84,9 +84,9 @@ static inline vd vd_add(vd a, vd b)
     return _mm512_add_pd(a, b);
 }
 
-static inline vd vd_mul(vd a, vd b)
+static inline vd vd_add_square(vd a, vd x)
 {
-    return _mm512_mul_pd(a, b);
+    return _mm512_fmadd_pd(x, x, a);
 }
 
 static inline vd vd_abs(vd a)
