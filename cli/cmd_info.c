@@ -8,6 +8,7 @@
 
 #include "cli/args.h"
 #include "cli/command.h"
+#include "cli/info_chain.h"
 #include "cli/output.h"
 #include "cli/steps.h"
 #include "engine/json.h"
@@ -24,6 +25,7 @@ typedef struct findings {
     fb_phase phase;
     fb_kind kind;
     char path[FB_NAME_MAX + 1], op[FB_NAME_MAX + 1], slot[FB_NAME_MAX + 1];
+    fb_trace_chain chain; /* of files, where the run went on from a checkpoint */
 } findings;
 
 /* --- Looking ---------------------------------------------------------------------------------- */
@@ -138,6 +140,7 @@ static int print_json(const cli_args *args, const fb_trace_info *info, cJSON *he
         move_member(o, header, members[i]);
     cli_json_text(o, "final_hash", found->final_hash[0] == '\0' ? NULL : found->final_hash);
     add_nonfinite(o, found);
+    cli_info_chain_json(o, &found->chain);
     return cli_json_print(args, o);
 }
 
@@ -274,6 +277,7 @@ static int print_text(const cli_args *args, const fb_trace_info *info, const cJS
     printf("%s\n", cli_hash(hex, info->id));
     print_counts(info);
     print_findings(found);
+    cli_info_chain_print(&found->chain, "chain", LABEL_WIDTH);
     for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
         const cJSON *fact = cJSON_GetObjectItemCaseSensitive(header, facts[i]);
 
@@ -303,8 +307,12 @@ static int run(const cli_args *args)
     find_nonfinite(t, &found);
     /* Events and header are not held at the same time: each may be as large as a reader allows. */
     fb_trace_close(t);
-    if (fb_trace_open(&t, args->positional[0], &err) != FB_OK)
+    if (fb_trace_chain_read(&found.chain, args->positional[0], NULL) != FB_OK)
+        found.chain = (fb_trace_chain){0}; /* why, is told below */
+    if (fb_trace_open(&t, args->positional[0], &err) != FB_OK) {
+        fb_trace_chain_free(&found.chain);
         return cli_fail_error(args, &err);
+    }
     info = fb_trace_get_info(t);
     header = cJSON_Parse(info->header);
     if (!cJSON_IsObject(header))
@@ -314,6 +322,7 @@ static int run(const cli_args *args)
     else
         status = print_text(args, info, header, &found);
     cJSON_Delete(header);
+    fb_trace_chain_free(&found.chain);
     fb_trace_close(t);
     return status;
 }

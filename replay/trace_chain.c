@@ -166,12 +166,14 @@ static fb_status go_back(fb_trace_chain *chain, fb_trace **trace, const char *fo
                          .id = header->before,
                          .step = header->resume_step,
                          .checkpoint = header->resume_hash};
-    char *name = header->before_file == NULL ? NULL : strdup(header->before_file);
+    const bool named = header->before_file != NULL;
+    char *name = named ? strdup(header->before_file) : NULL;
     fb__run_header before = {0};
     char *path;
     fb_status status = find_in(trace, &path, folder, &want, err);
 
-    if (status == FB_OK && header->before_file != NULL && name == NULL)
+    fb__run_header_free(header); /* one at a time: each may be as large as a reader allows */
+    if (status == FB_OK && named && name == NULL)
         status = no_memory(err);
     if (status == FB_OK && *trace != NULL &&
         fb__run_header_read(&before, fb_trace_get_info(*trace)->header, path, NULL) != FB_OK) {
@@ -196,7 +198,6 @@ static fb_status go_back(fb_trace_chain *chain, fb_trace **trace, const char *fo
     } else {
         status = add_trace(chain, *trace, &before, path, name, err);
     }
-    fb__run_header_free(header);
     *header = before;
     return status;
 }
