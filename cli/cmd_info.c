@@ -8,11 +8,13 @@
 
 #include "cli/args.h"
 #include "cli/command.h"
+#include "cli/contents.h"
 #include "cli/info_chain.h"
 #include "cli/output.h"
 #include "cli/steps.h"
 #include "engine/json.h"
 #include "firstbit/trace.h"
+#include "tracer/linked.h"
 
 #define FINAL_HASH_SLOT "final_hash" /* slot of the mark that ends a run */
 
@@ -73,6 +75,15 @@ static void find_nonfinite(fb_trace *t, findings *out)
     (void)snprintf(out->slot, sizeof out->slot, "%s", site->slot);
 }
 
+/* Inside a packed trace, or beside it; none where they cannot be looked for. */
+static void find_parts(fb_trace *t, const char *path, fb_linked *inside, fb_linked *beside)
+{
+    if (fb_packed_find(inside, t, NULL) != FB_OK)
+        *inside = (fb_linked){0};
+    if (fb_linked_find(beside, t, path, NULL) != FB_OK)
+        *beside = (fb_linked){0};
+}
+
 /* --- JSON ------------------------------------------------------------------------------------- */
 
 static void move_member(cJSON *to, cJSON *from, const char *key)
@@ -106,8 +117,27 @@ static void add_nonfinite(cJSON *o, const findings *found)
     cli_json_text(event, "slot", found->slot);
 }
 
+static void add_parts(cJSON *o, const char *key, const fb_linked *linked)
+{
+    cJSON *array = cJSON_AddArrayToObject(o, key);
+
+    for (size_t i = 0; i < linked->count; i++) {
+        const fb_linked_part *part = &linked->parts[i];
+        cJSON *item = cJSON_CreateObject();
+
+        cli_json_text(item, "file", part->name);
+        cli_json_count(item, "bytes", part->bytes);
+        if ((part->id.lo | part->id.hi) != 0) { /* beside it: was looked into */
+            cli_json_text(item, "role", part->role);
+            cli_json_text(item, "status", fb_trace_status_name(part->status));
+            cli_json_count(item, "events", part->events);
+        }
+        cJSON_AddItemToArray(array, item);
+    }
+}
+
 static int print_json(const cli_args *args, const fb_trace_info *info, cJSON *header,
-                      const findings *found)
+                      const findings *found, const fb_linked *inside, const fb_linked *beside)
 {
     static const char *const members[] = {"contract",    "fingerprint",   "version", "seed",
                                           "environment", "configuration", "files"};
@@ -141,6 +171,8 @@ static int print_json(const cli_args *args, const fb_trace_info *info, cJSON *he
     cli_json_text(o, "final_hash", found->final_hash[0] == '\0' ? NULL : found->final_hash);
     add_nonfinite(o, found);
     cli_info_chain_json(o, &found->chain);
+    add_parts(o, "parts", beside);
+    add_parts(o, "packed", inside);
     return cli_json_print(args, o);
 }
 
@@ -264,8 +296,41 @@ static void print_findings(const findings *found)
     printf(" (event %s)\n", cli_count(digits, found->event));
 }
 
+static void print_parts(const char *label, const fb_linked *linked)
+{
+    for (size_t i = 0; i < linked->count; i++) {
+        const fb_linked_part *part = &linked->parts[i];
+        char bytes[32], events[32];
+
+        print_label(label);
+        cli_put(stdout, part->name);
+        printf(" (%s", cli_bytes(bytes, part->bytes));
+        if ((part->id.lo | part->id.hi) != 0)
+            printf(", %s events, %s", cli_count(events, part->events),
+                   fb_trace_status_name(part->status));
+        puts(")");
+    }
+    if (linked->more)
+        printf("%-*sand more\n", LABEL_WIDTH, "");
+}
+
+/* What a part is a part of. */
+static void print_links(const cJSON *header)
+{
+    static const char *const links[] = {"parent", "role"};
+
+    for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
+        const cJSON *link = cJSON_GetObjectItemCaseSensitive(header, links[i]);
+
+        if (link != NULL) {
+            print_label(links[i]);
+            print_value(link);
+        }
+    }
+}
+
 static int print_text(const cli_args *args, const fb_trace_info *info, const cJSON *header,
-                      const findings *found)
+                      const findings *found, const fb_linked *inside, const fb_linked *beside)
 {
     static const char *const facts[] = {"contract", "fingerprint", "version", "seed"};
     char hex[33];
@@ -286,6 +351,9 @@ static int print_text(const cli_args *args, const fb_trace_info *info, const cJS
             print_value(fact);
         }
     }
+    print_links(header);
+    print_parts("part", beside);
+    print_parts("packed part", inside);
     print_files(cJSON_GetObjectItemCaseSensitive(header, "files"));
     print_members(cJSON_GetObjectItemCaseSensitive(header, "environment"), "environment");
     print_members(cJSON_GetObjectItemCaseSensitive(header, "configuration"), "configuration");
@@ -295,6 +363,7 @@ static int print_text(const cli_args *args, const fb_trace_info *info, const cJS
 static int run(const cli_args *args)
 {
     findings found = {.final_hash = ""};
+    fb_linked inside, beside;
     const fb_trace_info *info;
     cJSON *header;
     fb_trace *t;
@@ -303,6 +372,12 @@ static int run(const cli_args *args)
 
     if (fb_trace_open(&t, args->positional[0], &err) != FB_OK)
         return cli_fail_error(args, &err);
+    if (cli_has(args, "contents")) {
+        status = cli_contents(args, t);
+        fb_trace_close(t);
+        return status;
+    }
+    find_parts(t, args->positional[0], &inside, &beside);
     find_final_hash(t, &found);
     find_nonfinite(t, &found);
     /* Events and header are not held at the same time: each may be as large as a reader allows. */
@@ -311,6 +386,8 @@ static int run(const cli_args *args)
         found.chain = (fb_trace_chain){0}; /* why, is told below */
     if (fb_trace_open(&t, args->positional[0], &err) != FB_OK) {
         fb_trace_chain_free(&found.chain);
+        fb_linked_free(&inside);
+        fb_linked_free(&beside);
         return cli_fail_error(args, &err);
     }
     info = fb_trace_get_info(t);
@@ -318,16 +395,19 @@ static int run(const cli_args *args)
     if (!cJSON_IsObject(header))
         status = cli_fail(args, "%s: header at byte 0: not a JSON object", args->positional[0]);
     else if (cli_has(args, "json"))
-        status = print_json(args, info, header, &found);
+        status = print_json(args, info, header, &found, &inside, &beside);
     else
-        status = print_text(args, info, header, &found);
+        status = print_text(args, info, header, &found, &inside, &beside);
     cJSON_Delete(header);
     fb_trace_chain_free(&found.chain);
+    fb_linked_free(&inside);
+    fb_linked_free(&beside);
     fb_trace_close(t);
     return status;
 }
 
 static const cli_option options[] = {
+    {"contents", 0, NULL, "list everything that the trace discloses, name by name", false},
     {"json", 0, NULL, "one JSON object on stdout", false},
     {0},
 };
@@ -335,13 +415,15 @@ static const cli_option options[] = {
 const cli_command cli_info = {
     .name = "info",
     .summary = "say what a trace is of, how it ended, what it holds",
-    .synopsis = "RUN.fbt [--json]",
+    .synopsis = "RUN.fbt [--contents] [--json]",
     .options = options,
     .positional_min = 1,
     .positional_max = 1,
     .details = "Cheap, however long the trace: it reads the header, the end and the last step.\n"
                "verify is what checks everything. The final hash is over all parameters after\n"
-               "the last step; the first event with a NaN or an infinity is named.\n"
+               "the last step; the first event with a NaN or an infinity is named; so are the\n"
+               "parts of a run of several processes. --contents reads all of the trace, and\n"
+               "also says what of each kind there is and where the bytes are.\n"
                "\n"
                "Exit status: 0 done, 2 trouble.\n",
     .run = run,

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * linked.h - the parts of a run that lie beside its main trace: run.child1.fbt, run.rank1.fbt,
+ * run.worker0.fbt beside run.fbt, each naming the main trace's id as "parent" in its header; and
+ * one file that holds them all. Rules: docs/trace-format.md, "Linked files".
+ */
+#ifndef FB_TRACER_LINKED_H
+#define FB_TRACER_LINKED_H
+
+#include "firstbit/trace.h"
+
+enum {
+    FB_LINKED_MAX = 256,        /* parts of one run */
+    FB_LINKED_LOOKED_MAX = 4096 /* files of a folder that are looked into */
+};
+
+typedef struct fb_linked_part {
+    char name[256]; /* of the file, without folder */
+    char role[64];  /* as its header says; "" where it does not */
+    fb_hash id;     /* of the part; zero for one inside a packed file, which is not opened */
+    fb_trace_status status;
+    uint64_t bytes, events; /* events: 0 inside a packed file */
+} fb_linked_part;
+
+typedef struct fb_linked {
+    fb_linked_part *parts; /* by name, numbers in it as numbers */
+    size_t count;
+    bool more; /* a limit was reached: there may be others */
+} fb_linked;
+
+/* The parts of the open trace `main`, which was opened as `path`. A file that is no trace, or of
+ * another run, is passed over. FB_E_MEMORY; FB_E_IO where the folder cannot be read. */
+FB_NODISCARD fb_status fb_linked_find(fb_linked *out, const fb_trace *main, const char *path,
+                                      fb_error *err);
+
+/* The parts inside a packed trace; none in any other. FB_E_CORRUPT, FB_E_MEMORY. */
+FB_NODISCARD fb_status fb_packed_find(fb_linked *out, fb_trace *packed, fb_error *err);
+void fb_linked_free(fb_linked *linked);
+
+/*
+ * Writes the main trace `path` with all of its parts as one file, which every reader takes for the
+ * main trace. What was written is read again before it gets its name.
+ *
+ *   *parts  how many were found
+ *
+ * FB_E_TORN where one of them is not whole (recover it first); FB_E_USAGE where `path` is packed
+ * already, or both are one file; FB_E_LIMIT for too many parts.
+ */
+FB_NODISCARD fb_status fb_trace_pack(size_t *parts, const char *path, const char *to,
+                                     fb_error *err);
+
+/* Writes the files of a packed trace into a folder that is there, byte for byte as they were; none
+ * is replaced. FB_E_USAGE for a trace that is not packed, or a file that is there already. */
+FB_NODISCARD fb_status fb_trace_unpack(size_t *files, const char *path, const char *folder,
+                                       fb_error *err);
+
+#endif
