@@ -251,8 +251,9 @@ static inline void write_plain_trace(const char *path, uint64_t steps)
     write_steps(path, steps, false);
 }
 
-/* Ends, torn, with the chunk that holds the first piece of a large tensor; its event's number. */
-static inline uint64_t write_cut_trace(const char *path)
+/* A torn trace of one large tensor: its first piece in one chunk and, where `second` is not 0, a
+ * second one from that offset in the next. Returns the event's number. */
+static inline uint64_t write_pieces(const char *path, uint64_t second)
 {
     static level_event made;
     static level_writer w;
@@ -264,6 +265,11 @@ static inline uint64_t write_cut_trace(const char *path)
     w.events++;
     fb__builder_contents(&w.builder, 4, LEVEL_BYTES_MAX, 0, made.event.data, FB_CONTENTS_PIECE);
     level_seal(&w);
+    if (second != 0) {
+        fb__builder_contents(&w.builder, 4, LEVEL_BYTES_MAX, second,
+                             (const uint8_t *)made.event.data + second, FB_CONTENTS_PIECE);
+        level_seal(&w);
+    }
     level_end(&w, false);
     return 0;
 }

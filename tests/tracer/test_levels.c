@@ -251,6 +251,56 @@ static void impossible_rows_are_refused(void **state)
     assert_non_null(load_section(2, ROWS(2, 2, 4, 8, 0, 8, 1, 4, 8, 0, 8), 16, 2));   /* descends */
 }
 
+static void a_sketch_fits_its_event_or_is_refused(void **state)
+{
+    static const uint8_t nothing[1];
+    fb_extras_builder x = {0};
+    fb_extras_reader r = {0};
+    static level_event made;
+    fb_bytes sections[FB_EXTRA_SECTIONS];
+    uint64_t random = 3;
+    fb_event e = {0};
+
+    (void)state;
+    make_level_event(&made, 3, 0, &random);
+    fb__extras_event(&x, 0, FB_DTYPE_F32, &made.event);
+    fb__extras_pack(&x);
+    sections[0] = fb_bytes_of(x.sections[0].data, x.sections[0].count);
+    sections[1] = sections[2] = fb_bytes_of(nothing, 0);
+    assert_null(fb__extras_load(&r, sections, 1));
+    assert_null(fb__extras_next(&r, 0, FB_DTYPE_I32, true, &e)); /* as wide as f32 */
+    assert_null(fb__extras_load(&r, sections, 1));
+    assert_non_null(fb__extras_next(&r, 0, FB_DTYPE_F64, true, &e));
+    assert_null(fb__extras_load(&r, sections, 1));
+    assert_non_null(fb__extras_next(&r, 0, FB_DTYPE_F32, false, &e)); /* no tensor */
+    fb__extras_reader_free(&r);
+    fb__extras_free(&x);
+}
+
+/* Pieces of one tensor in two chunks, the second with another offset than the first ended with. */
+static void contents_with_a_hole_are_corrupt(void **state)
+{
+    static uint8_t whole[LEVEL_BYTES_MAX];
+    test_folder folder;
+    fb_error err;
+    size_t got;
+    fb_trace *t;
+
+    (void)state;
+    make_folder(&folder);
+    (void)write_pieces(folder.file, FB_CONTENTS_PIECE + 4);
+    t = open_trace(folder.file);
+    assert_int_equal(fb_trace_values(t, 0, 0, whole, sizeof whole, &got, NULL, &err), FB_E_CORRUPT);
+    assert_int_equal(got, FB_CONTENTS_PIECE);
+    fb_trace_close(t);
+    (void)write_pieces(folder.file, FB_CONTENTS_PIECE);
+    t = open_trace(folder.file);
+    assert_no_error(
+        fb_trace_values(t, 0, FB_CONTENTS_PIECE, whole, FB_CONTENTS_PIECE, &got, NULL, &err), &err);
+    fb_trace_close(t);
+    drop_folder(&folder);
+}
+
 /* A reader that goes on over the end of what there is must say so. */
 static void contents_cut_short_are_torn(void **state)
 {
@@ -263,7 +313,7 @@ static void contents_cut_short_are_torn(void **state)
 
     (void)state;
     make_folder(&folder);
-    number = write_cut_trace(folder.file); /* ends after the first piece of that event */
+    number = write_pieces(folder.file, 0);
     t = open_trace(folder.file);
     assert_int_equal(fb_trace_values(t, number, 0, whole, sizeof whole, &got, &total, &err),
                      FB_E_TORN);
@@ -301,6 +351,8 @@ int main(void)
         cmocka_unit_test(chains_do_not_depend_on_the_level),
         cmocka_unit_test(no_byte_of_an_extra_section_misleads_the_reader),
         cmocka_unit_test(impossible_rows_are_refused),
+        cmocka_unit_test(a_sketch_fits_its_event_or_is_refused),
+        cmocka_unit_test(contents_with_a_hole_are_corrupt),
         cmocka_unit_test(contents_cut_short_are_torn),
         cmocka_unit_test(a_sketch_reads_as_one_short_line),
     };
