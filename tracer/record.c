@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/glob.h"
+#include "base/sketch.h"
 #include "tracer/stack.h"
 
-enum { STATE_EVERY = 100 };
+enum { STATE_EVERY = 100, ALL_CLASSES = (1 << FB_CLASS_COUNT) - 1 };
 
 /* --- Halves ------------------------------------------------------------------------------------
  */
@@ -24,7 +26,7 @@ static fb_staged staged_rows(const fb_recorder *r)
 /* A half says which step is open, so that it can be read alone. */
 static bool restate_step(fb_recorder *r)
 {
-    return !r->step_open || fb__stage_step(&r->stage, r->step, r->classes);
+    return !r->step_open || fb__stage_step(&r->stage, r->step, r->classes & ALL_CLASSES);
 }
 
 /* Hands the half over and begins the other one. False when the recording has stopped. */
@@ -107,6 +109,10 @@ uint32_t fb__recorder_classes(const fb_recorder *r, uint64_t step)
 
     if (step % every == 0 || (checkpoint != 0 && step % checkpoint == 0))
         classes |= 1u << FB_CLASS_STATE;
+    if (level >= FB_LEVEL_SKETCH)
+        classes |= FB_WANT_SKETCH;
+    if (level >= FB_LEVEL_VALUES && fb__step_list_has(&r->values_steps, step))
+        classes |= FB_WANT_VALUES;
     return classes;
 }
 
@@ -121,7 +127,7 @@ bool fb__recorder_enter_step(fb_recorder *r, uint64_t step)
     r->step_begun = true;
     r->step = step;
     r->classes = fb__recorder_classes(r, step);
-    if (!fb__stage_step(&r->stage, step, r->classes)) {
+    if (!fb__stage_step(&r->stage, step, r->classes & ALL_CLASSES)) {
         r->step_open = true; /* said by the half that begins */
         return turn(r);
     }
@@ -152,8 +158,14 @@ static fb_site_mark *mark_of(fb_recorder *r, uint32_t site)
         r->marks = marks;
         r->mark_capacity = capacity;
     }
-    if (r->marks[site].class_number == FB_CLASS_COUNT)
-        r->marks[site].class_number = (uint8_t)fb_site_class(&fb__sites_get(&r->sites, site)->site);
+    if (r->marks[site].class_number == FB_CLASS_COUNT) {
+        const fb_site *s = &fb__sites_get(&r->sites, site)->site;
+
+        r->marks[site].class_number = (uint8_t)fb_site_class(s);
+        r->marks[site].values = fb__kind_has_storage(s->kind) &&
+                                fb_sketch_element_bytes(s->dtype) != 0 &&
+                                fb__glob_matches(r->values_path, s->path, s->slot);
+    }
     return &r->marks[site];
 }
 
@@ -176,6 +188,48 @@ static const char *flaw_of(const fb_event *e)
             return "input out of range";
     return NULL;
 }
+
+/* --- Contents ----------------------------------------------------------------------------------
+ */
+
+/* Whether this event's contents are to be kept. */
+static bool keeps_values(fb_recorder *r, const fb_site_mark *mark, const fb_event *event)
+{
+    if ((r->classes & FB_WANT_VALUES) == 0 || !mark->values || event->data == NULL ||
+        event->data_bytes == 0 || (event->flags & FB_EVENT_UNDEFINED) != 0)
+        return false;
+    if (event->data_bytes > r->options.values_bytes - r->values_bytes) {
+        r->values_left_out++;
+        return false;
+    }
+    r->values_bytes += event->data_bytes;
+    return true;
+}
+
+/* What the event's own row did not take. */
+static void stage_contents(fb_recorder *r, uint32_t site, const fb_event *event)
+{
+    const fb_dtype dtype = fb__sites_get(&r->sites, site)->site.dtype;
+    const uint32_t width = (uint32_t)fb_sketch_element_bytes(dtype);
+
+    while (r->stage.contents_taken < event->data_bytes)
+        if (!fb__stage_piece(&r->stage, width, event->data, event->data_bytes) && !turn(r))
+            return;
+}
+
+static bool stage_values(fb_recorder *r, uint32_t site, const fb_event *event, const uint32_t *map)
+{
+    fb_event with_values = *event;
+
+    with_values.flags |= FB_EVENT_VALUES;
+    if (!stage_event(r, site, &with_values, map))
+        return false;
+    stage_contents(r, site, event);
+    return true;
+}
+
+/* --- Refusing ----------------------------------------------------------------------------------
+ */
 
 static void stop_usage(fb_recorder *r, uint32_t site, const char *flaw)
 {
@@ -211,5 +265,6 @@ void fb__recorder_event(fb_recorder *r, uint32_t site, const fb_event *event, co
         if (!r->options.no_stacks)
             fb__sites_get(&r->sites, site)->frame = fb__stack_capture(&r->sites, caller);
     }
-    r->events += stage_event(r, site, event, map);
+    r->events += keeps_values(r, mark, event) ? stage_values(r, site, event, map)
+                                              : stage_event(r, site, event, map);
 }

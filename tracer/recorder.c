@@ -14,6 +14,8 @@
 #include "firstbit/trace.h"
 #include "tracer/header_json.h"
 
+static const uint64_t VALUES_BYTES = UINT64_C(1) << 30;
+
 /* --- The observer ------------------------------------------------------------------------------
  */
 
@@ -112,13 +114,18 @@ const fb_observer *fb_recorder_observer(fb_recorder *recorder)
 
 static fb_status check_options(fb_recorder *r, fb_error *err)
 {
-    const fb_level level = r->options.level;
     fb_status status;
 
-    if (level != FB_LEVEL_STEPS && level != FB_LEVEL_DRAWS && level != FB_LEVEL_OPS)
-        return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET,
-                        "level %s: this version records steps, draws and ops",
-                        fb_level_name(level));
+    if (fb_level_classes(r->options.level) == 0)
+        return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET, "no level has number %d",
+                        (int)r->options.level);
+    if (r->options.values_bytes == 0)
+        r->options.values_bytes = VALUES_BYTES;
+    status = fb__step_list_read(&r->values_steps, r->options.values_steps, err);
+    if (status != FB_OK)
+        return fb__fail_in(err, status, "values_steps: ");
+    if (r->options.values_path != NULL && (r->values_path = strdup(r->options.values_path)) == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
     status = fb__step_list_read(&r->ops_steps, r->options.ops_steps, err);
     return status == FB_OK ? FB_OK : fb__fail_in(err, status, "ops_steps: ");
 }
@@ -161,6 +168,7 @@ static void destroy(fb_recorder *r, bool remove_tail)
     free(r->marks);
     fb__recorder_free_pages(r);
     free(r->main_path);
+    free(r->values_path);
     free(r);
 }
 
@@ -223,6 +231,7 @@ fb_status fb_recorder_open(fb_recorder **out, const char *path, const fb_recorde
     }
     r->main_id = r->id;
     r->options.header = r->options.ops_steps = NULL; /* were borrowed */
+    r->options.values_path = r->options.values_steps = NULL;
     *out = r;
     return FB_OK;
 }
@@ -297,6 +306,7 @@ void fb_recorder_get_stats(const fb_recorder *recorder, fb_recorder_stats *out)
 
     (void)pthread_mutex_lock(&r->lock);
     *out = (fb_recorder_stats){.events = r->events,
+                               .values_left_out = r->values_left_out,
                                .bytes = __atomic_load_n(&r->sealing.bytes, __ATOMIC_RELAXED)};
     (void)pthread_mutex_lock(&r->sealing.lock);
     out->stopped = r->sealing.stopped;

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/sketch.h"
 
 void fb__recorder_free_direct(fb_recorder *r)
 {
@@ -207,6 +208,20 @@ static size_t tensor_bytes(fb_dtype dtype, uint32_t rank, const uint64_t *shape)
     return bytes;
 }
 
+/* Hash and sketch of the event's contents; without memory for block hashes it has none. */
+static void take_sketch(fb_event *event, fb_sketch *sketch, fb_hash **blocks, fb_dtype dtype,
+                        bool *nonfinite)
+{
+    const size_t count = fb_sketch_blocks(event->data_bytes);
+
+    *blocks = count == 0 ? NULL : malloc(count * sizeof **blocks);
+    event->hash =
+        fb_tensor_sketch(sketch, *blocks, NULL, dtype, event->data, event->data_bytes, nonfinite);
+    event->sketch = sketch;
+    event->blocks = *blocks;
+    event->block_count = *blocks == NULL ? 0 : count;
+}
+
 fb_ref fb_recorder_tensor(fb_recorder *recorder, fb_kind kind, fb_phase phase, const char *path,
                           const char *op, const char *slot, fb_dtype dtype, uint32_t rank,
                           const uint64_t *shape, const void *data, const fb_ref *inputs,
@@ -222,8 +237,10 @@ fb_ref fb_recorder_tensor(fb_recorder *recorder, fb_kind kind, fb_phase phase, c
                     .rank = rank};
     fb_event event = {.inputs = inputs, .input_count = input_count};
     const size_t bytes = tensor_bytes(dtype, rank, shape);
-    bool nonfinite = false;
+    bool nonfinite = false, sketched;
     fb_ref ref = {0, FB_MICRO_NONE, 0};
+    fb_sketch sketch;
+    fb_hash *blocks = NULL;
 
     if (rank > 0 && rank <= FB_RANK_MAX)
         memcpy(site.shape, shape, rank * sizeof site.shape[0]);
@@ -233,14 +250,23 @@ fb_ref fb_recorder_tensor(fb_recorder *recorder, fb_kind kind, fb_phase phase, c
         event.flags = FB_EVENT_UNDEFINED;
     } else if (wanted(r, &site)) {
         /* Other threads record while this one hashes its bytes. */
+        sketched = (r->classes & FB_WANT_SKETCH) != 0;
         end(r);
-        event.hash = fb_tensor_hash(NULL, dtype, data, bytes, &nonfinite);
+        event.data = data;
+        event.data_bytes = bytes;
+        if (sketched)
+            take_sketch(&event, &sketch, &blocks, dtype, &nonfinite);
+        else
+            event.hash = fb_tensor_hash(NULL, dtype, data, bytes, &nonfinite);
         event.flags = nonfinite ? FB_EVENT_NONFINITE : 0;
-        if (!begin(r))
+        if (!begin(r)) {
+            free(blocks);
             return ref;
+        }
     }
     ref = report(r, &site, &event, __builtin_return_address(0));
     end(r);
+    free(blocks);
     return ref;
 }
 

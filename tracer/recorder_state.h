@@ -19,6 +19,7 @@
 /* What the recorder remembers of a site. */
 typedef struct fb_site_mark {
     bool seen;            /* had an event: its stack is captured */
+    bool values;          /* its contents are wanted; set together with class_number */
     uint8_t class_number; /* FB_CLASS_COUNT: not looked up yet */
 } fb_site_mark;
 
@@ -52,6 +53,9 @@ struct fb_recorder {
 
     fb_hash id, main_id;    /* of this process's trace, and of the one that its files belong to */
     fb_step_list ops_steps; /* steps recorded at the level's full depth */
+    fb_step_list values_steps;
+    char *values_path;
+    uint64_t values_bytes, values_left_out; /* contents kept so far; events whose were not */
     fb_sites sites;
     fb_stage stage;
     fb_sealing sealing;

@@ -35,6 +35,7 @@ void fb__sealer_free(fb_sealer *s)
     free(s->inputs);
     free(s->input_ids);
     free(s->indices);
+    free(s->blocks);
     fb_buffer_free(&s->text);
     memset(s, 0, sizeof *s);
 }
@@ -192,15 +193,42 @@ static const char *take_step_end(fb_sealer *s, fb_bytes *b)
     return NULL;
 }
 
+/* Contents go on where they ended, to their end. */
+static const char *take_contents(fb_sealer *s, const fb_tail_contents *c)
+{
+    if (c->data == NULL)
+        return NULL;
+    fb__builder_contents(&s->builder, c->width, c->total, c->offset, c->data, c->bytes);
+    s->contents_width = c->width;
+    s->contents_total = c->total;
+    s->contents_at = c->offset + c->bytes;
+    return NULL;
+}
+
+static const char *take_piece(fb_sealer *s, fb_bytes *b)
+{
+    fb_tail_contents c;
+    const char *flaw = fb__sealer_read_contents(&c, fb_bytes_u64(b), b);
+
+    if (flaw != NULL)
+        return flaw;
+    if (!s->contents_unknown && (c.width != s->contents_width || c.total != s->contents_total ||
+                                 c.offset != s->contents_at))
+        return "contents that do not go on";
+    s->contents_unknown = false;
+    return take_contents(s, &c);
+}
+
 static const char *take_event(fb_sealer *s, const fb_tail_row_head *head, fb_bytes *b,
                               bool *no_memory)
 {
+    fb_tail_contents contents;
     const char *flaw;
     fb_event e;
     uint32_t site;
 
     *no_memory = false;
-    flaw = fb__sealer_read_event(s, &e, &site, head, b, no_memory);
+    flaw = fb__sealer_read_event(s, &e, &site, &contents, head, b, no_memory);
     if (flaw != NULL || *no_memory)
         return flaw;
     if (s->step_open ? e.step > s->step
@@ -219,7 +247,9 @@ static const char *take_event(fb_sealer *s, const fb_tail_row_head *head, fb_byt
         s->first_nonfinite = s->events;
     fb__builder_event(&s->builder, site, &e, NULL);
     s->events++;
-    return NULL;
+    s->contents_width = 0;
+    s->contents_unknown = false;
+    return take_contents(s, &contents);
 }
 
 /* Definitions, and the place of later events, count for rows that were taken already too. */
@@ -241,8 +271,11 @@ static const char *take_row(fb_sealer *s, const fb_tail_row_head *head, fb_bytes
     case FB_TAIL_EVENT:
         if (!taken)
             return take_event(s, head, b, no_memory);
+        s->contents_unknown = (head->mask & FB_TAIL_CONTENTS) != 0;
         fb__sealer_read_place(s, head, b);
         return b->failed ? "bad event" : NULL;
+    case FB_TAIL_PIECE:
+        return taken ? NULL : take_piece(s, b);
     default:
         return "unknown kind of row";
     }

@@ -77,7 +77,20 @@ typedef struct fb_sealer {
     uint64_t *indices;
     size_t index_capacity;
     fb_buffer text;
+    fb_sketch sketch;
+    fb_hash *blocks;
+    size_t block_capacity;
+    uint32_t contents_width; /* of the last event: how far its contents came; 0: it has none, ... */
+    bool contents_unknown;   /* ... or chunks hold it and do not say */
+    uint64_t contents_at, contents_total;
 } fb_sealer;
+
+/* A piece of contents in a row. */
+typedef struct fb_tail_contents {
+    uint32_t width, bytes;
+    uint64_t total, offset;
+    const uint8_t *data; /* NULL: none */
+} fb_tail_contents;
 
 bool fb__sealer_init(fb_sealer *s, fb_hash id, fb_sink sink); /* false when memory is out */
 void fb__sealer_free(fb_sealer *s);

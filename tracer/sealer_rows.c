@@ -238,6 +238,43 @@ static const char *read_text(fb_sealer *s, fb_event *e, fb_bytes *b, bool *no_me
     return NULL;
 }
 
+static const char *read_sketch(fb_sealer *s, fb_event *e, fb_bytes *b)
+{
+    const uint8_t *from = fb_bytes_take(b, sizeof s->sketch);
+
+    if (from == NULL)
+        return "bad sketch";
+    memcpy(&s->sketch, from, sizeof s->sketch);
+    e->sketch = &s->sketch;
+    return NULL;
+}
+
+/* Copied, as indices are. */
+static const char *read_blocks(fb_sealer *s, fb_event *e, fb_bytes *b, bool *no_memory)
+{
+    const uint64_t count = fb_bytes_u64(b);
+    const uint8_t *from =
+        count > FB_BLOCKS_MAX ? NULL : fb_bytes_take(b, (size_t)count * sizeof *s->blocks);
+
+    if (from == NULL)
+        return "bad blocks";
+    if (count > s->block_capacity) {
+        fb_hash *blocks = realloc(s->blocks, (size_t)count * sizeof *blocks);
+
+        if (blocks == NULL) {
+            *no_memory = true;
+            return NULL;
+        }
+        s->blocks = blocks;
+        s->block_capacity = (size_t)count;
+    }
+    if (count > 0)
+        memcpy(s->blocks, from, (size_t)count * sizeof *s->blocks);
+    e->blocks = s->blocks;
+    e->block_count = count;
+    return NULL;
+}
+
 static const char *read_parts(fb_sealer *s, fb_event *e, uint32_t mask, fb_bytes *b,
                               bool *no_memory)
 {
@@ -272,7 +309,22 @@ static const char *read_parts(fb_sealer *s, fb_event *e, uint32_t mask, fb_bytes
         e->flags = fb_bytes_u32(b);
         (void)fb_bytes_u32(b);
     }
-    return NULL;
+    if (mask & FB_TAIL_SKETCH)
+        flaw = read_sketch(s, e, b);
+    if (flaw == NULL && (mask & FB_TAIL_BLOCKS) != 0)
+        flaw = read_blocks(s, e, b, no_memory);
+    return flaw;
+}
+
+const char *fb__sealer_read_contents(fb_tail_contents *out, uint64_t offset, fb_bytes *b)
+{
+    *out = (fb_tail_contents){.width = fb_bytes_u32(b), .bytes = fb_bytes_u32(b), .offset = offset};
+    out->total = fb_bytes_u64(b);
+    if (b->failed || out->bytes > FB_CONTENTS_PIECE || out->width == 0 || out->width > 8 ||
+        out->bytes % out->width != 0 || offset > out->total || out->bytes > out->total - offset)
+        return "bad contents";
+    out->data = fb_bytes_take(b, out->bytes);
+    return out->data == NULL ? "bad contents" : NULL;
 }
 
 /* Whether an event of this kind can have these parts: what a chunk has no room for. */
@@ -292,11 +344,16 @@ static bool parts_fit(fb_kind kind, uint32_t mask)
         allowed |= FB_TAIL_INDICES;
     if (fb__kind_has_text(kind))
         allowed |= FB_TAIL_TEXT;
+    if (fb__kind_has_shape(kind))
+        allowed |= FB_TAIL_SKETCH | FB_TAIL_BLOCKS;
+    if (fb__kind_has_storage(kind))
+        allowed |= FB_TAIL_CONTENTS;
     return (mask & ~allowed) == 0;
 }
 
 const char *fb__sealer_read_event(fb_sealer *s, fb_event *out, uint32_t *site,
-                                  const fb_tail_row_head *head, fb_bytes *b, bool *no_memory)
+                                  fb_tail_contents *contents, const fb_tail_row_head *head,
+                                  fb_bytes *b, bool *no_memory)
 {
     const char *flaw;
 
@@ -313,5 +370,6 @@ const char *fb__sealer_read_event(fb_sealer *s, fb_event *out, uint32_t *site,
     if (b->failed || out->step > FB_STEP_MAX || out->micro < FB_MICRO_NONE ||
         (out->flags & ~fb__known_flags) != 0)
         return "bad event";
-    return NULL;
+    *contents = (fb_tail_contents){.data = NULL};
+    return head->mask & FB_TAIL_CONTENTS ? fb__sealer_read_contents(contents, 0, b) : NULL;
 }

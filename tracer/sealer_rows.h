@@ -20,7 +20,11 @@ void fb__sealer_read_place(fb_sealer *s, const fb_tail_row_head *head, fb_bytes 
 
 /* *out points into s and into the row. *site: our number. */
 const char *fb__sealer_read_event(fb_sealer *s, fb_event *out, uint32_t *site,
-                                  const fb_tail_row_head *head, fb_bytes *b, bool *no_memory);
+                                  fb_tail_contents *contents, const fb_tail_row_head *head,
+                                  fb_bytes *b, bool *no_memory);
+
+/* The contents that a row has, from byte `offset` of them on. */
+const char *fb__sealer_read_contents(fb_tail_contents *out, uint64_t offset, fb_bytes *b);
 
 bool fb__sealer_reserve_inputs(fb_sealer *s, uint32_t count);
 

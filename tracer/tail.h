@@ -36,21 +36,24 @@ typedef enum fb_tail_row {
     FB_TAIL_STEP = 4, /* the open step and the classes that it records */
     FB_TAIL_STEP_END = 5,
     FB_TAIL_EVENT = 6,
+    FB_TAIL_PIECE = 7, /* contents of the last event go on */
 } fb_tail_row;
 
 /* What an event row has beside its head, in this order. */
 enum {
-    FB_TAIL_PLACE = 1,     /* step u64, micro i32, 0 u32; else those of the row before */
-    FB_TAIL_HASH = 2,      /* 16 bytes */
-    FB_TAIL_STORAGE = 4,   /* storage u64 */
-    FB_TAIL_VALUE = 8,     /* f64 */
-    FB_TAIL_NUMBERS = 16,  /* key, counter, count u64 */
-    FB_TAIL_INDICES = 32,  /* count u64 each */
-    FB_TAIL_TEXT = 64,     /* bytes u64, the text */
-    FB_TAIL_INPUTS = 128,  /* count u32, then each: site u32 | FB_TAIL_ELSEWHERE */
-    FB_TAIL_VERSION = 256, /* version u32, 0 u32 */
-    FB_TAIL_FLAGS = 512,   /* flags u32, 0 u32 */
-    FB_TAIL_KNOWN = 1023,
+    FB_TAIL_PLACE = 1,       /* step u64, micro i32, 0 u32; else those of the row before */
+    FB_TAIL_HASH = 2,        /* 16 bytes */
+    FB_TAIL_STORAGE = 4,     /* storage u64 */
+    FB_TAIL_VALUE = 8,       /* f64 */
+    FB_TAIL_NUMBERS = 16,    /* key, counter, count u64 */
+    FB_TAIL_INDICES = 32,    /* count u64 each */
+    FB_TAIL_TEXT = 64,       /* bytes u64, the text */
+    FB_TAIL_INPUTS = 128,    /* count u32, then each: site u32 | FB_TAIL_ELSEWHERE */
+    FB_TAIL_VERSION = 256,   /* version u32, 0 u32 */
+    FB_TAIL_FLAGS = 512,     /* flags u32, 0 u32 */
+    FB_TAIL_SKETCH = 1024,   /* fb_sketch, field by field as it is declared */
+    FB_TAIL_BLOCKS = 2048,   /* count u64, that many hashes */
+    FB_TAIL_CONTENTS = 4096, /* width u32, bytes u32, total u64, the first bytes of the contents */
 };
 
 #define FB_TAIL_ELSEWHERE UINT32_C(0x80000000) /* step u64 and micro i32 of the input follow */
@@ -119,6 +122,7 @@ typedef struct fb_stage {
     bool has_place, failed;
     uint64_t step;
     int32_t micro;
+    size_t contents_taken; /* of the last event: bytes of its contents that its row has */
 } fb_stage;
 
 /*
@@ -140,11 +144,15 @@ void fb__stage_begin_in(fb_stage *s, fb_tail_half_head *head, uint8_t *rows, siz
 
 /* Each appends a row, with the definitions that it needs, and commits it. False where there is no
  * room, or memory is out (then s->failed is set): nothing is committed but definitions. map: see
- * fb__builder_event. */
+ * fb__builder_event. An event with the flag FB_EVENT_VALUES takes the first bytes of its contents
+ * along; fb__stage_piece appends as many of the others as the half has room for, at most a quarter
+ * of it, and adds to s->contents_taken. */
 bool fb__stage_step(fb_stage *s, uint64_t step, uint32_t classes);
 bool fb__stage_step_end(fb_stage *s, uint64_t step);
 bool fb__stage_event(fb_stage *s, const fb_sites *sites, uint32_t site, const fb_event *event,
                      const uint32_t *map);
+
+bool fb__stage_piece(fb_stage *s, uint32_t width, const void *data, size_t total);
 
 /* Writes what is staged to the disk, against a loss of power. */
 void fb__stage_sync(const fb_stage *s);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sketch.h"
 #include "tracer/format.h"
 
 /* --- Rows --------------------------------------------------------------------------------------
@@ -215,21 +216,37 @@ static uint32_t mask_of(const fb_stage *s, fb_kind kind, const fb_event *e)
         mask |= FB_TAIL_TEXT;
     if (e->input_count > 0)
         mask |= FB_TAIL_INPUTS;
-    if (e->flags != 0)
+    if ((e->flags & fb__known_flags) != 0)
         mask |= FB_TAIL_FLAGS;
+    if (fb__kind_has_shape(kind) && e->sketch != NULL)
+        mask |= FB_TAIL_SKETCH;
+    if (fb__kind_has_shape(kind) && e->blocks != NULL && e->block_count <= FB_BLOCKS_MAX)
+        mask |= FB_TAIL_BLOCKS;
+    if (fb__kind_has_storage(kind) && (e->flags & FB_EVENT_VALUES) != 0)
+        mask |= FB_TAIL_CONTENTS;
     return mask;
 }
 
-/* No row of this event is longer. */
-static size_t bound_of(const fb_event *e, uint32_t mask)
+/* Bytes of contents that one row takes at most: whole elements of any width. */
+static size_t most_contents(const fb_stage *s)
 {
-    enum { FIXED = 16 + 16 + 8 + 8 + 24 + 8 + 4 + 8 + 8 };
-    size_t bytes = FIXED + (size_t)e->input_count * 16;
+    return s->room / 4 / 16 * 16;
+}
+
+/* No row of this event is longer. */
+static size_t bound_of(const fb_event *e, uint32_t mask, size_t contents)
+{
+    enum { FIXED = 16 + 16 + 8 + 8 + 24 + 8 + 4 + 8 + 8 + 8 + 16 };
+    size_t bytes = FIXED + (size_t)e->input_count * 16 + contents;
 
     if (mask & FB_TAIL_INDICES)
         bytes += (size_t)e->count * 8;
     if (mask & FB_TAIL_TEXT)
         bytes += strlen(e->text);
+    if (mask & FB_TAIL_SKETCH)
+        bytes += sizeof *e->sketch;
+    if (mask & FB_TAIL_BLOCKS)
+        bytes += (size_t)e->block_count * sizeof *e->blocks;
     return bytes;
 }
 
@@ -282,16 +299,33 @@ static void put_event(row *r, const fb_event *e, uint32_t mask, const uint32_t *
         put32(r, 0);
     }
     if (mask & FB_TAIL_FLAGS) {
-        put32(r, e->flags);
+        put32(r, e->flags & fb__known_flags);
         put32(r, 0);
     }
+    if (mask & FB_TAIL_SKETCH)
+        put(r, e->sketch, sizeof *e->sketch);
+    if (mask & FB_TAIL_BLOCKS) {
+        put64(r, e->block_count);
+        put(r, e->blocks, (size_t)e->block_count * sizeof *e->blocks);
+    }
+}
+
+static void put_contents(row *r, uint32_t width, uint64_t total, const void *data, size_t bytes)
+{
+    put32(r, width);
+    put32(r, (uint32_t)bytes);
+    put64(r, total);
+    put(r, data, bytes);
 }
 
 bool fb__stage_event(fb_stage *s, const fb_sites *sites, uint32_t site, const fb_event *event,
                      const uint32_t *map)
 {
     const fb_event *e = event;
-    const uint32_t mask = mask_of(s, fb__sites_get(sites, site)->site.kind, e);
+    const fb_site *of = &fb__sites_get(sites, site)->site;
+    const uint32_t mask = mask_of(s, of->kind, e);
+    const size_t most = mask & FB_TAIL_CONTENTS ? most_contents(s) : 0;
+    const size_t contents = e->data_bytes < most ? e->data_bytes : most;
     row r;
 
     if (!define_site(s, sites, site))
@@ -299,13 +333,32 @@ bool fb__stage_event(fb_stage *s, const fb_sites *sites, uint32_t site, const fb
     for (uint32_t i = 0; i < e->input_count; i++)
         if (!define_site(s, sites, map == NULL ? e->inputs[i].site : map[e->inputs[i].site]))
             return false;
-    if (!begin(s, &r, bound_of(e, mask)))
+    if (!begin(s, &r, bound_of(e, mask, contents)))
         return false;
     put_event(&r, e, mask, map);
+    if (mask & FB_TAIL_CONTENTS)
+        put_contents(&r, (uint32_t)fb_sketch_element_bytes(of->dtype), e->data_bytes, e->data,
+                     contents);
+    s->contents_taken = contents;
     commit(s, &r, FB_TAIL_EVENT, mask, site);
     s->events++;
     s->has_place = true;
     s->step = e->step;
     s->micro = e->micro;
+    return true;
+}
+
+bool fb__stage_piece(fb_stage *s, uint32_t width, const void *data, size_t total)
+{
+    const size_t left = total - s->contents_taken;
+    const size_t bytes = left < most_contents(s) ? left : most_contents(s);
+    row r;
+
+    if (!begin(s, &r, 24 + bytes))
+        return false;
+    put64(&r, s->contents_taken);
+    put_contents(&r, width, total, (const uint8_t *)data + s->contents_taken, bytes);
+    commit(s, &r, FB_TAIL_PIECE, 0, 0);
+    s->contents_taken += bytes;
     return true;
 }

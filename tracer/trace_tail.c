@@ -191,6 +191,8 @@ static fb_status take_up(fb_sealer *s, fb_trace *t, fb_error *err)
     s->finished_steps = t->last.finished_steps;
     s->first_nonfinite = t->last.first_nonfinite;
     memcpy(s->chain, t->last.chain, sizeof s->chain);
+    s->contents_unknown =
+        true; /* the chunks may hold the beginning of what the tail goes on with */
     return take_up_step(s, t, err);
 }
 

@@ -31,13 +31,19 @@ typedef struct fb_recorder_options {
                             * that is less): numbers N, ranges N:M, every=K, separated by commas;
                             * NULL: all */
     uint64_t max_bytes;    /* of the file: recording stops before it gets larger; 0: no limit */
+    const char *values_path; /* level values: a glob over "path", "path:slot" and "path.slot"; NULL:
+                              * every tensor whose contents are at hand */
+    const char *values_steps; /* level values: the steps, a list as in ops_steps; NULL: all */
+    uint64_t values_bytes;    /* level values: contents kept in all; later ones are left out, the
+                               * events    are not; 0: 1 GiB */
 } fb_recorder_options;
 
 /* What a recorder has written so far. */
 typedef struct fb_recorder_stats {
     uint64_t events;
-    uint64_t bytes; /* of the file */
-    bool stopped;   /* recording ended early; `error` says why */
+    uint64_t bytes;           /* of the file */
+    uint64_t values_left_out; /* tensors whose contents were wanted and went beyond values_bytes */
+    bool stopped;             /* recording ended early; `error` says why */
     fb_error error;
 } fb_recorder_stats;
 
