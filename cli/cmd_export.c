@@ -10,6 +10,7 @@
 
 #include "cli/args.h"
 #include "cli/command.h"
+#include "cli/export_sqlite.h"
 #include "cli/output.h"
 #include "firstbit/trace.h"
 
@@ -86,27 +87,38 @@ static int write_lines(const cli_args *args, fb_trace *t, output *o)
             status = fail_output(args, o);
         free(text);
         if (cli_progress_due(&progress))
-            cli_progress_show(&progress, "%s of %s events", cli_count(done, number),
-                              cli_count(all, total));
+            cli_progress_show(&progress, "%s of %s events%s", cli_count(done, number),
+                              cli_count(all, total), cli_progress_left(&progress, number, total));
     }
     cli_progress_end(&progress);
     return status;
 }
 
+/* A database is written in place, page by page: to a file, and to no other thing. */
+static int write_database(const cli_args *args, fb_trace *t, const output *o)
+{
+    return o->temporary == NULL
+               ? cli_fail(args, "%s: a database needs a regular file", args->positional[2])
+               : cli_export_sqlite(args, t, o->temporary);
+}
+
 static int run(const cli_args *args)
 {
+    const bool sqlite = strcmp(args->positional[1], "sqlite") == 0;
     output o = {.path = args->positional[2]};
     const fb_trace_info *info;
     fb_trace *t;
     fb_error err;
     int status;
 
-    if (strcmp(args->positional[1], "jsonl") != 0)
-        return cli_fail(args, "%s: unknown format (expected jsonl)", args->positional[1]);
+    if (!sqlite && strcmp(args->positional[1], "jsonl") != 0)
+        return cli_fail(args, "%s: unknown format (expected jsonl or sqlite)", args->positional[1]);
     if (fb_trace_open(&t, args->positional[0], &err) != FB_OK)
         return cli_fail_error(args, &err);
     status = open_output(args, &o);
-    if (status == 0)
+    if (status == 0 && sqlite)
+        status = write_database(args, t, &o);
+    else if (status == 0)
         status = write_lines(args, t, &o);
     status = close_output(args, &o, status);
     info = fb_trace_get_info(t);
@@ -125,8 +137,9 @@ const cli_command cli_export = {
     .options = options,
     .positional_min = 3,
     .positional_max = 3,
-    .details = "FORMAT is jsonl: one JSON object a line for each event, the same as show --json.\n"
-               "OUT may be - for standard output. A torn trace is exported to its end.\n"
+    .details = "FORMAT is jsonl, one JSON object a line for each event, the same as show --json;\n"
+               "or sqlite, a database with indexes whose schema docs/export.md describes. OUT\n"
+               "may be - for standard output (jsonl). A torn trace is exported to its end.\n"
                "\n"
                "Exit status: 0 written, 2 trouble (then OUT is not there).\n",
     .run = run,
