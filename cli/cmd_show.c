@@ -605,7 +605,7 @@ const cli_command cli_show = {
     .options = options,
     .positional_min = 1,
     .positional_max = 1,
-    .details = "Events are grouped by step and phase; each line has the event's number, its path,\n"
+    .details = "Events are grouped by step and phase; each line has the event's number, path,\n"
                "operation and slot, and what it holds; of a hash the first 12 of 32 digits. A\n"
                "torn trace is shown to its end, with a line on stderr that says so.\n"
                "--follow prints each step when it has ended, waits for a file that is not there\n"

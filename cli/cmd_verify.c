@@ -111,7 +111,7 @@ const cli_command cli_verify = {
                "the events; the order of steps; pointers and footer against the contents. This\n"
                "finds accidents, not forgery: the hashes are not cryptographic.\n"
                "\n"
-               "Exit status: 0 complete, 1 torn (ends early) or full (the disk was), 2 corrupt or\n"
-               "unreadable.\n",
+               "Exit status: 0 complete, 1 torn (ends early) or full (the disk was), 2 corrupt\n"
+               "or unreadable.\n",
     .run = run,
 };
