@@ -123,7 +123,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     firstbit = os.path.abspath(options.firstbit)
-    contestants = ["torch", "off", "steps", "draws", "ops"]
+    contestants = ["torch", "off", "steps", "draws", "ops", "sketch"]
     times = {name: [] for name in contestants}
     traced = {}
     version = None

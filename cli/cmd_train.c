@@ -15,6 +15,7 @@
 #include "cli/command.h"
 #include "cli/machine.h"
 #include "cli/output.h"
+#include "cli/recording.h"
 #include "cli/train_plan.h"
 #include "engine/run.h"
 #include "firstbit/recorder.h"
@@ -142,16 +143,13 @@ static char *make_header(const training *t, const resumption *from)
 
 static int open_recorder(training *t, const resumption *from)
 {
-    const char *level = cli_value(t->args, "level");
-    fb_recorder_options options = {.size = sizeof options, .level = FB_LEVEL_OPS};
+    fb_recorder_options options = {.size = sizeof options};
     char *header;
     fb_error err;
     fb_status status;
 
-    if (level != NULL)
-        options.level = fb_level_of(level);
-    if (options.level == FB_LEVEL_NONE)
-        return cli_fail(t->args, "--level %s: expected steps, draws, ops, sketch or values", level);
+    if (cli_recording_options(t->args, &options) != 0)
+        return CLI_TROUBLE;
     if (cli_has(t->args, "no-trace"))
         return 0;
     header = make_header(t, from);
@@ -254,17 +252,32 @@ static void watch_recorder(training *t, cli_progress *progress)
     (void)cli_fail(t->args, "%s; recording stopped, training goes on", t->stats.error.text);
 }
 
+/* "3.1 MB of 40 MB": what the trace takes, and from the tenth step on what it will take. */
+static void describe_size(char out[72], const fb_recorder_stats *stats, double done, double all)
+{
+    const double bytes = (double)stats->bytes;
+    char so_far[32], in_the_end[32];
+
+    cli_bytes(so_far, stats->bytes);
+    (void)snprintf(out, 72, "%s", so_far);
+    if (done < 10 || stats->sealed == 0)
+        return;
+    cli_bytes(in_the_end,
+              (uint64_t)(bytes / (double)stats->sealed * (double)stats->events * (all / done)));
+    (void)snprintf(out, 72, "%s of %s", so_far, in_the_end);
+}
+
 static void show_progress(const training *t, cli_progress *progress, uint64_t first)
 {
     const uint64_t step = fb_run_current_step(t->run), steps = (uint64_t)t->plan.config.steps;
     const double seconds = cli_progress_seconds(progress);
     const double done = (double)(step - first);
     const uint64_t left = (uint64_t)(seconds / done * (double)(steps - step));
-    char rate[32], events[32], bytes[32];
+    char rate[32], events[32], bytes[72];
 
     cli_count(rate, (uint64_t)(done * (double)fb_run_items_per_step(t->run) / seconds));
     cli_count(events, t->stats.events);
-    cli_bytes(bytes, t->stats.bytes);
+    describe_size(bytes, &t->stats, done, (double)(steps - first));
     cli_progress_show(progress,
                       "step %" PRIu64 " of %" PRIu64 "  loss %.4f  %s %s/s  %s events  %s  %" PRIu64
                       ":%02" PRIu64 " left",
@@ -318,6 +331,11 @@ static void close_recorder(training *t)
     t->recorder = NULL;
     if (stat(t->plan.trace, &info) == 0)
         t->stats.bytes = (uint64_t)info.st_size;
+    if (t->stats.values_left_out > 0)
+        (void)cli_fail(t->args,
+                       "%s: the contents of %" PRIu64 " tensors went beyond the limit and were "
+                       "left out (--values-size); their events are there",
+                       t->plan.trace, t->stats.values_left_out);
 }
 
 /* --- Results ---------------------------------------------------------------------------------- */
@@ -467,7 +485,7 @@ static const cli_option options[] = {
     CLI_THREADS_OPTION,
     CLI_ISA_OPTION,
     CLI_KERNELS_OPTION,
-    {"level", 0, "LEVEL", "what to record: steps, draws, ops (default), sketch or\nvalues", false},
+    CLI_RECORDING_OPTIONS,
     {"no-trace", 0, NULL, "record nothing", false},
     {"inject", 0, "SPEC", "plant a fault, see below", true},
     {"json", 0, NULL, "one JSON object on stdout at the end", false},
@@ -479,7 +497,8 @@ const cli_command cli_train = {
     .summary = "train the model of a configuration and record the run",
     .synopsis = "CONFIG.json [-o RUN.fbt] [--set KEY=VALUE]... [--data PATH] [--steps N] "
                 "[--resume CHECKPOINT] [--threads N] [--isa NAME] [--kernels TABLE] "
-                "[--level LEVEL] [--no-trace] [--inject SPEC]... [--json]",
+                "[--level LEVEL] [--ops-steps LIST] [--at STEP[:STEP]] [--path GLOB] "
+                "[--values-size SIZE] [--max-size SIZE] [--no-trace] [--inject SPEC]... [--json]",
     .options = options,
     .positional_min = 1,
     .positional_max = 1,

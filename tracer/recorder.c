@@ -307,6 +307,7 @@ void fb_recorder_get_stats(const fb_recorder *recorder, fb_recorder_stats *out)
     (void)pthread_mutex_lock(&r->lock);
     *out = (fb_recorder_stats){.events = r->events,
                                .values_left_out = r->values_left_out,
+                               .sealed = __atomic_load_n(&r->sealing.events, __ATOMIC_RELAXED),
                                .bytes = __atomic_load_n(&r->sealing.bytes, __ATOMIC_RELAXED)};
     (void)pthread_mutex_lock(&r->sealing.lock);
     out->stopped = r->sealing.stopped;

@@ -65,6 +65,7 @@ static fb_status file_append(void *self, const fb_chunk_header *head, const uint
         return status;
     s->chunk_offsets[s->chunk_count++] = head->offset;
     __atomic_store_n(&s->bytes, s->file.bytes, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->events, head->first_event + head->events, __ATOMIC_RELAXED);
     return FB_OK;
 }
 

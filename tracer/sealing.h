@@ -43,6 +43,7 @@ typedef struct fb_sealing {
     uint64_t *chunk_offsets;
     size_t chunk_count, chunk_capacity;
     uint64_t bytes;      /* atomic: of the file */
+    uint64_t events;     /* atomic: in the file */
     uint64_t max_bytes;  /* of the file; 0: no limit */
     uint64_t unfinished; /* sequence of the half at which sealing failed, or 0 */
     size_t unfinished_from;

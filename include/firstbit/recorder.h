@@ -42,6 +42,7 @@ typedef struct fb_recorder_options {
 typedef struct fb_recorder_stats {
     uint64_t events;
     uint64_t bytes;           /* of the file */
+    uint64_t sealed;          /* events that are in it; the others are in the tail yet */
     uint64_t values_left_out; /* tensors whose contents were wanted and went beyond values_bytes */
     bool stopped;             /* recording ended early; `error` says why */
     fb_error error;
