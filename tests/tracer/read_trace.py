@@ -156,7 +156,7 @@ class Chunk:
         self.finished_step, self.finished_steps, self.offset, self.first_nonfinite = (
             c.number("Q") for _ in range(4))
         self.steps_bytes, self.steps, self.steps_check = c.number("I"), c.number("I"), c.number("Q")
-        require(c.take(8) == bytes(8), "reserved bytes")
+        c.take(8)  # staged: for who reads the tail file too
         self.chains = [int.from_bytes(c.take(16), "little") for _ in range(5)]
         require(c.take(48) == bytes(48), "reserved bytes")
         self.skips = [c.number("Q") for _ in range(28)]
