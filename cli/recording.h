@@ -15,12 +15,10 @@
          "record at the level in these steps, at draws in the\n"                                   \
          "others: 0:10,500,every=1000",                                                            \
          false},                                                                                   \
-        {"at", 0, "STEP[:STEP]", "level values: keep contents in these steps (default: all)",      \
-         false},                                                                                   \
+        {"at", 0, "STEP[:STEP]", "level values: keep contents in these steps (all)", false},       \
         {"path", 0, "GLOB",                                                                        \
-         "level values: of these tensors, by path, path:slot or\npath.slot (default: all)",        \
-         false},                                                                                   \
-        {"values-size", 0, "SIZE", "level values: at most so much (default: 1G)", false},          \
+         "level values: of these tensors, by path, path:slot or\npath.slot (all)", false},         \
+        {"values-size", 0, "SIZE", "level values: at most so much (1G)", false},                   \
     {                                                                                              \
         "max-size", 0, "SIZE", "end the recording before the trace is larger: 500M, 2G", false     \
     }
