@@ -502,10 +502,10 @@ const cli_command cli_train = {
     .options = options,
     .positional_min = 1,
     .positional_max = 1,
-    .details = "Nothing that decides a bit lives outside the configuration and its data: threads,\n"
-               "instruction set and recording change none. Checkpoints go to RUN.ckpt/ beside\n"
-               "the trace. A full disk ends the recording, not the training. Ctrl-C ends both\n"
-               "after the step under way; the trace is then whole.\n"
+    .details = "Nothing that decides a bit lives outside the configuration and its data:\n"
+               "threads, instruction set and recording change none. Checkpoints go to RUN.ckpt/\n"
+               "beside the trace. A full disk ends the recording, not the training. Ctrl-C ends\n"
+               "both after the step under way; the trace is then whole.\n"
                "\n"
                "A planted fault appears nowhere in the trace, so replay and diff must find it:\n"
                "  flip:step=3,path=h.1.mlp.fc,slot=out,element=17,bit=2[,micro=M]\n"
