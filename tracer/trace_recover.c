@@ -92,6 +92,20 @@ static fb_status check_result(const char *path, uint64_t events, fb_error *err)
     return status;
 }
 
+/* Ends the copy with a footer, reads it again and gives it its name. */
+static fb_status publish(fb_trace_file *file, fb_chunk_header *head, const fb_footer *footer,
+                         fb_error *err)
+{
+    fb_status status = fb__trace_file_footer(file, head, footer, err);
+
+    if (status == FB_OK)
+        status = check_result(file->temporary, footer->events, err);
+    if (status == FB_OK)
+        status = fb__trace_file_publish(file, err);
+    return status;
+}
+
+/* Takes t: two readers at once would need twice the memory. */
 static fb_status write_sound_part(fb_trace *t, const char *to, uint64_t end, fb_error *err)
 {
     fb_chunk_header head;
@@ -101,15 +115,14 @@ static fb_status write_sound_part(fb_trace *t, const char *to, uint64_t end, fb_
 
     if (status == FB_OK)
         status = fb__trace_file_begin(&file, to, err);
-    if (status != FB_OK)
+    if (status != FB_OK) {
+        fb_trace_close(t);
         return status;
+    }
     status = copy_bytes(t, &file, end, err);
+    fb_trace_close(t);
     if (status == FB_OK)
-        status = fb__trace_file_footer(&file, &head, &footer, err);
-    if (status == FB_OK)
-        status = check_result(file.temporary, footer.events, err);
-    if (status == FB_OK)
-        status = fb__trace_file_publish(&file, err);
+        status = publish(&file, &head, &footer, err);
     return status == FB_OK ? fb__trace_file_close(&file, err)
                            : (fb__trace_file_close(&file, NULL), status);
 }
@@ -137,10 +150,8 @@ fb_status fb_trace_recover(uint64_t *dropped, const char *path, const char *to, 
     /* A damaged chunk ends what can be kept: chains and event numbers of later ones build on it.
      * The footer of a whole trace is written anew. */
     end = found.status == FB_TRACE_CORRUPT && found.damage < t->end ? found.damage : t->end;
-    status = write_sound_part(t, to, end, err);
     *dropped = t->size > end ? t->size - end : 0;
     if (t->has_footer && end == t->end)
         *dropped -= FB_FORMAT_ALIGN; /* it has been written anew */
-    fb_trace_close(t);
-    return status;
+    return write_sound_part(t, to, end, err);
 }
