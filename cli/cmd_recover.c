@@ -70,11 +70,10 @@ const cli_command cli_recover = {
     .options = options,
     .positional_min = 1,
     .positional_max = 1,
-    .details =
-        "Keeps everything up to the last sound chunk, or up to the first damaged one,\n"
-        "reads the result again, and only then gives it its name. The torn trace stays\n"
-        "as it is.\n"
-        "\n"
-        "Exit status: 0 written and checked, 2 trouble.\n",
+    .details = "Keeps everything up to the last sound chunk, or up to the first damaged one,\n"
+               "reads the result again, and only then gives it its name. The torn trace stays\n"
+               "as it is.\n"
+               "\n"
+               "Exit status: 0 written and checked, 2 trouble.\n",
     .run = run,
 };
