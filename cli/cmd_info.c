@@ -164,6 +164,13 @@ static int print_json(const cli_args *args, const fb_trace_info *info, cJSON *he
         cJSON_AddNullToObject(o, "bytes_per_event");
     else
         cli_json_real(o, "bytes_per_event", (double)info->bytes / (double)info->events);
+    if (info->elapsed_ns == 0) {
+        cJSON_AddNullToObject(o, "elapsed_seconds");
+        cJSON_AddNullToObject(o, "recorder_seconds");
+    } else {
+        cli_json_real(o, "elapsed_seconds", (double)info->elapsed_ns * 1e-9);
+        cli_json_real(o, "recorder_seconds", (double)info->own_ns * 1e-9);
+    }
     levels = cJSON_AddArrayToObject(o, "levels");
     cJSON_AddItemToArray(levels, cJSON_CreateString(fb_level_name(info->level)));
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
@@ -271,6 +278,12 @@ static void print_counts(const fb_trace_info *info)
     if (info->events > 0)
         printf(", %.1f bytes an event", (double)info->bytes / (double)info->events);
     putchar('\n');
+    if (info->elapsed_ns == 0)
+        return;
+    print_label("recorder");
+    printf("%.3g s of processor time in %.3g s (%.2g %%), hashing not counted\n",
+           (double)info->own_ns * 1e-9, (double)info->elapsed_ns * 1e-9,
+           100 * (double)info->own_ns / (double)info->elapsed_ns);
 }
 
 static void print_findings(const findings *found)

@@ -310,6 +310,8 @@ void fb__put_footer(fb_buffer *out, const fb_footer *footer)
     fb_buffer_u64(out, footer->first_step);
     fb_buffer_u64(out, footer->finished_step);
     fb_buffer_append(out, footer->reason, reason);
+    fb_buffer_u64(out, footer->elapsed_ns);
+    fb_buffer_u64(out, footer->own_ns);
 }
 
 bool fb__get_footer(fb_footer *out, const void *body, size_t count)
@@ -331,5 +333,9 @@ bool fb__get_footer(fb_footer *out, const void *body, size_t count)
     if (b.failed || reason_bytes >= sizeof out->reason)
         return false;
     memcpy(out->reason, reason, reason_bytes);
+    if (fb_bytes_left(&b) >= 2 * sizeof(uint64_t)) { /* absent from the first traces of format 1 */
+        out->elapsed_ns = fb_bytes_u64(&b);
+        out->own_ns = fb_bytes_u64(&b);
+    }
     return out->status == 0 || out->status == 2; /* complete, full */
 }

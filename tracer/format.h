@@ -121,7 +121,8 @@ typedef struct fb_footer {
     uint8_t status; /* fb_trace_status: complete or full */
     bool recovered; /* the tail was lost; what is here is whole */
     uint64_t chunks, events, steps, first_step, finished_step;
-    char reason[512]; /* why the recording stopped, "" for a complete one */
+    char reason[512];            /* why the recording stopped, "" for a complete one */
+    uint64_t elapsed_ns, own_ns; /* from open to close; processor time of sealing. 0: not known */
 } fb_footer;
 
 static inline uint64_t fb__align_up(uint64_t n)

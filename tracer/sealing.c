@@ -69,6 +69,15 @@ static fb_status file_append(void *self, const fb_chunk_header *head, const uint
     return FB_OK;
 }
 
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec t;
+
+    return clock_gettime(clock, &t) == 0
+               ? (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec
+               : 0;
+}
+
 /* Tells of what is in the file, which may be less than what was reported. */
 fb_status fb__sealing_footer(fb_sealing *s, fb_error *err)
 {
@@ -79,7 +88,9 @@ fb_status fb__sealing_footer(fb_sealing *s, fb_error *err)
                         .events = head.first_event + head.events,
                         .steps = head.finished_steps,
                         .first_step = head.finished_steps == 0 ? 0 : sealer->first_step,
-                        .finished_step = head.finished_step};
+                        .finished_step = head.finished_step,
+                        .elapsed_ns = clock_ns(CLOCK_MONOTONIC) - s->began_ns,
+                        .own_ns = s->own_ns};
 
     head.sequence = sealer->chunks;
     head.offset = s->file.bytes;
@@ -113,6 +124,8 @@ static bool seal_rows(fb_sealing *s, fb_staged staged)
     fb_error err;
     fb_status status;
 
+    const uint64_t start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+
     (void)pthread_mutex_lock(&s->sealer_lock);
     if (s->unfinished == staged.sequence)
         from = s->unfinished_from;
@@ -123,6 +136,7 @@ static bool seal_rows(fb_sealing *s, fb_staged staged)
         status = fb__sealer_flush(&s->sealer, fb__tail_position(staged.sequence + 1, 0), &err);
     if (status != FB_OK)
         s->unfinished = staged.sequence;
+    s->own_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
     (void)pthread_mutex_unlock(&s->sealer_lock);
     if (status == FB_OK)
         return true;
@@ -272,6 +286,7 @@ fb_status fb__sealing_begin(fb_sealing *s, fb_hash id, const fb_stage *stage, bo
     (void)pthread_condattr_destroy(&monotonic);
     s->stage = stage;
     s->bytes = s->file.bytes;
+    s->began_ns = clock_ns(CLOCK_MONOTONIC);
     if (!fb__sealer_init(&s->sealer, id, sink))
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", s->file.path);
     if (threaded)

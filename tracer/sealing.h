@@ -42,10 +42,11 @@ typedef struct fb_sealing {
     fb_trace_file file;
     uint64_t *chunk_offsets;
     size_t chunk_count, chunk_capacity;
-    uint64_t bytes;      /* atomic: of the file */
-    uint64_t events;     /* atomic: in the file */
-    uint64_t max_bytes;  /* of the file; 0: no limit */
-    uint64_t unfinished; /* sequence of the half at which sealing failed, or 0 */
+    uint64_t bytes;            /* atomic: of the file */
+    uint64_t began_ns, own_ns; /* when; processor time spent sealing */
+    uint64_t events;           /* atomic: in the file */
+    uint64_t max_bytes;        /* of the file; 0: no limit */
+    uint64_t unfinished;       /* sequence of the half at which sealing failed, or 0 */
     size_t unfinished_from;
     const fb_stage *stage;
 } fb_sealing;

@@ -309,6 +309,8 @@ static void fill_totals(fb_trace *t)
     info->first_step = 1; /* none: first > last */
     info->first_nonfinite = FB_NO_EVENT;
     info->recovered = t->has_footer && t->footer.recovered;
+    info->elapsed_ns = t->has_footer ? t->footer.elapsed_ns : 0;
+    info->own_ns = t->has_footer ? t->footer.own_ns : 0;
     info->reason = info->status == FB_TRACE_COMPLETE ? ""
                    : info->status == FB_TRACE_FULL   ? t->footer.reason
                                                      : t->damage.text;

@@ -5,6 +5,7 @@
  *
  * Rules: docs/trace-format.md, "Tail file".
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,58 +27,88 @@ typedef struct tail_copy {
 /* --- Reading the file --------------------------------------------------------------------------
  */
 
-static bool read_at(fb_trace *t, int descriptor, void *to, size_t count, off_t offset)
+static fb_status fail_tail(const fb_trace *t, int error_number, fb_error *err)
 {
-    const ssize_t n = pread(descriptor, to, count, offset);
+    return fb__fail(err, fb__status_of_errno(error_number), FB_NO_OFFSET, "%s-tail: %s", t->path,
+                    strerror(error_number));
+}
+
+/* *whole: false where the file ends before. FB_E_IO. */
+static fb_status read_at(fb_trace *t, int descriptor, void *to, size_t count, size_t offset,
+                         bool *whole, fb_error *err)
+{
+    const ssize_t n = pread(descriptor, to, count, (off_t)offset);
 
     t->bytes_read += n > 0 ? (uint64_t)n : 0;
-    return n == (ssize_t)count;
+    *whole = n == (ssize_t)count;
+    return n < 0 ? fail_tail(t, errno, err) : FB_OK;
 }
 
 /* The heads first: what they say is committed has been written before. */
-static void read_halves(fb_trace *t, tail_copy *tail, int descriptor)
+static fb_status read_halves(fb_trace *t, tail_copy *tail, int descriptor, fb_error *err)
 {
-    for (int i = 0; i < FB_TAIL_HALVES; i++) {
-        const off_t at = (off_t)(FB_TAIL_HEAD_BYTES + (size_t)i * tail->half_bytes);
-        fb_tail_half_head *head = &tail->head[i];
+    fb_status status = FB_OK;
 
-        if (!read_at(t, descriptor, head, sizeof *head, at) ||
-            head->committed > tail->half_bytes - sizeof *head ||
-            !read_at(t, descriptor, tail->bytes + (size_t)i * tail->half_bytes,
-                     (size_t)head->committed, at + (off_t)sizeof *head))
+    for (int i = 0; i < FB_TAIL_HALVES && status == FB_OK; i++) {
+        const size_t at = FB_TAIL_HEAD_BYTES + (size_t)i * tail->half_bytes;
+        fb_tail_half_head *head = &tail->head[i];
+        bool whole;
+
+        status = read_at(t, descriptor, head, sizeof *head, at, &whole, err);
+        whole = whole && head->committed <= tail->half_bytes - sizeof *head;
+        if (status == FB_OK && whole)
+            status = read_at(t, descriptor, tail->bytes + (size_t)i * tail->half_bytes,
+                             (size_t)head->committed, at + sizeof *head, &whole, err);
+        if (!whole)
             head->sequence = 0; /* cut off: the other half may be whole */
     }
+    return status;
 }
 
-static bool read_tail(fb_trace *t, tail_copy *out)
+/* out->bytes is NULL where the file is no tail of this trace, and where its program goes on: it may
+ * have sealed rows meanwhile and staged others in their place. Then the trace has grown. */
+static fb_status read_open_tail(fb_trace *t, tail_copy *out, int descriptor, fb_error *err)
 {
-    char *path = fb__tail_path(t->path);
-    const int descriptor = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     uint8_t head[FB_TAIL_HEAD_BYTES];
     struct stat file;
     uint64_t half_bytes;
-    bool sound;
+    bool whole;
+    fb_status status = read_at(t, descriptor, head, sizeof head, 0, &whole, err);
 
-    free(path);
-    *out = (tail_copy){NULL};
-    if (descriptor < 0)
-        return false;
-    sound = read_at(t, descriptor, head, sizeof head, 0) &&
-            fb__get_tail_head(head, t->header.id, &half_bytes);
-    if (sound) {
-        out->half_bytes = (size_t)half_bytes;
-        out->bytes = malloc(FB_TAIL_HALVES * out->half_bytes);
-        /* A program that goes on may have sealed rows meanwhile, and staged others in their place:
-         * then the file has grown. */
-        if (out->bytes != NULL)
-            read_halves(t, out, descriptor);
-        sound = out->bytes != NULL && fstat(t->descriptor, &file) == 0 &&
-                (uint64_t)file.st_size == t->size;
-        if (!sound)
-            free(out->bytes);
+    if (status != FB_OK || !whole || !fb__get_tail_head(head, t->header.id, &half_bytes))
+        return status;
+    out->half_bytes = (size_t)half_bytes;
+    out->bytes = malloc(FB_TAIL_HALVES * out->half_bytes);
+    if (out->bytes == NULL)
+        return fail_tail(t, ENOMEM, err);
+    status = read_halves(t, out, descriptor, err);
+    if (status == FB_OK && fstat(t->descriptor, &file) != 0)
+        status = fail_tail(t, errno, err);
+    if (status != FB_OK || (uint64_t)file.st_size != t->size) {
+        free(out->bytes);
+        out->bytes = NULL;
     }
+    return status;
+}
+
+/* out->bytes is NULL where there is none. What cannot be read is not taken for missing: events
+ * would be lost without a word. */
+static fb_status read_tail(fb_trace *t, tail_copy *out, fb_error *err)
+{
+    char *path = fb__tail_path(t->path);
+    int descriptor;
+    fb_status status;
+
+    *out = (tail_copy){NULL};
+    if (path == NULL)
+        return fail_tail(t, ENOMEM, err);
+    descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    free(path);
+    if (descriptor < 0)
+        return errno == ENOENT || errno == ENOTDIR ? FB_OK : fail_tail(t, errno, err);
+    status = read_open_tail(t, out, descriptor, err);
     (void)close(descriptor);
-    return sound;
+    return status;
 }
 
 /* --- Where the chunks go -----------------------------------------------------------------------
@@ -254,12 +285,13 @@ fb_status fb__trace_join_tail(fb_trace *t, fb_error *err)
 {
     const uint64_t staged = t->has_last ? t->last.staged : fb__tail_position(1, 0);
     fb_status status = FB_OK;
-    tail_copy tail;
+    tail_copy tail = {NULL};
 
-    if (staged != 0 && read_tail(t, &tail)) {
+    if (staged != 0)
+        status = read_tail(t, &tail, err);
+    if (tail.bytes != NULL)
         status = join(t, &tail, staged, err);
-        free(tail.bytes);
-    }
+    free(tail.bytes);
     /* Reading begins at the first event. */
     t->chunk.loaded = false;
     t->next_sequence = t->next_event = t->seek_step = t->seek_event = 0;

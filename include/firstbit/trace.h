@@ -41,6 +41,8 @@ typedef struct fb_trace_info {
     uint64_t events, bytes, chunks;
     const char *header;       /* JSON text, lives as long as the trace */
     uint64_t first_nonfinite; /* number of the first event with a NaN or infinity, or UINT64_MAX */
+    uint64_t elapsed_ns;      /* from the making of the trace to its end; 0: not known */
+    uint64_t own_ns;          /* processor time in which the recorder made chunks; 0: not known */
     bool recovered;           /* made by fb_trace_recover from a torn or corrupt trace */
     const char *reason; /* why it is not complete, "" where it is; lives as long as the trace */
 } fb_trace_info;
