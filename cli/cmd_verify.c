@@ -2,11 +2,15 @@
  *
  * cmd_verify.c - firstbit verify: reads a whole trace and holds it against its own checks.
  */
+#include <stdio.h>
+#include <string.h>
+
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/steps.h"
 #include "firstbit/trace.h"
+#include "tracer/linked.h"
 
 static void show_progress(void *argument, uint64_t done, uint64_t total)
 {
@@ -31,67 +35,125 @@ static int exit_status_of(fb_trace_status status)
     return CLI_TROUBLE;
 }
 
-static int print_json(const cli_args *args, const fb_trace_info *info, const fb_error *err)
-{
-    const bool complete = info->status == FB_TRACE_COMPLETE;
-    cJSON *o = cli_json_object();
+/* What one file of the run was found to be. */
+typedef struct verified {
+    char path[4096];
+    fb_trace_info info; /* its texts are not used */
+    fb_error err;
+    bool read; /* else err says why not */
+} verified;
 
-    cli_json_text(o, "trace", args->positional[0]);
-    cli_json_text(o, "status", fb_trace_status_name(info->status));
+static cJSON *describe(cJSON *o, const verified *v)
+{
+    const fb_trace_info *info = &v->info;
+    const bool complete = v->read && info->status == FB_TRACE_COMPLETE;
+
+    cli_json_text(o, "trace", v->path);
+    cli_json_text(o, "status", v->read ? fb_trace_status_name(info->status) : NULL);
     cli_json_count(o, "events", info->events);
-    cli_json_count(o, "steps", cli_steps(info));
+    cli_json_count(o, "steps", v->read ? cli_steps(info) : 0);
     cli_json_count(o, "chunks", info->chunks);
     cli_json_count(o, "bytes", info->bytes);
-    if (complete)
+    if (complete || !v->read)
         cJSON_AddNullToObject(o, "damage");
     else
         cli_json_count(o, "damage", info->damage == FB_NO_OFFSET ? info->bytes : info->damage);
-    cli_json_text(o, "text", complete ? NULL : err->text);
-    return cli_json_print(args, o);
+    cli_json_text(o, "text", complete ? NULL : v->err.text);
+    return o;
 }
 
-static void print_text(const cli_args *args, const fb_trace_info *info, const fb_error *err)
+static void print_text(const cli_args *args, const verified *v)
 {
+    const fb_trace_info *info = &v->info;
     char events[32], steps[32], bytes[32];
 
-    cli_put(stdout, args->positional[0]);
-    printf(": %s: %s events, %s steps, %s", fb_trace_status_name(info->status),
-           cli_count(events, info->events), cli_count(steps, cli_steps(info)),
-           cli_bytes(bytes, info->bytes));
-    if (info->status == FB_TRACE_COMPLETE)
-        puts(info->recovered ? "; every check holds; recovered from a torn one"
-                             : "; every check holds");
-    else
-        puts(info->status == FB_TRACE_CORRUPT ? " up to the damage" : "; sound up to its end");
-    if (info->status != FB_TRACE_COMPLETE) {
-        fflush(stdout);
-        (void)cli_fail_error(args, err);
+    if (v->read) {
+        cli_put(stdout, v->path);
+        printf(": %s: %s events, %s steps, %s", fb_trace_status_name(info->status),
+               cli_count(events, info->events), cli_count(steps, cli_steps(info)),
+               cli_bytes(bytes, info->bytes));
+        if (info->status == FB_TRACE_COMPLETE)
+            puts(info->recovered ? "; every check holds; recovered from a torn one"
+                                 : "; every check holds");
+        else
+            puts(info->status == FB_TRACE_CORRUPT ? " up to the damage" : "; sound up to its end");
     }
+    if (!v->read || info->status != FB_TRACE_COMPLETE) {
+        fflush(stdout);
+        (void)cli_fail_error(args, &v->err);
+    }
+}
+
+/* Reads all of v->path; of the main trace, parts says what belongs to it. Returns the exit status
+ * that it deserves. */
+static int verify(verified *v, fb_linked *parts)
+{
+    cli_progress progress = cli_progress_start();
+    fb_trace *t;
+    fb_status status = fb_trace_open(&t, v->path, &v->err);
+
+    v->read = false;
+    v->info = (fb_trace_info){.status = FB_TRACE_CORRUPT};
+    if (status != FB_OK)
+        return CLI_TROUBLE;
+    status = fb_trace_verify(&v->info, t, show_progress, &progress, &v->err);
+    cli_progress_end(&progress);
+    v->read = status == FB_OK;
+    if (status == FB_OK && parts != NULL)
+        status = fb_linked_find(parts, t, v->path, &v->err);
+    fb_trace_close(t);
+    return status == FB_OK ? exit_status_of(v->info.status) : CLI_TROUBLE;
+}
+
+/* The file of a part lies beside that of the main trace. */
+static void name_part(verified *v, const char *main, const char *name)
+{
+    const char *slash = strrchr(main, '/');
+
+    (void)snprintf(v->path, sizeof v->path, "%.*s%s", slash == NULL ? 0 : (int)(slash + 1 - main),
+                   main, name);
+}
+
+static int verify_all(const cli_args *args, cJSON *json, fb_linked *parts)
+{
+    verified v;
+    int worst, result;
+
+    (void)snprintf(v.path, sizeof v.path, "%s", args->positional[0]);
+    worst = verify(&v, parts);
+    if (json == NULL)
+        print_text(args, &v);
+    else if (!v.read)
+        return cli_fail_error(args, &v.err);
+    else
+        (void)describe(json, &v);
+    if (json != NULL)
+        json = cJSON_AddArrayToObject(json, "parts");
+    for (size_t i = 0; i < parts->count; i++) {
+        name_part(&v, args->positional[0], parts->parts[i].name);
+        result = verify(&v, NULL);
+        worst = result > worst ? result : worst;
+        if (json == NULL)
+            print_text(args, &v);
+        else
+            cJSON_AddItemToArray(json, describe(cJSON_CreateObject(), &v));
+    }
+    return worst;
 }
 
 static int run(const cli_args *args)
 {
-    cli_progress progress = cli_progress_start();
-    fb_trace_info info;
-    fb_trace *t;
-    fb_error err;
-    fb_status status;
-    int exit_status;
+    cJSON *json = cli_has(args, "json") ? cli_json_object() : NULL;
+    fb_linked parts = {.count = 0};
+    int exit_status = verify_all(args, json, &parts);
 
-    if (fb_trace_open(&t, args->positional[0], &err) != FB_OK)
-        return cli_fail_error(args, &err);
-    status = fb_trace_verify(&info, t, show_progress, &progress, &err);
-    cli_progress_end(&progress);
-    if (status != FB_OK) {
-        fb_trace_close(t);
-        return cli_fail_error(args, &err);
+    if (json != NULL && cJSON_HasObjectItem(json, "parts")) {
+        if (cli_json_print(args, json) != 0)
+            exit_status = CLI_TROUBLE;
+    } else {
+        cJSON_Delete(json);
     }
-    exit_status = exit_status_of(info.status);
-    if (!cli_has(args, "json"))
-        print_text(args, &info, &err);
-    else if (print_json(args, &info, &err) != 0)
-        exit_status = CLI_TROUBLE;
-    fb_trace_close(t);
+    fb_linked_free(&parts);
     return exit_status;
 }
 
@@ -109,9 +171,10 @@ const cli_command cli_verify = {
     .positional_max = 1,
     .details = "Reads everything: the check of every chunk; roots and chains computed again from\n"
                "the events; the order of steps; pointers and footer against the contents. This\n"
-               "finds accidents, not forgery: the hashes are not cryptographic.\n"
+               "finds accidents, not forgery: the hashes are not cryptographic. The parts of a\n"
+               "run, files of its children and workers beside it, are read too.\n"
                "\n"
-               "Exit status: 0 complete, 1 torn (ends early) or full (the disk was), 2 corrupt\n"
-               "or unreadable.\n",
+               "Exit status, the worst of all files: 0 complete, 1 torn (ends early) or full\n"
+               "(the disk was), 2 corrupt or unreadable.\n",
     .run = run,
 };
