@@ -291,8 +291,7 @@ typedef struct story {
     bool begun, told; /* told: the headline is printed */
     uint64_t step, steps_told;
     FILE *lines;
-    char *text;
-    size_t count;
+    fb_buffer text; /* what was written to `lines`; open_memstream would hide that memory is out */
     bool failed;
 } story;
 
@@ -318,14 +317,12 @@ static void tell(story *s)
 {
     if (s->lines == NULL)
         return;
-    s->failed |= fclose(s->lines) != 0;
+    s->failed |= fclose(s->lines) != 0 || s->text.failed;
     s->lines = NULL;
-    if (s->count > 0 && !s->told)
+    if (s->text.count > 0 && !s->told)
         print_headline(s);
-    fwrite(s->text, 1, s->count, stdout);
-    free(s->text);
-    s->text = NULL;
-    s->count = 0;
+    fwrite(s->text.data, 1, s->text.count, stdout);
+    fb_buffer_free(&s->text);
 }
 
 static void enter_step(story *s, uint64_t step)
@@ -339,12 +336,18 @@ static void enter_step(story *s, uint64_t step)
     s->head = (headline){0};
 }
 
+static ssize_t keep_lines(void *text, const char *bytes, size_t count)
+{
+    fb_buffer_append(text, bytes, count);
+    return (ssize_t)count;
+}
+
 static FILE *lines_of(story *s)
 {
-    if (s->lines != NULL && ftell(s->lines) > STORY_MAX)
+    if (s->lines != NULL && s->text.count > STORY_MAX)
         tell(s);
     if (s->lines == NULL) {
-        s->lines = open_memstream(&s->text, &s->count);
+        s->lines = fopencookie(&s->text, "w", (cookie_io_functions_t){.write = keep_lines});
         s->failed |= s->lines == NULL;
     }
     return s->lines;

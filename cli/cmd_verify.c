@@ -98,9 +98,9 @@ static int verify(verified *v, fb_linked *parts)
         return CLI_TROUBLE;
     status = fb_trace_verify(&v->info, t, show_progress, &progress, &v->err);
     cli_progress_end(&progress);
-    v->read = status == FB_OK;
     if (status == FB_OK && parts != NULL)
         status = fb_linked_find(parts, t, v->path, &v->err);
+    v->read = status == FB_OK;
     fb_trace_close(t);
     return status == FB_OK ? exit_status_of(v->info.status) : CLI_TROUBLE;
 }

@@ -162,9 +162,24 @@ const char *cli_hash(char out[33], fb_hash hash)
 
 /* --- JSON ------------------------------------------------------------------------------------- */
 
+/* cJSON says nothing when a member has no room; this does. */
+static bool json_memory_out;
+
+static void *json_malloc(size_t size)
+{
+    void *block = malloc(size);
+
+    json_memory_out |= block == NULL;
+    return block;
+}
+
 cJSON *cli_json_object(void)
 {
-    cJSON *object = cJSON_CreateObject();
+    cJSON_Hooks hooks = {json_malloc, free};
+    cJSON *object;
+
+    cJSON_InitHooks(&hooks);
+    object = cJSON_CreateObject();
 
     cJSON_AddNumberToObject(object, "schema", 1);
     return object;
@@ -221,10 +236,12 @@ int cli_json_print(const cli_args *args, cJSON *object)
     char *text = fb__json_print(object);
 
     cJSON_Delete(object);
-    if (text == NULL)
+    if (text == NULL || json_memory_out) {
+        free(text);
         return cli_fail(args, "out of memory");
+    }
     puts(text);
-    cJSON_free(text);
+    free(text);
     return 0;
 }
 

@@ -43,8 +43,12 @@ uint8_t *fb__chunk_reader_body(fb_chunk_reader *c)
     return c->stored;
 }
 
+const char fb__out_of_memory[] = "out of memory";
+
 fb_status fb__chunk_corrupt(const fb_chunk_reader *c, const char *what, fb_error *err)
 {
+    if (what == fb__out_of_memory) /* which is no flaw of the chunk */
+        return fb__chunk_no_memory(err);
     return fb__fail(err, FB_E_CORRUPT, c->head.offset, "chunk %llu at byte %llu: %s",
                     (unsigned long long)c->head.sequence, (unsigned long long)c->head.offset, what);
 }
@@ -270,7 +274,7 @@ static const char *read_indices(fb_chunk_reader *c)
         return "impossible count of indices";
     if (!fb__chunk_reserve(&c->indices, &c->index_capacity, sizeof *c->indices,
                            (uint32_t)c->event.count + 1))
-        return "out of memory";
+        return fb__out_of_memory;
     for (uint64_t i = 0; i < c->event.count; i++)
         last = c->indices[i] = last + (uint64_t)fb_unzigzag(fb_bytes_varint(column));
     c->event.indices = c->indices;
@@ -289,7 +293,7 @@ static const char *read_text(fb_chunk_reader *c)
     if (text == NULL || memchr(text, 0, (size_t)count) != NULL)
         return "bad text";
     if (!fb__chunk_reserve(&c->text, &c->text_capacity, 1, (uint32_t)count + 1))
-        return "out of memory";
+        return fb__out_of_memory;
     memcpy(c->text, text, (size_t)count);
     c->text[count] = '\0';
     c->event.text = c->text;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/sketch.h"
+#include "tracer/chunk_dictionary.h"
 #include "tracer/extras.h"
 
 void fb__extras_reader_free(fb_extras_reader *x)
@@ -239,7 +240,7 @@ static const char *next_blocks(fb_extras_reader *x, fb_event *e)
         fb_hash *bigger = realloc(x->block, count * sizeof *bigger);
 
         if (bigger == NULL)
-            return "out of memory";
+            return fb__out_of_memory;
         x->block = bigger;
         x->block_capacity = count;
     }
