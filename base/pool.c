@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * pool.c - the team of threads: a generation counter starts a run, a second counter ends it.
+ * pool.c - the team of threads: one word says which run is open and how many helpers are in it.
+ *
+ * A helper enters an open run by itself; the caller works too, closes the run when no index is left
+ * and waits only for helpers that are inside. One that the system has not scheduled in time holds
+ * up nobody, which on a busy machine is the difference between helping and hindering.
  *
  * Workers spin for some microseconds before they sleep: the runs of a training step follow each
  * other within that time, and a futex round trip costs more than a small layer.
@@ -19,6 +23,13 @@
 
 enum { SPINS_BEFORE_SLEEP = 2000 };
 
+/* The word: generation of the run in the high half; in the low half, helpers inside and whether
+ * others may enter. */
+#define OPEN          UINT64_C(1)
+#define ONE_INSIDE    UINT64_C(2)
+#define ANY_INSIDE    (UINT64_C(0xffffffff) & ~OPEN)
+#define GENERATION(s) ((uint32_t)((s) >> 32))
+
 typedef struct worker {
     fb_pool *pool;
     pthread_t thread;
@@ -30,14 +41,13 @@ struct fb_pool {
     unsigned threads;
     unsigned started; /* helper threads that run */
 
-    /* The run in progress, written before `generation` moves. */
+    /* The run in progress, written while it is closed and nobody is inside. */
     fb_pool_task task;
     void *argument;
     size_t count;
 
-    _Atomic size_t next;         /* index to hand out */
-    _Atomic unsigned busy;       /* helpers that have not finished this run */
-    _Atomic uint32_t generation; /* moves when a run starts or the pool ends */
+    _Atomic size_t next;    /* index to hand out */
+    _Atomic uint64_t state; /* the word; its generation also moves when the pool ends */
     _Atomic bool stop;
     _Atomic bool fpenv_ok;
 
@@ -64,17 +74,50 @@ static void work(worker *w)
         pool->task(pool->argument, i, w->number, w->scratch);
 }
 
-/* Waits until the generation is no longer `seen`. */
-static void wait_for_start(fb_pool *pool, uint32_t seen)
+static uint32_t generation_of(fb_pool *pool)
 {
+    return GENERATION(atomic_load_explicit(&pool->state, memory_order_acquire));
+}
+
+/* Waits until the generation is no longer `seen`; returns the new one. */
+static uint32_t wait_for_start(fb_pool *pool, uint32_t seen)
+{
+    uint32_t generation = seen;
+
     for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++) {
-        if (atomic_load_explicit(&pool->generation, memory_order_acquire) != seen)
-            return;
+        generation = generation_of(pool);
+        if (generation != seen)
+            return generation;
         relax();
     }
     pthread_mutex_lock(&pool->mutex);
-    while (atomic_load_explicit(&pool->generation, memory_order_acquire) == seen)
+    while ((generation = generation_of(pool)) == seen)
         pthread_cond_wait(&pool->start, &pool->mutex);
+    pthread_mutex_unlock(&pool->mutex);
+    return generation;
+}
+
+/* False where the run is over already. */
+static bool enter(fb_pool *pool)
+{
+    uint64_t state = atomic_load_explicit(&pool->state, memory_order_relaxed);
+
+    while ((state & OPEN) != 0)
+        if (atomic_compare_exchange_weak_explicit(&pool->state, &state, state + ONE_INSIDE,
+                                                  memory_order_acquire, memory_order_relaxed))
+            return true;
+    return false;
+}
+
+static void leave(fb_pool *pool)
+{
+    const uint64_t before =
+        atomic_fetch_sub_explicit(&pool->state, ONE_INSIDE, memory_order_acq_rel);
+
+    if ((before & ANY_INSIDE) != ONE_INSIDE || (before & OPEN) != 0)
+        return;
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_signal(&pool->done);
     pthread_mutex_unlock(&pool->mutex);
 }
 
@@ -86,26 +129,26 @@ static void *helper(void *argument)
 
     fb_fpenv_set();
     for (;;) {
-        wait_for_start(pool, seen);
-        seen++;
+        seen = wait_for_start(pool, seen);
         if (atomic_load_explicit(&pool->stop, memory_order_acquire))
             return NULL;
+        if (!enter(pool))
+            continue;
         work(w);
         if (!fb_fpenv_ok())
             atomic_store(&pool->fpenv_ok, false);
-        if (atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_acq_rel) == 1) {
-            pthread_mutex_lock(&pool->mutex);
-            pthread_cond_signal(&pool->done);
-            pthread_mutex_unlock(&pool->mutex);
-        }
+        leave(pool);
     }
 }
 
-/* Starts a run, or ends the helpers: whoever sleeps wakes. */
-static void move_generation(fb_pool *pool)
+/* Moves the generation, and opens a run or leaves it closed: whoever sleeps wakes. Nobody is
+ * inside. */
+static void move_generation(fb_pool *pool, uint64_t open)
 {
+    const uint64_t next = (uint64_t)(generation_of(pool) + 1) << 32;
+
     pthread_mutex_lock(&pool->mutex);
-    atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+    atomic_store_explicit(&pool->state, next | open, memory_order_release);
     pthread_cond_broadcast(&pool->start);
     pthread_mutex_unlock(&pool->mutex);
 }
@@ -154,7 +197,7 @@ void fb_pool_destroy(fb_pool *pool)
     if (pool == NULL)
         return;
     atomic_store_explicit(&pool->stop, true, memory_order_release);
-    move_generation(pool);
+    move_generation(pool, 0);
     for (unsigned i = 1; i <= pool->started; i++)
         pthread_join(pool->workers[i].thread, NULL);
     for (unsigned i = 0; i < pool->threads; i++)
@@ -170,15 +213,22 @@ unsigned fb_pool_threads(const fb_pool *pool)
     return pool->threads;
 }
 
-static void wait_for_helpers(fb_pool *pool)
+static bool is_empty(fb_pool *pool)
 {
+    return (atomic_load_explicit(&pool->state, memory_order_acquire) & ANY_INSIDE) == 0;
+}
+
+/* No helper enters any more; those inside finish what they have begun. */
+static void close_run(fb_pool *pool)
+{
+    (void)atomic_fetch_and_explicit(&pool->state, ~OPEN, memory_order_acq_rel);
     for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++) {
-        if (atomic_load_explicit(&pool->busy, memory_order_acquire) == 0)
+        if (is_empty(pool))
             return;
         relax();
     }
     pthread_mutex_lock(&pool->mutex);
-    while (atomic_load_explicit(&pool->busy, memory_order_acquire) != 0)
+    while (!is_empty(pool))
         pthread_cond_wait(&pool->done, &pool->mutex);
     pthread_mutex_unlock(&pool->mutex);
 }
@@ -196,10 +246,9 @@ void fb_pool_run(fb_pool *pool, size_t count, fb_pool_task task, void *argument)
     pool->argument = argument;
     pool->count = count;
     atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool->busy, pool->started, memory_order_relaxed);
-    move_generation(pool);
+    move_generation(pool, OPEN);
     work(&pool->workers[0]);
-    wait_for_helpers(pool);
+    close_run(pool);
 }
 
 void *fb_pool_scratch(fb_pool *pool)
