@@ -332,6 +332,85 @@ fb_ref fb_recorder_scalar(fb_recorder *recorder, fb_phase phase, const char *pat
     return ref;
 }
 
+uint32_t fb_recorder_site(fb_recorder *recorder, const fb_site *site)
+{
+    uint32_t number = UINT32_MAX;
+    fb_error err;
+
+    if (!begin(recorder))
+        return number;
+    if (fb__sites_put(&recorder->sites, site, &number, &err) != FB_OK) {
+        (void)fb__fail_in(&err, err.status, "%s: ", recorder->sealing.file.path);
+        fb__sealing_stop(&recorder->sealing, &err);
+        number = UINT32_MAX;
+    }
+    end(recorder);
+    return number;
+}
+
+uint32_t fb_recorder_wants(fb_recorder *recorder)
+{
+    uint32_t classes;
+
+    if (!begin(recorder))
+        return 0;
+    classes = recorder->classes;
+    end(recorder);
+    return classes;
+}
+
+/* Between two calls of begin: other threads record while this one reads its bytes. */
+static void take_contents(fb_event *event, const fb_site *site, bool sketched, fb_sketch *sketch,
+                          fb_hash **blocks)
+{
+    bool nonfinite = false;
+
+    if (!fb__kind_has_shape(site->kind))
+        event->hash = fb_hash_bytes(event->data, event->data_bytes);
+    else if (sketched)
+        take_sketch(event, sketch, blocks, site->dtype, &nonfinite);
+    else
+        event->hash = fb_tensor_hash(NULL, site->dtype, event->data, event->data_bytes, &nonfinite);
+    if (nonfinite)
+        event->flags |= FB_EVENT_NONFINITE;
+}
+
+void fb_recorder_event(fb_recorder *recorder, const fb_event *event)
+{
+    fb_event full = *event;
+    fb_recorder *r = recorder;
+    fb_hash *blocks = NULL;
+    fb_sketch sketch;
+    fb_site site;
+    fb_error err;
+
+    if (!begin(r))
+        return;
+    full.step = r->direct_step;
+    full.micro = r->direct_micro;
+    if (full.site >= r->sites.count || !known_inputs(r, &full)) {
+        (void)fb__fail(&err, FB_E_USAGE, FB_NO_OFFSET, "%s: a site that no call returned",
+                       r->sealing.file.path);
+        fb__sealing_stop(&r->sealing, &err);
+        end(r);
+        return;
+    }
+    site = fb__sites_get(&r->sites, full.site)->site;
+    if (full.data != NULL && fb_hash_is_zero(full.hash) && wanted(r, &site)) {
+        const bool sketched = (r->classes & FB_WANT_SKETCH) != 0;
+
+        end(r);
+        take_contents(&full, &site, sketched, &sketch, &blocks);
+        if (!begin(r)) {
+            free(blocks);
+            return;
+        }
+    }
+    fb__recorder_event(r, full.site, &full, NULL, __builtin_return_address(0));
+    end(r);
+    free(blocks);
+}
+
 void fb_recorder_mark(fb_recorder *recorder, const char *text)
 {
     fb_site site = {.kind = FB_KIND_MARK, .op = "mark"};

@@ -119,15 +119,24 @@ static const char *read_fields(fb_sealer *s, fb_site *site, uint32_t *frame, fb_
     return b->failed || fb__sites_check(site, "", NULL) != FB_OK ? "bad site" : NULL;
 }
 
+/* A call stack told by the program is behind the names, where there is one; else padding. */
+static const char *read_source(fb_sealer *s, fb_bytes *b, uint32_t *source, bool *no_memory)
+{
+    *source = 0;
+    return fb_bytes_left(b) < 2 ? NULL : read_name(s, b, source, no_memory);
+}
+
 const char *fb__sealer_read_site(fb_sealer *s, uint32_t number, fb_bytes *b, bool *no_memory)
 {
-    uint32_t names[FB_SITE_NAMES], frame, to;
+    uint32_t names[FB_SITE_NAMES], frame, source, to;
     fb_site site;
     fb_error err;
     const char *flaw = read_fields(s, &site, &frame, b);
 
     for (int i = 0; i < FB_SITE_NAMES && flaw == NULL && !*no_memory; i++)
         flaw = read_name(s, b, &names[i], no_memory);
+    if (flaw == NULL && !*no_memory)
+        flaw = read_source(s, b, &source, no_memory);
     if (flaw != NULL || *no_memory)
         return flaw;
     if (number >= NUMBER_MAX)
@@ -143,6 +152,8 @@ const char *fb__sealer_read_site(fb_sealer *s, uint32_t number, fb_bytes *b, boo
     }
     if (fb__sites_get(&s->sites, to)->frame == FB_FRAME_NONE)
         fb__sites_get(&s->sites, to)->frame = frame;
+    if (fb__sites_get(&s->sites, to)->source == 0)
+        fb__sites_get(&s->sites, to)->source = source;
     *no_memory = !set_number(s, &s->site_numbers, number, to);
     return NULL;
 }

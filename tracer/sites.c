@@ -223,6 +223,20 @@ fb_status fb__sites_put_named(fb_sites *sites, const fb_site *site,
     return FB_OK;
 }
 
+/* The first one told stays; too long a stack loses its outermost frames, a full table all. */
+static void keep_source(fb_sites *sites, fb_site_entry *entry, const char *source)
+{
+    size_t count = strnlen(source, FB_NAME_MAX + 1);
+    uint32_t string;
+
+    if (entry->source != 0)
+        return;
+    while (count > FB_NAME_MAX || (source[count] != '\0' && count > 0 && source[count] != '\n'))
+        count--;
+    string = fb__sites_string(sites, source, count);
+    entry->source = string == FB_INTERN_NONE ? 0 : string;
+}
+
 fb_status fb__sites_put(fb_sites *sites, const fb_site *site, uint32_t *number, fb_error *err)
 {
     const char *texts[FB_SITE_NAMES];
@@ -244,5 +258,8 @@ fb_status fb__sites_put(fb_sites *sites, const fb_site *site, uint32_t *number, 
             return fb__fail(err, FB_E_LIMIT, FB_NO_OFFSET, "more than %d bytes of names",
                             STRING_BYTES_MAX);
     }
-    return fb__sites_put_named(sites, site, names, number, err);
+    status = fb__sites_put_named(sites, site, names, number, err);
+    if (status == FB_OK && site->size >= sizeof *site && site->source != NULL)
+        keep_source(sites, fb__sites_get(sites, *number), site->source);
+    return status;
 }

@@ -32,6 +32,7 @@ typedef struct fb_site_entry {
     fb_site site;                  /* names live as long as the table and are never NULL */
     fb_hash hash;                  /* fb_site_hash */
     uint32_t frame;                /* innermost frame of its call stack, or FB_FRAME_NONE */
+    uint32_t source;               /* string: its call stack as the program told it; 0: none */
     uint32_t names[FB_SITE_NAMES]; /* string numbers */
 } fb_site_entry;
 

@@ -190,7 +190,11 @@ const char *fb_trace_stack(fb_trace *trace, uint32_t site)
     const char *slash = strrchr(t->path, '/');
     char *folder;
 
-    if (site >= t->sites.count || fb__sites_get(&t->sites, site)->frame == FB_FRAME_NONE)
+    if (site >= t->sites.count)
+        return "";
+    if (fb__sites_get(&t->sites, site)->source != 0)
+        return fb__sites_text(&t->sites, fb__sites_get(&t->sites, site)->source);
+    if (fb__sites_get(&t->sites, site)->frame == FB_FRAME_NONE)
         return "";
     if (t->stack != NULL && t->stack_site == site)
         return t->stack;

@@ -149,7 +149,7 @@ static bool define_site(fb_stage *s, const fb_sites *sites, uint32_t number)
     entry = fb__sites_get(sites, number);
     site = &entry->site;
     if (s->failed || !define_frames(s, sites, entry->frame) ||
-        !begin(s, &r, 16 + 8 * FB_RANK_MAX + 16 + FB_SITE_NAMES * (2 + FB_NAME_MAX)))
+        !begin(s, &r, 16 + 8 * FB_RANK_MAX + 16 + (FB_SITE_NAMES + 1) * (2 + FB_NAME_MAX)))
         return false;
     put(&r,
         (const uint8_t[8]){(uint8_t)site->kind, (uint8_t)site->phase, site->note,
@@ -159,9 +159,10 @@ static bool define_site(fb_stage *s, const fb_sites *sites, uint32_t number)
     put32(&r, entry->frame);
     put(&r, site->shape, site->rank * sizeof site->shape[0]);
     put(&r, site->parameters, sizeof site->parameters);
-    for (int i = 0; i < FB_SITE_NAMES; i++) {
+    for (int i = 0; i < FB_SITE_NAMES + (entry->source != 0); i++) {
+        const uint32_t string = i < FB_SITE_NAMES ? entry->names[i] : entry->source;
         size_t count;
-        const char *name = fb_intern_get(sites->strings, entry->names[i], &count);
+        const char *name = fb_intern_get(sites->strings, string, &count);
 
         put_name(&r, name, count);
     }

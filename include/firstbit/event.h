@@ -145,6 +145,10 @@ typedef struct fb_site {
 
     const char *dataset; /* sample */
     fb_role role;        /* sample: declared, never guessed */
+
+    const char *source; /* to a recorder: the call stack where the program knows it by name (an
+                         * interpreter), a frame a line, innermost first. No part of what makes a
+                         * site; from a reader NULL: fb_trace_stack has it */
 } fb_site;
 
 /* Names another event of this run: the one that made an input. */

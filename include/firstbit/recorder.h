@@ -107,6 +107,19 @@ FB_API fb_ref fb_recorder_sample(fb_recorder *recorder, const char *dataset, fb_
 FB_API fb_ref fb_recorder_scalar(fb_recorder *recorder, fb_phase phase, const char *path,
                                  const char *slot, fb_dtype dtype, double value);
 
+/* For recorders that know their sites, three calls that leave out what the others do by name:
+ *
+ * fb_recorder_site    the number of an equal site, a new one where there is none; site->occurrence
+ *                     counts from the caller. UINT32_MAX where recording has stopped
+ * fb_recorder_event   an event of such a site. Step and micro-batch are set here; where `hash` is
+ *                     zero and `data` is not NULL, so are hash, sketch and the flag for NaN and
+ *                     infinity, of a tensor's or parameter's contents as of a draw's `count` values
+ *                     (data_bytes of them). Inputs name sites by these numbers
+ * fb_recorder_wants   what the present step records: as fb_observer.wants */
+FB_API uint32_t fb_recorder_site(fb_recorder *recorder, const fb_site *site);
+FB_API void fb_recorder_event(fb_recorder *recorder, const fb_event *event);
+FB_API uint32_t fb_recorder_wants(fb_recorder *recorder);
+
 /* A note of the program; never part of training state. */
 FB_API void fb_recorder_mark(fb_recorder *recorder, const char *text);
 

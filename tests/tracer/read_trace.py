@@ -236,6 +236,7 @@ class Site:
             require(self.dtype > 0, "unknown dtype")
         if self.kind in SHAPED:
             self.shape = [c.varint() for _ in range(c.below(9, "rank"))]
+        self.source = string() if c.left() > 0 else b""
         self.hash = xxh128(struct.pack("<BI", phase, self.occurrence) +
                            b"".join(name + b"\0" for name in (self.path, self.op, self.slot)))
 

@@ -214,6 +214,59 @@ static void the_stack_of_a_call_begins_with_its_caller(void **state)
     drop_folder(&folder);
 }
 
+static void expect_told_stack(const char *path, const char *stack)
+{
+    const float x[2] = {1, 2};
+    const fb_event *e;
+    fb_trace *t = open_trace(path);
+
+    assert_int_equal(fb_trace_next(t, &e, NULL, NULL), FB_OK);
+    assert_non_null(e);
+    assert_int_equal(e->step, 3);
+    assert_string_equal(fb_trace_site(t, e->site)->op, "mul");
+    assert_true(fb_hash_equal(e->hash, fb_tensor_hash(NULL, FB_DTYPE_F32, x, sizeof x, NULL)));
+    assert_string_equal(fb_trace_stack(t, e->site), stack);
+    fb_trace_close(t);
+}
+
+/* From the tail of a recording that goes on, and from the sealed file. */
+static void a_stack_that_the_program_tells_is_read_back(void **state)
+{
+    const float x[2] = {1, 2};
+    char source[FB_NAME_MAX + 100], told[16];
+    fb_site site = {.size = sizeof site,
+                    .kind = FB_KIND_TENSOR,
+                    .phase = FB_PHASE_FORWARD,
+                    .path = "h.0",
+                    .op = "mul",
+                    .slot = "out",
+                    .dtype = FB_DTYPE_F32,
+                    .rank = 1,
+                    .shape = {2},
+                    .source = source};
+    fb_event event = {.size = sizeof event, .data = x, .data_bytes = sizeof x};
+    test_folder folder;
+    fb_recorder *r;
+
+    (void)state;
+    (void)snprintf(told, sizeof told, "f at a.py:12");
+    memset(source, 'x', sizeof source); /* an outer frame that is too long */
+    memcpy(source, told, strlen(told));
+    source[strlen(told)] = '\n';
+    source[sizeof source - 1] = '\0';
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, NULL, NULL), FB_OK);
+    fb_recorder_step(r, 3);
+    event.site = fb_recorder_site(r, &site);
+    fb_recorder_event(r, &event);
+    expect_told_stack(folder.file, told);
+    assert_int_equal(fb_recorder_wants(r), fb_level_classes(FB_LEVEL_OPS));
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    assert_int_equal(verified(folder.file), FB_TRACE_COMPLETE);
+    expect_told_stack(folder.file, told);
+    drop_folder(&folder);
+}
+
 /* --- Misuse ------------------------------------------------------------------------------------
  */
 
@@ -483,6 +536,7 @@ int main(void)
         cmocka_unit_test(direct_calls_count_occurrences_by_step_and_micro),
         cmocka_unit_test(threads_may_record_at_the_same_time),
         cmocka_unit_test(the_stack_of_a_call_begins_with_its_caller),
+        cmocka_unit_test(a_stack_that_the_program_tells_is_read_back),
         cmocka_unit_test(misuse_stops_the_recording_and_keeps_what_was_there),
         cmocka_unit_test(a_bad_header_or_place_is_refused),
         cmocka_unit_test(the_header_keeps_the_callers_text),
