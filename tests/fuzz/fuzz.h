@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "firstbit/event.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Where a checksum would stop the fuzzer: changes an input and makes its checks right again. */
@@ -37,6 +39,6 @@ void fuzz_sign_tail(uint8_t *data, size_t size, const uint8_t id[16]);
 
 /* A small trace, the same every time but for its id: for tests that need a second one. */
 enum { FUZZ_TRACE_MAX = 1 << 16 };
-size_t fuzz_make_trace(uint8_t out[FUZZ_TRACE_MAX]);
+size_t fuzz_make_trace(uint8_t out[FUZZ_TRACE_MAX], fb_level level);
 
 #endif

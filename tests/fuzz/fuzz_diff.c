@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *a, *b;
 
     if (sound_bytes == 0)
-        sound_bytes = fuzz_make_trace(sound);
+        sound_bytes = fuzz_make_trace(sound, FB_LEVEL_OPS);
     a = fuzz_file(0, sound, sound_bytes);
     b = fuzz_file(1, data, size);
     compare(a, b, b);

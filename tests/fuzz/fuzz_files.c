@@ -94,15 +94,16 @@ static void record_step(fb_recorder *r, uint64_t step)
     fb_recorder_mark(r, "note");
 }
 
-size_t fuzz_make_trace(uint8_t out[FUZZ_TRACE_MAX])
+size_t fuzz_make_trace(uint8_t out[FUZZ_TRACE_MAX], fb_level level)
 {
+    const fb_recorder_options options = {.size = sizeof options, .level = level};
     char path[96];
     fb_recorder *r;
     int descriptor;
     ssize_t count;
 
     (void)snprintf(path, sizeof path, "%s/made.fbt", fuzz_folder());
-    fuzz_expect(fb_recorder_open(&r, path, NULL, NULL) == FB_OK, "a trace can be recorded");
+    fuzz_expect(fb_recorder_open(&r, path, &options, NULL) == FB_OK, "a trace can be recorded");
     for (uint64_t step = 1; step <= 3; step++)
         record_step(r, step);
     fuzz_expect(fb_recorder_close(r, NULL) == FB_OK, "a trace can be closed");

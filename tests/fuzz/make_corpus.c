@@ -3,7 +3,8 @@
  * make_corpus.c - writes the seeds of the fuzz targets: usage: make_corpus FOLDER
  *
  * FOLDER/trace gets a whole trace, the same with plain chunks (so that changes reach what lies
- * behind the codec) and a torn one; FOLDER/tail a tail of a few rows; FOLDER/safetensors one file.
+ * behind the codec) and a torn one, and two with sketches and contents; FOLDER/tail a tail of a few
+ * rows; FOLDER/safetensors one file.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -133,7 +134,11 @@ int main(int argc, char **argv)
 
     if (argc != 2)
         return 2;
-    count = fuzz_make_trace(trace);
+    count = fuzz_make_trace(trace, FB_LEVEL_VALUES);
+    replace_header(trace);
+    save(argv[1], "trace/values", trace, count);
+    save(argv[1], "trace/plain_values", made, make_plain(made, trace, count));
+    count = fuzz_make_trace(trace, FB_LEVEL_OPS);
     replace_header(trace);
     save(argv[1], "trace/whole", trace, count);
     save(argv[1], "trace/torn", trace, count - FB_FORMAT_ALIGN);
