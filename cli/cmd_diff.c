@@ -8,8 +8,10 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/whole_file.h"
 #include "diff/diff.h"
 #include "diff/digest.h"
+#include "diff/picture.h"
 
 static void show_progress(void *argument, const char *doing, uint64_t step, uint64_t to)
 {
@@ -78,6 +80,76 @@ static int run_digest(const cli_args *args)
     return exit_status_of(report.verdict);
 }
 
+/* The report on stdout: as text, JSON or markdown. */
+static int print_report(const cli_args *args, const fb_diff_report *report,
+                        const fb_picture *picture)
+{
+    char *text = cli_has(args, "json")       ? fb_diff_report_json(report)
+                 : cli_has(args, "markdown") ? fb_diff_report_markdown(report, picture)
+                                             : fb_diff_report_text(report);
+
+    if (text == NULL)
+        return cli_fail(args, "out of memory");
+    if (cli_has(args, "json"))
+        printf("%s\n", text);
+    else
+        put_lines(text);
+    free(text);
+    return 0;
+}
+
+static int write_page(const cli_args *args, const fb_diff_report *report, const fb_picture *picture)
+{
+    const char *path = cli_value(args, "html");
+    char *page;
+    int status;
+
+    if (path == NULL)
+        return 0;
+    page = fb_diff_report_html(report, picture);
+    status = page == NULL ? cli_fail(args, "out of memory") : cli_write_whole(args, path, page);
+    free(page);
+    return status;
+}
+
+/* Everything that is said of a comparison. */
+static int tell(const cli_args *args, const fb_diff_report *report, const fb_diff_options *how,
+                cli_progress *progress)
+{
+    fb_picture *picture = NULL;
+    fb_status status = FB_OK;
+    fb_error err;
+    int failed;
+
+    if (cli_has(args, "html") || cli_has(args, "markdown")) {
+        picture = calloc(1, sizeof *picture);
+        if (picture == NULL)
+            return cli_fail(args, "out of memory");
+        status = fb_picture_gather(picture, report, how, &err);
+    }
+    cli_progress_end(progress);
+    failed = status == FB_OK ? write_page(args, report, picture) : cli_fail_error(args, &err);
+    if (failed == 0)
+        failed = print_report(args, report, picture);
+    if (picture != NULL)
+        fb_picture_free(picture);
+    free(picture);
+    return failed;
+}
+
+static int check(const cli_args *args)
+{
+    const bool digests =
+        fb_digest_is_file(args->positional[0]) || fb_digest_is_file(args->positional[1]);
+
+    if (cli_has(args, "markdown") && cli_has(args, "json"))
+        return cli_fail(args, "--markdown and --json are two forms of one report: choose one");
+    if (digests && (cli_has(args, "markdown") || cli_has(args, "html")))
+        return cli_fail(args, "--%s: a digest has no events to show: compare two traces",
+                        cli_has(args, "html") ? "html" : "markdown");
+    return 0;
+}
+
 static int run(const cli_args *args)
 {
     fb_diff_options how = {.size = sizeof how};
@@ -85,9 +157,10 @@ static int run(const cli_args *args)
     fb_diff_report report;
     fb_status status;
     fb_error err;
-    char *text;
-    int exit_status;
+    int result;
 
+    if (check(args) != 0)
+        return CLI_TROUBLE;
     if (fb_digest_is_file(args->positional[0]) || fb_digest_is_file(args->positional[1]))
         return run_digest(args);
     how.strict = cli_has(args, "strict");
@@ -96,20 +169,15 @@ static int run(const cli_args *args)
     how.progress = show_progress;
     how.argument = &progress;
     status = fb_diff(&report, args->positional[0], args->positional[1], &how, &err);
-    cli_progress_end(&progress);
-    if (status != FB_OK)
+    if (status != FB_OK) {
+        cli_progress_end(&progress);
         return cli_fail_error(args, &err);
-    text = cli_has(args, "json") ? fb_diff_report_json(&report) : fb_diff_report_text(&report);
-    exit_status = exit_status_of(report.verdict);
+    }
+    result = tell(args, &report, &how, &progress);
+    if (result == 0)
+        result = exit_status_of(report.verdict);
     fb_diff_report_free(&report);
-    if (text == NULL)
-        return cli_fail(args, "out of memory");
-    if (cli_has(args, "json"))
-        printf("%s\n", text);
-    else
-        put_lines(text);
-    free(text);
-    return exit_status;
+    return result;
 }
 
 static const cli_option options[] = {
@@ -117,6 +185,8 @@ static const cli_option options[] = {
     {"strict", 0, NULL, "notes count: evaluation, checkpoints, unused draws", false},
     {"prefix", 0, NULL, "equal to the end of the shorter trace is the same", false},
     {"data", 0, "PATH", "a further place for the data of replays: a folder or a\nfile", false},
+    {"html", 0, "FILE", "also write the report as one page that needs no network", false},
+    {"markdown", 0, NULL, "print the report for an issue or a pull request", false},
     {"json", 0, NULL, "one JSON object on stdout", false},
     {0},
 };
@@ -124,7 +194,8 @@ static const cli_option options[] = {
 const cli_command cli_diff = {
     .name = "diff",
     .summary = "find the first event in which two traces part, and the cause",
-    .synopsis = "A B [--bitwise] [--strict] [--prefix] [--data PATH] [--json]",
+    .synopsis =
+        "A B [--bitwise] [--strict] [--prefix] [--data PATH] [--html FILE] [--markdown] [--json]",
     .options = options,
     .positional_min = 2,
     .positional_max = 2,
@@ -137,6 +208,7 @@ const cli_command cli_diff = {
                "Exit status: 0 same, 1 different, 2 trouble, 3 undecidable.\n"
                "\n"
                "  firstbit diff a.fbt b.fbt\n"
+               "  firstbit diff a.fbt b.fbt --html diff.html\n"
                "  firstbit diff --prefix killed.fbt whole.fbt --json\n"
                "  firstbit diff run.lock new.fbt\n",
     .run = run,

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * picture.c - reads what a page shows: the losses, which steps and classes agree, how many events
+ * differ, the events around the first difference.
+ */
+#include "diff/picture.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "diff/align.h"
+#include "diff/chains.h"
+#include "diff/step_events.h"
+
+enum {
+    EVENTS_MAX = 1 << 20,   /* read a side for the curve, and again for the shares */
+    LOOKED_AT = 8,          /* steps of one column of the strip */
+    SHARES_CONTIGUOUS = 12, /* steps counted one by one before they are spread out */
+};
+
+static const uint32_t state_classes =
+    1u << FB_CLASS_SCALARS | 1u << FB_CLASS_DATA | 1u << FB_CLASS_STATE | 1u << FB_CLASS_OPS;
+
+typedef struct gathering {
+    fb_picture *out;
+    const fb_diff_report *report;
+    fb_trace *a, *b;
+    fb__chains chains;
+} gathering;
+
+static bool has_place(const gathering *g)
+{
+    return g->report->verdict == FB_DIFF_DIFFER && g->report->has_first && g->report->has_cause;
+}
+
+/* --- The curve -------------------------------------------------------------------------------- */
+
+static bool is_loss(const fb_site *site)
+{
+    const char *slot = site->slot != NULL ? site->slot : "";
+    const char *path = site->path != NULL ? site->path : "";
+
+    if (site->kind != FB_KIND_SCALAR || site->phase != FB_PHASE_LOSS || site->note)
+        return false;
+    return strcmp(slot, "loss") == 0 || (strcmp(path, "loss") == 0 && strcmp(slot, "out") == 0);
+}
+
+/* The mean of what a step calls its loss; NaN: none. */
+static fb_status loss_of(double *out, fb_trace *trace, uint64_t step, fb_error *err)
+{
+    double sum = 0;
+    uint64_t n = 0;
+    fb_status status = fb_trace_seek(trace, step, err);
+
+    while (status == FB_OK) {
+        const fb_event *e;
+        const fb_site *site;
+
+        status = fb_trace_next(trace, &e, NULL, err);
+        if (status != FB_OK || e == NULL || e->step != step)
+            break;
+        site = fb_trace_site(trace, e->site);
+        if (site == NULL || !is_loss(site))
+            continue;
+        sum += e->value;
+        n++;
+        if (e->micro == FB_MICRO_NONE) /* of the whole step: there is no other */
+            break;
+    }
+    *out = n > 0 ? sum / (double)n : NAN;
+    return status;
+}
+
+static uint64_t events_a_step(const fb_trace_info *info)
+{
+    return info->steps > 0 ? info->events / info->steps + 1 : info->events + 1;
+}
+
+static fb_status read_losses(gathering *g, fb_error *err)
+{
+    const fb_trace_info *ia = fb_trace_get_info(g->a), *ib = fb_trace_get_info(g->b);
+    const uint64_t first = ia->first_step < ib->first_step ? ia->first_step : ib->first_step;
+    const uint64_t last = ia->last_step > ib->last_step ? ia->last_step : ib->last_step;
+    const uint64_t each = events_a_step(ia) + events_a_step(ib);
+    uint64_t most = 2 * (uint64_t)EVENTS_MAX / each;
+    fb_status status = FB_OK;
+
+    if (ia->steps == 0 || ib->steps == 0 || last < first)
+        return FB_OK;
+    most = most < 8 ? 8 : most > FB_PICTURE_LOSSES_MAX ? FB_PICTURE_LOSSES_MAX : most;
+    g->out->losses_sampled = last - first + 1 > most;
+    const uint64_t count = g->out->losses_sampled ? most : last - first + 1;
+    for (uint64_t i = 0; i < count && status == FB_OK; i++) {
+        const uint64_t step =
+            count > 1 ? first + (uint64_t)((double)(last - first) * (double)i / (double)(count - 1))
+                      : first;
+        fb_picture_loss loss = {step, NAN, NAN};
+
+        status = loss_of(&loss.a, g->a, step, err);
+        if (status == FB_OK)
+            status = loss_of(&loss.b, g->b, step, err);
+        if (status == FB_OK && (!isnan(loss.a) || !isnan(loss.b)))
+            g->out->losses[g->out->loss_count++] = loss;
+    }
+    return status;
+}
+
+/* --- The strip -------------------------------------------------------------------------------- */
+
+static fb_status look_at(fb_picture_column *column, gathering *g, uint64_t step, fb_error *err)
+{
+    const fb__chains_slot *slot;
+    const fb_status status = fb__chains_step(&slot, &g->chains, step, err);
+
+    if (status != FB_OK || slot == NULL)
+        return status;
+    for (int k = 0; k < FB_CLASS_COUNT; k++) {
+        const uint32_t bit = 1u << k;
+
+        if ((slot->a.classes & slot->b.classes & bit) == 0)
+            continue;
+        if (slot->a.root[k].lo != slot->b.root[k].lo || slot->a.root[k].hi != slot->b.root[k].hi)
+            column->state[k] = FB_PICTURE_DIFFERENT;
+        else if (column->state[k] == FB_PICTURE_ABSENT)
+            column->state[k] = FB_PICTURE_EQUAL;
+    }
+    return FB_OK;
+}
+
+static fb_status read_strip(gathering *g, fb_error *err)
+{
+    const uint64_t first = g->chains.first, steps = g->chains.last - first + 1;
+    const uint64_t count = steps < FB_PICTURE_COLUMNS_MAX ? steps : FB_PICTURE_COLUMNS_MAX;
+    fb_status status = FB_OK;
+
+    if (!g->chains.any)
+        return FB_OK;
+    for (uint64_t i = 0; i < count && status == FB_OK; i++) {
+        fb_picture_column *c = &g->out->columns[g->out->column_count++];
+        const uint64_t width = steps / count, rest = steps % count;
+
+        c->first = first + i * width + (i < rest ? i : rest);
+        c->last = c->first + width - (i >= rest);
+        const uint64_t n = c->last - c->first + 1, looks = n < LOOKED_AT ? n : LOOKED_AT;
+        for (uint64_t j = 0; j < looks && status == FB_OK; j++)
+            status =
+                look_at(c, g, looks > 1 ? c->first + (n - 1) * j / (looks - 1) : c->first, err);
+    }
+    return status;
+}
+
+/* --- Counts ----------------------------------------------------------------------------------- */
+
+static fb_status load_step(fb__step_pair *pair, fb__alignment *alignment, gathering *g,
+                           uint64_t step, fb_error *err)
+{
+    fb_status status = fb__step_pair_load(pair, g->a, g->b, step, state_classes, err);
+
+    if (status == FB_OK)
+        status = fb__align(alignment, pair, err);
+    return status;
+}
+
+static fb_status count_step(bool *full, gathering *g, uint64_t step, uint64_t *read, fb_error *err)
+{
+    fb__step_pair pair;
+    fb__alignment al = {0};
+    const fb_status status = load_step(&pair, &al, g, step, err);
+    const uint64_t alone = al.only_a + al.only_b;
+
+    *read += al.aligned + alone;
+    *full = *read > EVENTS_MAX || pair.a.truncated || pair.b.truncated;
+    if (status == FB_OK && !pair.a.truncated && !pair.b.truncated && al.aligned + alone > 0)
+        g->out->shares[g->out->share_count++] =
+            (fb_picture_share){step, al.aligned + alone, al.aligned - al.equal + alone};
+    fb__step_pair_free(&pair);
+    return status;
+}
+
+/* From two steps before the first difference on: every step, then ever wider apart. */
+static fb_status read_shares(gathering *g, fb_error *err)
+{
+    const uint64_t at = g->report->first.name.step, last = g->chains.last;
+    uint64_t step = at > g->chains.first + 2 ? at - 2 : g->chains.first;
+    uint64_t read = 0;
+    fb_status status = FB_OK;
+    bool full = false;
+
+    while (g->chains.any && status == FB_OK && !full && step <= last &&
+           g->out->share_count < FB_PICTURE_SHARES_MAX) {
+        const uint64_t done = g->out->share_count;
+
+        status = count_step(&full, g, step, &read, err);
+        if (step == last)
+            break;
+        const uint64_t left = FB_PICTURE_SHARES_MAX - 1 - done;
+        const uint64_t wide = left > 0 ? (last - step + left - 1) / left : 1;
+        step += done < SHARES_CONTIGUOUS || wide == 0 ? 1 : wide;
+        if (step > last)
+            step = last;
+    }
+    return status;
+}
+
+static bool differs(const fb__step_event *e)
+{
+    return e->partner == UINT32_MAX || !e->equal;
+}
+
+static void count_op(gathering *g, const fb__step_event *e)
+{
+    fb_picture *out = g->out;
+    const char *op = e->site->op != NULL ? e->site->op : "";
+    fb_picture_op *found = NULL;
+
+    for (size_t i = 0; i < out->op_count && found == NULL; i++)
+        if (out->ops[i].phase == e->site->phase &&
+            strncmp(out->ops[i].op, op, sizeof out->ops[i].op - 1) == 0)
+            found = &out->ops[i];
+    if (found == NULL && out->op_count == FB_PICTURE_OPS_MAX) {
+        out->ops_left_out++;
+        return;
+    }
+    if (found == NULL) {
+        found = &out->ops[out->op_count++];
+        found->phase = e->site->phase;
+        (void)snprintf(found->op, sizeof found->op, "%s", op);
+    }
+    found->events++;
+    found->differing += differs(e);
+}
+
+/* --- Rows ------------------------------------------------------------------------------------- */
+
+static const fb__step_event *find_number(const fb__step *step, uint64_t number)
+{
+    size_t low = 0, high = step->count;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+
+        if (step->events[middle].number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < step->count && step->events[low].number == number ? &step->events[low] : NULL;
+}
+
+/* Whether one of the inputs is an event of this step that differs; index is that of side a. */
+static bool inherits(const fb__step_pair *pair, const fb__step *own, const fb__key_index *index,
+                     const fb__step_event *e)
+{
+    for (uint32_t i = 0; i < e->input_count; i++) {
+        const uint32_t at = fb__key_index_find(index, &pair->a, own->inputs[e->first_input + i]);
+
+        if (at != UINT32_MAX && differs(&pair->a.events[at]))
+            return true;
+    }
+    return false;
+}
+
+static void add_row(gathering *g, const fb__step_pair *pair, const fb__key_index *index,
+                    const fb__step_event *e, bool in_b)
+{
+    const fb__step *own = in_b ? &pair->b : &pair->a;
+    const fb_diff_first *first = &g->report->first;
+    fb_picture_row *row = &g->out->rows[g->out->row_count++];
+    const fb__step_event *other =
+        e->partner == UINT32_MAX ? NULL : &(in_b ? &pair->a : &pair->b)->events[e->partner];
+
+    fb__step_event_name(&row->name, own, e);
+    row->number_a = in_b ? UINT64_MAX : e->number;
+    row->number_b = in_b ? e->number : other != NULL ? other->number : UINT64_MAX;
+    row->mark = other == NULL      ? (in_b ? FB_PICTURE_ROW_ONLY_B : FB_PICTURE_ROW_ONLY_A)
+                : e->equal         ? FB_PICTURE_ROW_EQUAL
+                : !e->same_content ? FB_PICTURE_ROW_DIFFERS
+                                   : FB_PICTURE_ROW_INPUTS;
+    row->first = in_b ? row->number_b == first->number_b && first->what == FB_DIFF_ONLY_B
+                      : row->number_a == first->number_a;
+    row->inherits = differs(e) && !row->first && inherits(pair, own, index, e);
+    fb__step_event_text(in_b ? row->b : row->a, sizeof row->a, own, e);
+    if (other != NULL && !e->same_content)
+        fb__step_event_text(row->b, sizeof row->b, &pair->b, other);
+}
+
+/* Events of a, or (only_b) of b, in front of the first difference: they are in the file. */
+static fb_status rows_before(gathering *g, const fb__step_pair *pair, const fb__key_index *index,
+                             bool in_b, fb_error *err)
+{
+    const fb_diff_first *first = &g->report->first;
+    const fb__step *own = in_b ? &pair->b : &pair->a;
+    const uint64_t at = in_b ? first->number_b : first->number_a;
+    const uint64_t from = at > FB_PICTURE_BEFORE ? at - FB_PICTURE_BEFORE : 0;
+    fb_status status = fb_trace_seek_event(own->trace, from, err);
+
+    while (status == FB_OK) {
+        const fb_event *e;
+        uint64_t number = 0;
+
+        status = fb_trace_next(own->trace, &e, &number, err);
+        if (status != FB_OK || e == NULL || number >= at)
+            break;
+        const fb_site *site = fb_trace_site(own->trace, e->site);
+        if (e->step != own->step || site == NULL)
+            continue;
+        const fb__step_event *held = find_number(own, number);
+        if (held != NULL) {
+            add_row(g, pair, index, held, in_b);
+            continue;
+        }
+        fb_picture_row *row = &g->out->rows[g->out->row_count++];
+        fb_event_name_of(&row->name, site, e);
+        row->number_a = in_b ? UINT64_MAX : number;
+        row->number_b = in_b ? number : UINT64_MAX;
+        fb_event_content_text(row->a, sizeof row->a, site, e);
+    }
+    return status;
+}
+
+/* The first difference and what follows; events that only b has stand where b has them. */
+static void rows_after(gathering *g, const fb__step_pair *pair, const fb__key_index *index)
+{
+    const fb_diff_first *first = &g->report->first;
+    size_t i = 0, j = 0;
+
+    if (first->what == FB_DIFF_ONLY_B) {
+        while (j < pair->b.count && pair->b.events[j].number < first->number_b)
+            j++;
+        for (size_t k = j; k < pair->b.count && i == 0; k++)
+            if (pair->b.events[k].partner != UINT32_MAX)
+                i = pair->b.events[k].partner;
+    } else {
+        while (i < pair->a.count && pair->a.events[i].number < first->number_a)
+            i++;
+        j = SIZE_MAX;
+    }
+    for (; i < pair->a.count && g->out->row_count < FB_PICTURE_ROWS_MAX; i++) {
+        const fb__step_event *e = &pair->a.events[i];
+
+        if (e->partner != UINT32_MAX) {
+            for (; j != SIZE_MAX && j < e->partner && g->out->row_count < FB_PICTURE_ROWS_MAX; j++)
+                if (pair->b.events[j].partner == UINT32_MAX)
+                    add_row(g, pair, index, &pair->b.events[j], true);
+            if (j == SIZE_MAX || j < e->partner)
+                j = e->partner;
+            j += j == e->partner;
+        }
+        if (g->out->row_count < FB_PICTURE_ROWS_MAX)
+            add_row(g, pair, index, e, false);
+    }
+}
+
+static fb_status read_place(gathering *g, fb_error *err)
+{
+    const bool in_b = g->report->first.what == FB_DIFF_ONLY_B;
+    fb__key_index index = {0};
+    fb__step_pair pair;
+    fb__alignment al = {0};
+    fb_status status = load_step(&pair, &al, g, g->report->first.name.step, err);
+
+    if (status == FB_OK)
+        status = fb__key_index_make(&index, &pair.a, err);
+    if (status == FB_OK) {
+        for (size_t i = 0; i < pair.a.count; i++)
+            count_op(g, &pair.a.events[i]);
+        for (size_t i = 0; i < pair.b.count; i++)
+            if (pair.b.events[i].partner == UINT32_MAX)
+                count_op(g, &pair.b.events[i]);
+        status = rows_before(g, &pair, &index, in_b, err);
+    }
+    if (status == FB_OK)
+        rows_after(g, &pair, &index);
+    fb__key_index_free(&index);
+    fb__step_pair_free(&pair);
+    return status;
+}
+
+/* --- All -------------------------------------------------------------------------------------- */
+
+static fb_status gather(gathering *g, const fb_diff_options *options, fb_error *err)
+{
+    fb_status status = fb_trace_open(&g->a, g->report->name_a, err);
+
+    if (status == FB_OK)
+        status = fb_trace_open(&g->b, g->report->name_b, err);
+    if (status != FB_OK)
+        return status;
+    fb__chains_open(&g->chains, g->a, g->b, g->report->has_steps ? g->report->first_step : 0);
+    status = read_losses(g, err);
+    if (status == FB_OK)
+        status = read_strip(g, err);
+    if (status == FB_OK && has_place(g))
+        status = read_shares(g, err);
+    if (status == FB_OK && has_place(g))
+        status = read_place(g, err);
+    if (status == FB_OK)
+        status = fb_growth_measure(&g->out->growth, g->report, options, err);
+    return status;
+}
+
+fb_status fb_picture_gather(fb_picture *out, const fb_diff_report *report,
+                            const fb_diff_options *options, fb_error *err)
+{
+    gathering *g = calloc(1, sizeof *g);
+    fb_status status;
+
+    memset(out, 0, sizeof *out);
+    if (g == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "gathering a picture: out of memory");
+    g->out = out;
+    g->report = report;
+    status = gather(g, options, err);
+    fb_trace_close(g->a);
+    fb_trace_close(g->b);
+    free(g);
+    if (status != FB_OK)
+        fb_picture_free(out);
+    return status;
+}
+
+void fb_picture_free(fb_picture *picture)
+{
+    fb_growth_free(&picture->growth);
+    memset(picture, 0, sizeof *picture);
+}
