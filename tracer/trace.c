@@ -105,9 +105,36 @@ static fb_status read_steps(fb_trace *t, const fb_chunk_header *head, fb_error *
     return FB_OK;
 }
 
+/* A class that a step does not record has the chain of the step before. chain: those of the entries
+ * before this one in its chunk; `told` of them are known, others end the chunk before. */
+static fb_status carry_chains(fb_trace_step *entry, const fb_hash chain[FB_CLASS_COUNT],
+                              uint32_t told, fb_trace *t, const fb_chunk_header *head,
+                              fb_error *err)
+{
+    const uint32_t all = (1u << FB_CLASS_COUNT) - 1;
+    fb_chunk_header before = {0};
+    fb_status status;
+
+    if ((~(entry->classes | told) & all) != 0 && head->skip[0] != 0) {
+        status = fb__trace_chunk_header(t, head->skip[0], &before, err);
+        if (status != FB_OK)
+            return status;
+        if (before.sequence + 1 != head->sequence)
+            return fb__fail(err, FB_E_CORRUPT, head->offset,
+                            "%s: chunk %llu at byte %llu: skip pointer leads astray", t->path,
+                            (unsigned long long)head->sequence, (unsigned long long)head->offset);
+    }
+    for (int c = 0; c < FB_CLASS_COUNT; c++)
+        if ((entry->classes & 1u << c) == 0)
+            entry->chain[c] = (told & 1u << c) != 0 ? chain[c] : before.chain[c];
+    return FB_OK;
+}
+
 fb_status fb_trace_find_step(fb_trace *trace, uint64_t step, fb_trace_step *out, fb_error *err)
 {
     fb_trace *t = trace;
+    fb_hash chain[FB_CLASS_COUNT] = {{0, 0}};
+    uint32_t told = 0;
     fb_chunk_header head;
     fb_trace_step entry;
     fb_bytes steps;
@@ -124,9 +151,14 @@ fb_status fb_trace_find_step(fb_trace *trace, uint64_t step, fb_trace_step *out,
                             t->path, (unsigned long long)head.sequence,
                             (unsigned long long)head.offset);
         if (entry.step >= step) {
+            status = carry_chains(&entry, chain, told, t, &head, err);
             *out = entry;
-            return FB_OK;
+            return status;
         }
+        for (int c = 0; c < FB_CLASS_COUNT; c++)
+            if ((entry.classes & 1u << c) != 0)
+                chain[c] = entry.chain[c];
+        told |= entry.classes;
     }
     return fb__fail(err, FB_E_NOT_FOUND, FB_NO_OFFSET, "%s: step %llu is not in this trace",
                     t->path, (unsigned long long)step);

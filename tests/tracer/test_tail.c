@@ -515,6 +515,41 @@ static void a_list_of_steps_limits_the_depth(void **state)
     drop_folder(&folder);
 }
 
+/* In the chunk of the last step that recorded it, and in later ones. */
+static void a_class_that_a_step_leaves_out_keeps_its_chain(void **state)
+{
+    const fb_recorder_options options = {.size = sizeof options, .ops_steps = "0:2"};
+    const uint64_t asked[] = {3, 1000, 20000}, last = 20000, shape[1] = {1};
+    const float data = 1;
+    fb_trace_step told, later;
+    test_folder folder;
+    fb_recorder *r;
+    fb_trace *t;
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, &options, NULL), FB_OK);
+    for (uint64_t step = 1; step <= last; step++) {
+        fb_recorder_step(r, step);
+        (void)fb_recorder_tensor(r, FB_KIND_TENSOR, FB_PHASE_FORWARD, "fc", "linear", "out",
+                                 FB_DTYPE_F32, 1, shape, &data, NULL, 0);
+        (void)fb_recorder_scalar(r, FB_PHASE_LOSS, "", "loss", FB_DTYPE_F64, (double)step * 1.1);
+    }
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    t = open_trace(folder.file);
+    assert_in_range(fb_trace_get_info(t)->chunks, 3, 1000);
+    assert_int_equal(fb_trace_get_step(t, 2, &told, NULL), FB_OK);
+    assert_false(fb_hash_is_zero(told.chain[FB_CLASS_OPS]));
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+        assert_int_equal(fb_trace_get_step(t, asked[i], &later, NULL), FB_OK);
+        assert_int_equal(later.classes & 1u << FB_CLASS_OPS, 0);
+        assert_true(fb_hash_is_zero(later.root[FB_CLASS_OPS]));
+        assert_true(fb_hash_equal(later.chain[FB_CLASS_OPS], told.chain[FB_CLASS_OPS]));
+    }
+    fb_trace_close(t);
+    drop_folder(&folder);
+}
+
 static void a_bad_list_of_steps_is_refused(void **state)
 {
     static const char *const bad[] = {
@@ -548,6 +583,7 @@ int main(void)
         cmocka_unit_test(what_was_staged_when_the_disk_filled_up_is_kept),
         cmocka_unit_test(a_size_limit_ends_the_recording_in_time),
         cmocka_unit_test(a_list_of_steps_limits_the_depth),
+        cmocka_unit_test(a_class_that_a_step_leaves_out_keeps_its_chain),
         cmocka_unit_test(a_bad_list_of_steps_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
