@@ -140,7 +140,8 @@ static void measure_find(figures *out, const char *a, const char *b)
     bool found;
     fb_error err;
 
-    must(fb_trace_open(&ta, a, &err) == FB_OK && fb_trace_open(&tb, b, &err) == FB_OK, &err);
+    must(fb_trace_open(&ta, a, &err) == FB_OK, &err);
+    must(fb_trace_open(&tb, b, &err) == FB_OK, &err);
     fb__chains_open(&chains, ta, tb, 0);
     must(fb__chains_first(&found, &out->found, &chains, FB_CLASS_OPS, 0, true, &err) == FB_OK,
          &err);
