@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records PyTorch programs, from 1.13 on.
+
+    import firstbit.torch as fb
+    with fb.record("run.fbt", model=model, optimizer=optimizer):
+        train()
+"""
+
+import os
+import sys
+from typing import Any, Dict, List, Optional, Sequence, Union
+
+import torch
+
+from ..recorder import Recorder
+from .hooks import Hooks
+from .session import Session
+
+#: What is recorded unless told otherwise: data, draws and scalars of every step, and every op in
+#: the first ten steps and each thousandth.
+DEFAULT_LEVEL = "ops"
+DEFAULT_OPS_STEPS = "0:10,every=1000"
+
+_current: "Optional[Run]" = None
+
+
+def _child() -> None:
+    """Worker processes do not record: their batches are, where they arrive."""
+    if _current is not None:
+        _current._session.active = _current._session.ops = False
+
+
+os.register_at_fork(after_in_child=_child)
+
+
+def environment() -> Dict[str, Any]:
+    """Settings that can change bits, for the header."""
+    found: Dict[str, Any] = {
+        "threads": torch.get_num_threads(), "interop_threads": torch.get_num_interop_threads(),
+        "python": ".".join(str(part) for part in sys.version_info[:3]),
+        "torch": str(torch.__version__),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "mkldnn": torch.backends.mkldnn.is_available(),
+        "default_dtype": str(torch.get_default_dtype())[6:]}
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        found["numpy"] = str(numpy.__version__)
+    if hasattr(torch, "get_float32_matmul_precision"):
+        found["matmul_precision"] = torch.get_float32_matmul_precision()
+    return found
+
+
+class Run:
+    """A recording in progress: a context manager, or ended by `close`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._hooks = Hooks(session)
+
+    @property
+    def recorder(self) -> Recorder:
+        """For what the program wants to report besides: `run.recorder.scalar("accuracy", x)`."""
+        return self._session.recorder
+
+    def step(self) -> None:
+        """Ends a step here. After the first call optimizers no longer do."""
+        self._session.by_hand = True
+        if self._session.recorder.current_step == 0:
+            self._session.begin_training()
+        else:
+            self._session.next_step()
+
+    def micro(self, micro: Optional[int]) -> None:
+        """The micro-batch of what follows, from 0; None for none."""
+        self._session.recorder.micro(micro)
+
+    def dataset(self, loader: Any, *, role: str) -> None:
+        """Says what a DataLoader's samples are for: "train", "val" or "test"."""
+        self._session.roles[id(loader)] = role
+
+    def mark(self, text: str) -> None:
+        """A note in the trace."""
+        self._session.recorder.mark(text)
+
+    def close(self) -> Optional[str]:
+        """Ends the recording. Returns what stopped it early, or None."""
+        global _current
+        if _current is self:
+            _current = None
+        self._hooks.remove()
+        reason = self._session.close()
+        if reason is not None:
+            print(f"firstbit: the recording ended early: {reason}", file=sys.stderr)
+        return reason
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self.close()
+
+
+def record(path: Union[str, "os.PathLike[str]"], *,
+           model: "Union[torch.nn.Module, Dict[str, torch.nn.Module], None]" = None,
+           optimizer: "Union[torch.optim.Optimizer, Sequence[torch.optim.Optimizer], None]" = None,
+           level: str = DEFAULT_LEVEL, ops_steps: Optional[str] = DEFAULT_OPS_STEPS,
+           values_path: Optional[str] = None, values_steps: Optional[str] = None,
+           max_bytes: int = 0, header: Optional[Dict[str, Any]] = None) -> Run:
+    """Begins to record this program into the trace file `path`.
+
+    Args:
+        model: gives paths their names: a module, or a dictionary of several. Modules that are not
+            given are named by their class.
+        optimizer: one or several; the first whose `step` is called counts the steps.
+        level, ops_steps, values_path, values_steps, max_bytes: as firstbit.Recorder.
+        header: more for the trace's header.
+
+    It changes no result: no tensor is written to, no random number drawn, autograd's graph stays as
+    it is. What it replaces in PyTorch it puts back when it ends. Recorded is the thread that calls
+    it; of DataLoader workers, the batches that they deliver.
+    """
+    global _current
+    if _current is not None:
+        raise RuntimeError("firstbit: a recording is in progress already")
+    modules: Dict[str, torch.nn.Module] = {}
+    if isinstance(model, dict):
+        modules = dict(model)
+    elif model is not None:
+        modules = {"": model}
+    optimizers: List[torch.optim.Optimizer] = []
+    if isinstance(optimizer, torch.optim.Optimizer):
+        optimizers = [optimizer]
+    elif optimizer is not None:
+        optimizers = list(optimizer)
+    document = {"framework": "torch", "environment": environment(), **(header or {})}
+    recorder = Recorder(path, level=level, ops_steps=ops_steps, values_path=values_path,
+                        values_steps=values_steps, max_bytes=max_bytes, header=document)
+    run = _current = Run(Session(recorder, modules, optimizers))
+    if modules and optimizers:
+        run._session.begin_training()
+    return run
+
+
+__all__ = ["DEFAULT_LEVEL", "DEFAULT_OPS_STEPS", "Run", "environment", "record"]

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The places in PyTorch where a recording looks: put in when it begins, taken out when it ends.
+
+Each replaced function calls the original and hands on what it returns or raises.
+"""
+
+import collections
+import functools
+import weakref
+from typing import Any, Callable, List, Optional, Tuple
+
+import torch
+from torch.utils.data import dataloader
+
+from .session import Session
+
+_MISSING = object()
+
+
+class Hooks:
+    """All replaced functions of one recording."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._undo: List[Tuple[Any, str, Any, Any]] = []
+        self._seen_classes: set = set()
+        self._modules()
+        self._backward()
+        self._optimizers()
+        self._clipping()
+        self._data()
+        self._seeds()
+
+    def remove(self) -> None:
+        """Puts back what was there, unless somebody has replaced it since."""
+        for owner, name, old, new in reversed(self._undo):
+            if vars(owner).get(name, _MISSING) is not new:
+                continue
+            if old is _MISSING:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, old)
+        self._undo.clear()
+
+    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        old = vars(owner).get(name, _MISSING)
+        new = make(getattr(owner, name))
+        setattr(owner, name, new)
+        self._undo.append((owner, name, old, vars(owner).get(name)))
+
+    # --- Modules ----------------------------------------------------------------------------------
+
+    def _modules(self) -> None:
+        session = self.session
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+                if not session.here():
+                    return original(module, *args, **kwargs)
+                modules = session.modules
+                phase = session.phase
+                updating = session.updating
+                if modules.enter(module):
+                    if phase == "optimizer":  # a closure
+                        session.phase, session.updating = "forward", False
+                    session.root_call(module, modules.path)
+                try:
+                    return original(module, *args, **kwargs)
+                finally:
+                    session.phase, session.updating = phase, updating
+                    modules.leave()
+            return call
+
+        self._replace(torch.nn.Module, "__call__", make)
+
+        def zero_grad(original: Any) -> Any:
+            @functools.wraps(original)
+            def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+                if session.here():
+                    session.guarded(session.event_of_mode,
+                                    session.modules.path_of(module), "zero_grad")
+                return original(module, *args, **kwargs)
+            return call
+
+        self._replace(torch.nn.Module, "zero_grad", zero_grad)
+
+    # --- Backward ---------------------------------------------------------------------------------
+
+    def _backward(self) -> None:
+        engine = torch.autograd.Variable._execution_engine
+        session = self.session
+
+        class Engine:
+            """The autograd engine, whose run_backward says that the backward pass runs."""
+
+            def run_backward(self, tensors: Any, *args: Any, **kwargs: Any) -> Any:
+                if not session.here():
+                    return engine.run_backward(tensors, *args, **kwargs)
+                phase, session.phase = session.phase, "backward"
+                updating, session.updating = session.updating, False
+                if phase != "backward":
+                    session.guarded(session.loss, tensors)
+                try:
+                    return engine.run_backward(tensors, *args, **kwargs)
+                finally:
+                    session.phase, session.updating = phase, updating
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(engine, name)
+
+        self._replace(torch.autograd.Variable, "_execution_engine", lambda original: Engine())
+
+    # --- Optimizers -------------------------------------------------------------------------------
+
+    def _optimizers(self) -> None:
+        session, hooks = self.session, self
+
+        def make_init(original: Any) -> Any:
+            @functools.wraps(original)
+            def init(optimizer: Any, *args: Any, **kwargs: Any) -> None:
+                original(optimizer, *args, **kwargs)
+                if session.here():
+                    hooks._hook_class(type(optimizer))
+                    session.meet_optimizer(optimizer)
+            return init
+
+        def make_zero(original: Any) -> Any:
+            @functools.wraps(original)
+            def zero_grad(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+                if session.here():
+                    session.guarded(session.event_of_mode,
+                                    f"optimizer{session.meet_optimizer(optimizer)}", "zero_grad")
+                return original(optimizer, *args, **kwargs)
+            return zero_grad
+
+        self._replace(torch.optim.Optimizer, "__init__", make_init)
+        self._replace(torch.optim.Optimizer, "zero_grad", make_zero)
+        for optimizer in session.optimizers:
+            self._hook_class(type(optimizer))
+            if "step" in vars(optimizer):  # a learning rate schedule has put its own there
+                self._replace(optimizer, "step", self._make_bound_step(optimizer))
+
+    def _hook_class(self, cls: type) -> None:
+        for base in cls.__mro__:
+            if "step" in vars(base) and base not in self._seen_classes and issubclass(
+                    base, torch.optim.Optimizer) and base is not torch.optim.Optimizer:
+                self._seen_classes.add(base)
+                self._replace(base, "step", self._make_step)
+
+    def _make_step(self, original: Any) -> Any:
+        hooks = self
+
+        @functools.wraps(original)
+        def step(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+            return hooks._step(optimizer, functools.partial(original, optimizer), args, kwargs)
+        return step
+
+    def _make_bound_step(self, optimizer: Any) -> Callable[[Any], Any]:
+        hooks, known = self, weakref.ref(optimizer)
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def step(*args: Any, **kwargs: Any) -> Any:
+                return hooks._step(known(), original, args, kwargs)
+            return step
+        return make
+
+    def _step(self, optimizer: Any, original: Any, args: Tuple[Any, ...], kwargs: Any) -> Any:
+        session = self.session
+        if not session.here() or session.in_step or optimizer is None:
+            return original(*args, **kwargs)
+        session.in_step += 1
+        phase, session.phase = session.phase, "optimizer"
+        try:
+            if not args and not kwargs.get("closure"):
+                session.guarded(session.before_update, optimizer)
+            session.updating = True
+            out = original(*args, **kwargs)
+        finally:
+            session.in_step -= 1
+            session.phase, session.updating = phase, False
+        session.guarded(session.after_update, optimizer)
+        session.updated(optimizer)
+        return out
+
+    # --- Clipping ---------------------------------------------------------------------------------
+
+    def _clipping(self) -> None:
+        session = self.session
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def clip(*args: Any, **kwargs: Any) -> Any:
+                if not session.here():
+                    return original(*args, **kwargs)
+                phase, session.phase = session.phase, "optimizer"
+                path, session.modules.path = session.modules.path, "clip"
+                try:
+                    norm = original(*args, **kwargs)
+                finally:
+                    session.phase, session.modules.path = phase, path
+                session.guarded(session.clipped, norm)
+                return norm
+            return clip
+
+        self._replace(torch.nn.utils, "clip_grad_norm_", make)
+        self._replace(torch.nn.utils, "clip_grad_value_", make)
+
+    # --- Data -------------------------------------------------------------------------------------
+
+    def _data(self) -> None:
+        session = self.session
+        base = dataloader._BaseDataLoaderIter
+        queues: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
+        loaders: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
+
+        def make_iter(original: Any) -> Any:
+            @functools.wraps(original)
+            def begin(loader: Any) -> Any:
+                iterator = original(loader)
+                if session.here():
+                    loaders[iterator] = loader
+                    session.epochs[id(loader)] = session.epochs.get(id(loader), -1) + 1
+                return iterator
+            return begin
+
+        def make_index(original: Any) -> Any:
+            @functools.wraps(original)
+            def next_index(iterator: Any) -> Any:
+                waiting, session.waiting = session.waiting, False
+                try:
+                    index = original(iterator)
+                finally:
+                    session.waiting = waiting
+                if session.here():
+                    queues.setdefault(iterator, collections.deque()).append(index)
+                return index
+            return next_index
+
+        def make_next(original: Any) -> Any:
+            @functools.wraps(original)
+            def advance(iterator: Any) -> Any:
+                # Which batches of workers arrive here is a matter of time.
+                waiting, session.waiting = session.waiting, isinstance(
+                    iterator, dataloader._MultiProcessingDataLoaderIter)
+                try:
+                    batch = original(iterator)
+                finally:
+                    session.waiting = waiting
+                queue = queues.get(iterator)
+                loader = loaders.get(iterator)
+                if session.here() and queue and loader is not None:
+                    session.guarded(session.sample, loader, session.epochs.get(id(loader), 0),
+                                    queue.popleft(), batch)
+                return batch
+            return advance
+
+        self._replace(torch.utils.data.DataLoader, "__iter__", make_iter)
+        self._replace(base, "_next_index", make_index)
+        self._replace(base, "__next__", make_next)
+
+    # --- Seeds ------------------------------------------------------------------------------------
+
+    def _seeds(self) -> None:
+        import random
+        import sys
+
+        session = self.session
+
+        def make(stream: str, algorithm: str) -> Callable[[Any], Any]:
+            def replaced(original: Any) -> Any:
+                @functools.wraps(original)
+                def seed(value: Any = None, *args: Any, **kwargs: Any) -> Any:
+                    if session.here() and isinstance(value, int):
+                        session.guarded(record_seed, stream, algorithm, value)
+                    return (original(value, *args, **kwargs) if value is not None
+                            else original(*args, **kwargs))
+                return seed
+            return replaced
+
+        def record_seed(stream: str, algorithm: str, value: int) -> None:
+            if session.wants("data"):
+                session.recorder.seed(stream, value, algorithm=algorithm)
+
+        def with_torch(original: Any) -> Any:
+            @functools.wraps(original)
+            def manual_seed(seed: Any) -> Any:
+                if session.here():
+                    session.guarded(record_seed, "torch", "mt19937", int(seed))
+                return original(seed)
+            return manual_seed
+
+        self._replace(torch, "manual_seed", with_torch)
+        self._replace(random, "seed", make("python", "mt19937"))
+        numpy: Optional[Any] = sys.modules.get("numpy")
+        if numpy is not None and hasattr(numpy, "random"):
+            self._replace(numpy.random, "seed", make("numpy", "mt19937"))

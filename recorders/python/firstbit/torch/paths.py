@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the program is: the path of the module whose forward pass runs."""
+
+import weakref
+from typing import Dict, List, Optional, Tuple
+
+import torch
+
+
+class Modules:
+    """Names of modules and parameters, and the stack of modules that are being called.
+
+    The tree of a model that `record` was given has its own names; that of any other module that
+    the program calls begins with its class's name, and a number where the class came before.
+    """
+
+    def __init__(self, roots: Dict[str, torch.nn.Module]) -> None:
+        self._paths: "weakref.WeakKeyDictionary[torch.nn.Module, str]" = (
+            weakref.WeakKeyDictionary())
+        self._roots: "List[Tuple[str, weakref.ref[torch.nn.Module]]]" = []
+        self._names: Dict[int, Tuple["weakref.ref[torch.Tensor]", str]] = {}
+        self._classes: Dict[str, int] = {}
+        self.stack: List[str] = []
+        self.path = ""
+        for name, root in roots.items():
+            self._name_tree(root, name)
+
+    def _name_tree(self, root: torch.nn.Module, name: str) -> None:
+        self._roots.append((name, weakref.ref(root)))
+        prefix = name + "." if name else ""
+        for path, module in root.named_modules():
+            self._paths.setdefault(module, (prefix + path).rstrip("."))
+        for path, parameter in root.named_parameters():
+            self._names.setdefault(id(parameter), (weakref.ref(parameter), prefix + path))
+
+    def path_of(self, module: torch.nn.Module) -> str:
+        path = self._paths.get(module)
+        if path is None:
+            above = self.path
+            name = type(module).__name__
+            if not self.stack:
+                count = self._classes[name] = self._classes.get(name, 0) + 1
+                path = name if count == 1 else f"{name}#{count}"
+                self._name_tree(module, path)
+            else:  # made while the forward pass runs, or kept out of the tree
+                path = f"{above}.{name}" if above else name
+        return path
+
+    def enter(self, module: torch.nn.Module) -> bool:
+        """True where the program itself called it."""
+        path = self.path_of(module)
+        self.stack.append(self.path)
+        self.path = path
+        return len(self.stack) == 1
+
+    def leave(self) -> None:
+        self.path = self.stack.pop()
+
+    def name_of(self, parameter: torch.Tensor) -> Optional[str]:
+        entry = self._names.get(id(parameter))
+        if entry is not None and entry[0]() is parameter:
+            return entry[1]
+        for name, reference in self._roots:  # parameters that were made later: lazy modules
+            root = reference()
+            for path, known in root.named_parameters() if root is not None else ():
+                if known is parameter:
+                    full = f"{name}.{path}" if name else path
+                    self._names[id(parameter)] = (weakref.ref(parameter), full)
+                    return full
+        return None
+
+    def _all(self, what: str) -> "List[Tuple[str, torch.Tensor]]":
+        found = []
+        for name, reference in self._roots:
+            root = reference()
+            if root is not None:
+                prefix = name + "." if name else ""
+                found += [(prefix + path, t) for path, t in getattr(root, what)()]
+        return found
+
+    def parameters(self) -> "List[Tuple[str, torch.Tensor]]":
+        return self._all("named_parameters")
+
+    def buffers(self) -> "List[Tuple[str, torch.Tensor]]":
+        return self._all("named_buffers")

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recording of a PyTorch program: its steps, and what is recorded at which place.
+
+Only the thread that began it is recorded. Nothing here changes a tensor, draws a random number or
+touches autograd's graph: contents are read through their address, or from a copy.
+"""
+
+import os
+import sys
+import threading
+from typing import Any, Callable, Dict, List, Optional
+
+import torch
+
+from .. import _library as lib
+from ..recorder import EventRef, Recorder
+from .contents import DTYPES, Makers, obstacle, readable, record_tensor, tensors_in
+from .dispatch import Dispatch, Draws, source
+from .paths import Modules
+
+_no_dispatch = torch._C._DisableTorchDispatch
+
+
+class Session:
+    """One recording. `firstbit.torch.record` makes it and gives it to the program.
+
+    Events of one class are the same at every level: a scalar names no op as its input.
+    """
+
+    def __init__(self, recorder: Recorder, modules: Dict[str, torch.nn.Module],
+                 optimizers: List[torch.optim.Optimizer]) -> None:
+        self.recorder = recorder
+        self.thread = threading.get_ident()
+        self.cwd = os.getcwd()
+        self.modules = Modules(modules)
+        self.makers = Makers()
+        self.draws = Draws(self)
+        self.phase = "forward"
+        self.left_out: Dict[str, int] = {}
+        self.optimizers: List[torch.optim.Optimizer] = []
+        self.lead: Optional[torch.optim.Optimizer] = None
+        self.by_hand = False  # the program says where steps begin
+        self.in_step = 0
+        self.waiting = False  # for the batches of other processes
+        self.updating = False  # an optimizer computes: its results are recorded, not its ops
+        self.failed = False
+        self.active = True
+        self.dispatch: Optional[Dispatch] = None
+        self.grads: Dict[int, EventRef] = {}
+        self.owners: Dict[EventRef, str] = {}  # a gradient, and the module that it went into
+        self.roles: Dict[int, str] = {}
+        self.epochs: Dict[int, int] = {}
+        self.ops = False
+        for optimizer in optimizers:
+            self.meet_optimizer(optimizer)
+        self._set_depth()
+
+    # --- Guard ------------------------------------------------------------------------------------
+
+    def here(self) -> bool:
+        """Whether this thread of this process is recorded."""
+        return self.active and threading.get_ident() == self.thread
+
+    def guarded(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Calls what records. No failure of it reaches the program: the first one is told on
+        stderr and ends the recording."""
+        if not self.active:
+            return None
+        guard = _no_dispatch()  # modes of the program see nothing of what is done here
+        try:
+            return call(*args)
+        except Exception as failure:  # whatever it is, training goes on
+            self.active = self.ops = False
+            self.failed = True
+            print(f"firstbit: recording ends here: {type(failure).__name__}: {failure}",
+                  file=sys.stderr)
+            if os.environ.get("FIRSTBIT_DEBUG"):
+                raise
+            return None
+        finally:
+            del guard
+
+    def source(self) -> str:
+        return source(self.cwd)
+
+    # --- Steps ------------------------------------------------------------------------------------
+
+    def _set_depth(self) -> None:
+        """Ops are looked at only in steps that record them."""
+        self.ops = self.active and bool(self.recorder.wants & lib.CLASSES["ops"])
+        if self.ops and self.dispatch is None:
+            self.dispatch = Dispatch(self)
+            self.dispatch.__enter__()
+        elif not self.ops and self.dispatch is not None and self._on_top():
+            self.dispatch.__exit__(None, None, None)
+            self.dispatch = None
+
+    def _on_top(self) -> bool:
+        """Modes are left in the order of a stack: not below one of the program's."""
+        try:
+            from torch.utils._python_dispatch import _get_current_dispatch_mode
+            return _get_current_dispatch_mode() is self.dispatch
+        except ImportError:
+            from torch._C import _get_torch_dispatch_mode
+            return _get_torch_dispatch_mode() is self.dispatch
+
+    def next_step(self) -> None:
+        self.guarded(self._end_step)
+        if self.active:
+            self.recorder.step()
+            self._set_depth()
+
+    def _end_step(self) -> None:
+        if self.recorder.current_step > 0 and self.wants("state"):
+            for name, buffer in self.modules.buffers():
+                self._record_state(buffer, "optimizer", name, "buffer", "buffer", [])
+        self.draws.end_step()
+        self.grads.clear()
+        self.owners.clear()
+
+    def wants(self, name: str) -> bool:
+        return self.active and bool(self.recorder.wants & lib.CLASSES[name])
+
+    def begin_training(self) -> None:
+        """Step 0 ends: the parameters are what the program made of them."""
+        self.guarded(self._record_start)
+        self.next_step()
+
+    def _record_start(self) -> None:
+        if not self.wants("state"):
+            return
+        done = set()
+        for name, parameter in self.modules.parameters() + self.modules.buffers():
+            done.add(id(parameter))
+            self._record_state(parameter, "init", name, "init", "param", [])
+        for optimizer in self.optimizers:
+            for name, parameter in self._parameters_of(optimizer):
+                if id(parameter) not in done:
+                    self._record_state(parameter, "init", name, "init", "param", [])
+
+    def root_call(self, module: torch.nn.Module, path: str) -> None:
+        """A module is called by the program itself, not by another module."""
+        if self.recorder.current_step == 0 and self.optimizers and not self.by_hand:
+            self.begin_training()
+        self.guarded(self._record_modes, module, path)
+
+    def _record_modes(self, module: torch.nn.Module, path: str) -> None:
+        if not self.wants("data"):
+            return
+        path = path or type(module).__name__
+        self.recorder.mode(path, module.training, slot="training")
+        self.recorder.mode(path, torch.is_grad_enabled(), slot="grad")
+
+    # --- Tensors ----------------------------------------------------------------------------------
+
+    def _record_state(self, tensor: Any, phase: str, path: str, op: str, slot: str,
+                      inputs: List[EventRef]) -> None:
+        if not isinstance(tensor, torch.Tensor):
+            return
+        if obstacle(tensor) is not None or isinstance(
+                tensor, torch.nn.parameter.UninitializedTensorMixin):
+            reason = obstacle(tensor) or "parameters without a shape yet"
+            self.left_out[reason] = self.left_out.get(reason, 0) + 1
+            return
+        record_tensor(self.recorder, self.makers, tensor, "param", phase, path, op, slot, inputs,
+                      None, self.left_out)
+
+    # --- Backward ---------------------------------------------------------------------------------
+
+    def loss(self, tensors: Any) -> None:
+        """What the backward pass begins with."""
+        for i, tensor in enumerate(tensors_in(list(tensors) if isinstance(
+                tensors, (list, tuple)) else tensors)):
+            if tensor.numel() != 1 or obstacle(tensor) is not None or tensor.is_complex():
+                continue
+            dtype = "f32" if tensor.dtype == torch.float32 else "f64"
+            value = readable(tensor.detach()).item()
+            self.recorder.scalar("loss", value, slot="loss" if i == 0 else f"loss{i}",
+                                 phase="loss", dtype=dtype)
+
+    # --- Optimizers -------------------------------------------------------------------------------
+
+    def meet_optimizer(self, optimizer: torch.optim.Optimizer) -> int:
+        for i, known in enumerate(self.optimizers):
+            if known is optimizer:
+                return i
+        self.optimizers.append(optimizer)
+        return len(self.optimizers) - 1
+
+    def _parameters_of(self, optimizer: torch.optim.Optimizer) -> "list[tuple[str, torch.Tensor]]":
+        number = self.meet_optimizer(optimizer)
+        found = []
+        for g, group in enumerate(optimizer.param_groups):
+            for p, parameter in enumerate(group["params"]):
+                name = self.modules.name_of(parameter) or f"optimizer{number}.group{g}.param{p}"
+                found.append((name, parameter))
+        return found
+
+    def before_update(self, optimizer: torch.optim.Optimizer) -> None:
+        """Gradients as the optimizer finds them: summed, scaled, clipped. A step that records
+        parameters without ops names them all the same, so that levels agree."""
+        if not self.wants("state"):
+            return
+        for name, parameter in self._parameters_of(optimizer):
+            grad = parameter.grad
+            if grad is None:
+                continue
+            if not self.ops:
+                if obstacle(grad) is None:
+                    number = self.recorder.site("tensor", "backward", name, "grad", "grad",
+                                                dtype=DTYPES[grad.dtype], shape=tuple(grad.shape))
+                    self.grads[id(parameter)] = self.recorder.ref(number)
+                continue
+            maker = self.makers.find(grad) if obstacle(grad) is None else None
+            self.grads[id(parameter)] = record_tensor(
+                self.recorder, self.makers, grad, "tensor", "backward", name, "grad", "grad",
+                [maker.ref] if maker else [], None, self.left_out)
+
+    def after_update(self, optimizer: torch.optim.Optimizer) -> None:
+        """Learning rates and the like; parameters and states where this step records them."""
+        number = self.meet_optimizer(optimizer)
+        op = type(optimizer).__name__.lower()
+        for g, group in enumerate(optimizer.param_groups):
+            for key in sorted(group):
+                self._record_setting(f"optimizer{number}.group{g}", key, group[key])
+        if not self.wants("state"):
+            return
+        for name, parameter in self._parameters_of(optimizer):
+            grad = self.grads.get(id(parameter))
+            inputs = [grad] if grad is not None else []
+            self._record_state(parameter, "optimizer", name, op, "param", inputs)
+            state = optimizer.state.get(parameter, {})
+            for key in sorted(state, key=str):
+                self._record_state(state[key], "optimizer", name, op, str(key), inputs)
+
+    def _record_setting(self, path: str, key: str, value: Any) -> None:
+        if isinstance(value, torch.Tensor) and value.numel() == 1 and obstacle(value) is None:
+            value = readable(value.detach()).item()
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            self.recorder.scalar(path, float(value), slot=key, phase="optimizer")
+        elif isinstance(value, (tuple, list)) and key != "params":
+            for i, item in enumerate(value):
+                self._record_setting(path, f"{key}{i}", item)
+
+    def updated(self, optimizer: torch.optim.Optimizer) -> None:
+        """The first optimizer's step ends a step of the run."""
+        if self.lead is None:
+            self.lead = optimizer
+        if self.lead is optimizer and not self.by_hand:
+            if self.recorder.current_step == 0:
+                self.recorder.step()
+            self.next_step()
+
+    def clipped(self, norm: Any) -> None:
+        """The norm of all gradients, as clipping found it."""
+        if isinstance(norm, torch.Tensor) and norm.numel() == 1 and obstacle(norm) is None:
+            self.recorder.scalar("clip", readable(norm.detach()).item(), slot="grad_norm",
+                                 phase="optimizer",
+                                 dtype="f32" if norm.dtype == torch.float32 else "f64")
+
+    def event_of_mode(self, path: str, op: str) -> None:
+        if self.wants("data"):
+            self.recorder.mode(path, True, slot=op, op=op, phase="backward")
+
+    # --- Data -------------------------------------------------------------------------------------
+
+    def sample(self, loader: Any, epoch: int, indices: Any, batch: Any) -> None:
+        if not self.wants("data"):
+            return
+        hashed = []
+        for tensor in tensors_in(batch):
+            if obstacle(tensor) is not None:
+                continue
+            dense = readable(tensor)
+            hashed.append((str(tensor.dtype), tuple(tensor.shape), dense))
+        ref = self.recorder.sample(
+            type(loader.dataset).__name__,
+            indices if indices and all(isinstance(i, int) for i in indices) else None,
+            count=len(indices) if isinstance(indices, (list, tuple)) else 0, epoch=epoch,
+            role=self.roles.get(id(loader), "unknown"), contents=_digest(hashed))
+        for tensor in tensors_in(batch):
+            if obstacle(tensor) is None and ref is not None:
+                self.makers.put(tensor, ref, "")
+
+    # --- The end ----------------------------------------------------------------------------------
+
+    def close(self) -> Optional[str]:
+        def finish() -> None:
+            self.draws.end_step()
+            if self.left_out:
+                listed = ", ".join(f"{n} of {what}" for what, n in sorted(self.left_out.items()))
+                self.recorder.mark(f"contents not recorded: {listed}")
+
+        if self.here():
+            self.guarded(finish)
+        self.active = self.ops = False
+        if self.dispatch is not None and self._on_top():
+            self.dispatch.__exit__(None, None, None)
+            self.dispatch = None
+        self.makers.clear()
+        return self.recorder.close()
+
+
+def _digest(parts: "list[tuple[str, tuple, torch.Tensor]]") -> bytes:
+    """Contents of a batch, with dtypes and shapes, in 32 bytes."""
+    import ctypes
+    import hashlib
+
+    whole = hashlib.blake2b(digest_size=32)
+    for dtype, shape, tensor in parts:
+        count = tensor.numel() * tensor.element_size()
+        whole.update(f"{dtype}{shape}".encode())
+        if count:
+            whole.update((ctypes.c_char * count).from_address(tensor.data_ptr()))
+    return whole.digest()
+

@@ -1,0 +1,199 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings of PyTorch programs: equal runs are the same, a planted change is found where it is,
+and no recording changes a bit.
+
+usage: test_torch_recorder.py FIRSTBIT [unittest arguments]    the library: FIRSTBIT_LIBRARY
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import programs
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+NAMES = [program.__name__ for program in programs.PROGRAMS]
+FIRSTBIT = ""
+
+# Where the change of each program shows first: what of `first` must be what.
+PLANTED = {
+    "mlp": {"step": 3, "phase": "optimizer", "path": "optimizer0.group0", "slot": "lr"},
+    "conv": {"step": 2, "kind": "mode", "slot": "training"},
+    "gpt": {"step": 1, "phase": "forward", "kind": "draw", "path": "torch"},
+    "lstm": {"step": 2, "kind": "seed", "path": "torch"},
+    "gan": {"step": 3, "op": "zero_grad", "path": "optimizer1", "what": "only_a"},
+    "accumulation": {"step": 2, "micro": 1, "phase": "forward", "op": "div"},
+    "custom": {"step": 1, "phase": "backward", "op": "mul"},
+    "loader": {"step": 1, "kind": "sample", "path": "Numbers"},
+    "awkward": {"step": 2, "op": "add_", "what": "only_b"},
+    "checkpointed": {"step": 1, "phase": "optimizer", "path": "clip"},
+    "closure": {"step": 1, "op": "addmm", "slot": "in0"},
+    "threads": {"step": 1, "phase": "backward", "path": "0", "op": "native_layer_norm_backward"},
+}
+
+
+def run(folder, *arguments, **environment):
+    """Runs the programs in a process of their own; their names and final hashes."""
+    os.makedirs(folder, exist_ok=True)
+    done = subprocess.run([sys.executable, os.path.join(HERE, "programs.py"), folder, *arguments],
+                          env={**os.environ, "FIRSTBIT_DEBUG": "1", **environment},
+                          capture_output=True, text=True, timeout=200)
+    if done.returncode != 0:
+        raise AssertionError(done.stderr)
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+def firstbit(*arguments):
+    done = subprocess.run([FIRSTBIT, *arguments], capture_output=True, text=True, timeout=100)
+    return done.returncode, done.stdout, done.stderr
+
+
+def diff(a, b):
+    status, out, err = firstbit("diff", "--json", a, b)
+    if status not in (0, 1, 3):
+        raise AssertionError(err)
+    return json.loads(out)
+
+
+class Recordings(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.at = {name: os.path.join(cls.folder.name, name) for name in "abc"}
+        cls.bits = {"a": run(cls.at["a"], PYTHONHASHSEED="1"),
+                    "b": run(cls.at["b"], PYTHONHASHSEED="2", MALLOC_PERTURB_="85",
+                             MALLOC_MMAP_THRESHOLD_="4096")}
+        run(cls.at["c"], "--changed")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def trace(self, which, name):
+        return os.path.join(self.at[which], name + ".fbt")
+
+    def test_two_runs_of_one_program_are_the_same(self):
+        for name in NAMES:
+            with self.subTest(name):
+                found = diff(self.trace("a", name), self.trace("b", name))
+                self.assertEqual(found["verdict"], "same", found)
+                self.assertEqual(found["scope"]["left_out"], [])
+
+    def test_a_planted_change_is_found_where_it_is(self):
+        self.assertEqual(sorted(PLANTED), sorted(NAMES))
+        for name, expected in PLANTED.items():
+            with self.subTest(name):
+                found = diff(self.trace("a", name), self.trace("c", name))
+                self.assertEqual(found["verdict"], "differ")
+                self.assertEqual({key: found["first"][key] for key in expected}, expected)
+
+    def test_threads_are_named_as_the_cause(self):
+        found = diff(self.trace("a", "threads"), self.trace("c", "threads"))
+        self.assertEqual(found["cause"]["name"], "environment")
+        self.assertIn("threads 1 | 2", found["cause"]["text"])
+
+    def test_recording_changes_no_bit_at_any_level(self):
+        plain = run(os.path.join(self.folder.name, "plain"), "--plain")
+        self.assertEqual(self.bits["a"], plain)
+        self.assertEqual(self.bits["b"], plain)
+        for level in ("steps", "draws", "sketch", "values"):
+            with self.subTest(level):
+                names = NAMES if level == "values" else ["gpt", "conv"]
+                recorded = run(os.path.join(self.folder.name, level), "--level", level, *names)
+                self.assertEqual(recorded, {name: plain[name] for name in names})
+
+    def test_levels_agree_on_what_both_recorded(self):
+        low = os.path.join(self.folder.name, "low")
+        run(low, "--level", "draws", "gpt")
+        found = diff(self.trace("a", "gpt"), os.path.join(low, "gpt.fbt"))
+        self.assertEqual(found["verdict"], "same", found)
+
+    def test_every_trace_verifies(self):
+        for name in NAMES:
+            status, out, err = firstbit("verify", self.trace("a", name))
+            self.assertEqual(status, 0, out + err)
+
+    def test_events_have_paths_phases_inputs_and_stacks(self):
+        import firstbit as package
+
+        with package.open(self.trace("a", "gpt")) as trace:
+            events = [e for e in trace if e["step"] == 1]
+        head = [e for e in events if e["path"] == "head" and e["phase"] == "forward" and
+                e["slot"] == "out"]
+        self.assertEqual([e["op"] for e in head], ["mm"])
+        self.assertRegex(head[0]["stack"], r"^forward at modules/linear.py:\d+\nforward at .*programs.py:\d+")
+        made = {(i["path"], i["op"]) for i in head[0]["inputs"]}
+        self.assertIn(("wte.weight", "init"), made)  # tied to the embedding
+        backward = {e["path"] for e in events if e["phase"] == "backward" and e["slot"] == "out"}
+        self.assertIn("h.1.proj", backward)
+        updated = {(e["path"], e["slot"]) for e in events if e["kind"] == "param"}
+        self.assertIn(("h.0.ln.weight", "exp_avg_sq"), updated)
+        clip = [e for e in events if e["path"] == "clip" and e["slot"] == "grad_norm"]
+        self.assertEqual(len(clip), 1)
+
+    def test_undefined_contents_have_no_hash(self):
+        import firstbit as package
+
+        with package.open(self.trace("a", "awkward")) as trace:
+            empty = [e for e in trace if e["op"] == "empty" and e["phase"] == "forward"]
+        self.assertTrue(empty)
+        self.assertEqual({e["hash"] for e in empty}, {None})
+        self.assertTrue(all(e["undefined"] for e in empty))
+
+    def test_awkward_dtypes_are_recorded_or_named(self):
+        import firstbit as package
+
+        with package.open(self.trace("a", "awkward")) as trace:
+            events = list(trace)
+        self.assertLessEqual({"f16", "bf16", "c64", "f32"}, {e["dtype"] for e in events})
+        self.assertTrue(any("layout sparse" in (e.get("text") or "") for e in events))
+
+    def test_a_recording_puts_back_what_it_replaced(self):
+        import torch
+
+        import firstbit.torch
+
+        places = [(torch.nn.Module, "__call__"), (torch.optim.Optimizer, "__init__"),
+                  (torch.optim.SGD, "step"), (torch.utils.data.DataLoader, "__iter__"),
+                  (torch, "manual_seed"), (torch.autograd.Variable, "_execution_engine")]
+        before = [getattr(owner, name) for owner, name in places]
+        model = torch.nn.Linear(2, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        before[2] = torch.optim.SGD.step
+        path = os.path.join(self.folder.name, "one.fbt")
+        with self.assertRaises(ZeroDivisionError):
+            with firstbit.torch.record(path, model=model, optimizer=optimizer):
+                model(torch.ones(1, 2)).sum().backward()
+                optimizer.step()
+                raise ZeroDivisionError
+        self.assertEqual([getattr(owner, name) for owner, name in places], before)
+        self.assertEqual(firstbit_verify(path), 0)
+
+    def test_a_recorder_that_fails_does_not_harm_the_program(self):
+        done = subprocess.run(
+            [sys.executable, "-c", """
+import torch, firstbit.torch
+model = torch.nn.Linear(2, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+with firstbit.torch.record("full.fbt", model=model, optimizer=optimizer, max_bytes=20000,
+                           ops_steps=None):
+    for _ in range(200):
+        model(torch.randn(1, 2)).sum().backward()
+        optimizer.step()
+print("trained")
+"""], cwd=self.folder.name, capture_output=True, text=True, timeout=100)
+        self.assertEqual((done.returncode, done.stdout), (0, "trained\n"), done.stderr)
+        self.assertIn("the recording ended early", done.stderr)
+
+
+def firstbit_verify(path):
+    return firstbit("verify", path)[0]
+
+
+if __name__ == "__main__":
+    FIRSTBIT = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
