@@ -99,7 +99,7 @@ static fb_status read_tail(fb_trace *t, tail_copy *out, fb_error *err)
     int descriptor;
     fb_status status;
 
-    *out = (tail_copy){NULL};
+    *out = (tail_copy){.bytes = NULL};
     if (path == NULL)
         return fail_tail(t, ENOMEM, err);
     descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -285,7 +285,7 @@ fb_status fb__trace_join_tail(fb_trace *t, fb_error *err)
 {
     const uint64_t staged = t->has_last ? t->last.staged : fb__tail_position(1, 0);
     fb_status status = FB_OK;
-    tail_copy tail = {NULL};
+    tail_copy tail = {.bytes = NULL};
 
     if (staged != 0)
         status = read_tail(t, &tail, err);
