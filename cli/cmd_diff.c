@@ -11,6 +11,7 @@
 #include "cli/whole_file.h"
 #include "diff/diff.h"
 #include "diff/digest.h"
+#include "diff/groups.h"
 #include "diff/picture.h"
 
 static void show_progress(void *argument, const char *doing, uint64_t step, uint64_t to)
@@ -137,47 +138,97 @@ static int tell(const cli_args *args, const fb_diff_report *report, const fb_dif
     return failed;
 }
 
-static int check(const cli_args *args)
+static void show_groups_progress(void *argument, const char *doing, uint64_t done, uint64_t all)
 {
-    const bool digests =
-        fb_digest_is_file(args->positional[0]) || fb_digest_is_file(args->positional[1]);
+    cli_progress *progress = argument;
 
-    if (cli_has(args, "markdown") && cli_has(args, "json"))
+    if (cli_progress_due(progress))
+        cli_progress_show(progress, "%s: run %llu of %llu", doing, (unsigned long long)done,
+                          (unsigned long long)all);
+}
+
+/* More than two traces. */
+static int run_groups(const cli_args *args, fb_diff_options *how, cli_progress *progress)
+{
+    fb_groups groups;
+    fb_error err;
+    fb_status status;
+    char *text;
+    int result;
+
+    how->progress = show_groups_progress;
+    status = fb_groups_find(&groups, args->positional, args->positional_count, how, &err);
+    cli_progress_end(progress);
+    if (status != FB_OK)
+        return cli_fail_error(args, &err);
+    text = cli_has(args, "json") ? fb_groups_json(&groups) : fb_groups_text(&groups);
+    result = exit_status_of(groups.verdict);
+    fb_groups_free(&groups);
+    if (text == NULL)
+        return cli_fail(args, "out of memory");
+    if (cli_has(args, "json"))
+        printf("%s\n", text);
+    else
+        put_lines(text);
+    free(text);
+    return result;
+}
+
+static int run_pair(const cli_args *args, const fb_diff_options *how, cli_progress *progress)
+{
+    fb_diff_report report;
+    fb_error err;
+    int result;
+
+    if (fb_diff(&report, args->positional[0], args->positional[1], how, &err) != FB_OK) {
+        cli_progress_end(progress);
+        return cli_fail_error(args, &err);
+    }
+    result = tell(args, &report, how, progress);
+    if (result == 0)
+        result = exit_status_of(report.verdict);
+    fb_diff_report_free(&report);
+    return result;
+}
+
+/* Options that exclude each other, or what is given. */
+static int check(const cli_args *args, size_t digests)
+{
+    const bool page = cli_has(args, "html"), markdown = cli_has(args, "markdown");
+
+    if (markdown && cli_has(args, "json"))
         return cli_fail(args, "--markdown and --json are two forms of one report: choose one");
-    if (digests && (cli_has(args, "markdown") || cli_has(args, "html")))
-        return cli_fail(args, "--%s: a digest has no events to show: compare two traces",
-                        cli_has(args, "html") ? "html" : "markdown");
-    return 0;
+    if (!page && !markdown && (digests == 0 || args->positional_count == 2))
+        return 0;
+    if (args->positional_count > 2 && digests > 0)
+        return cli_fail(args, "digests are compared two at a time");
+    if (args->positional_count > 2)
+        return cli_fail(args, "--%s shows two traces, not %zu", page ? "html" : "markdown",
+                        args->positional_count);
+    return digests == 0 ? 0
+                        : cli_fail(args, "--%s: a digest has no events to show: compare two traces",
+                                   page ? "html" : "markdown");
 }
 
 static int run(const cli_args *args)
 {
     fb_diff_options how = {.size = sizeof how};
     cli_progress progress = cli_progress_start();
-    fb_diff_report report;
-    fb_status status;
-    fb_error err;
-    int result;
+    size_t digests = 0;
 
-    if (check(args) != 0)
+    for (size_t i = 0; i < args->positional_count; i++)
+        digests += fb_digest_is_file(args->positional[i]);
+    if (check(args, digests) != 0)
         return CLI_TROUBLE;
-    if (fb_digest_is_file(args->positional[0]) || fb_digest_is_file(args->positional[1]))
+    if (digests > 0)
         return run_digest(args);
     how.strict = cli_has(args, "strict");
     how.prefix = cli_has(args, "prefix");
     how.data = cli_value(args, "data");
     how.progress = show_progress;
     how.argument = &progress;
-    status = fb_diff(&report, args->positional[0], args->positional[1], &how, &err);
-    if (status != FB_OK) {
-        cli_progress_end(&progress);
-        return cli_fail_error(args, &err);
-    }
-    result = tell(args, &report, &how, &progress);
-    if (result == 0)
-        result = exit_status_of(report.verdict);
-    fb_diff_report_free(&report);
-    return result;
+    return args->positional_count > 2 ? run_groups(args, &how, &progress)
+                                      : run_pair(args, &how, &progress);
 }
 
 static const cli_option options[] = {
@@ -198,18 +249,21 @@ const cli_command cli_diff = {
         "A B [--bitwise] [--strict] [--prefix] [--data PATH] [--html FILE] [--markdown] [--json]",
     .options = options,
     .positional_min = 2,
-    .positional_max = 2,
+    .positional_max = FB_GROUPS_RUNS_MAX,
     .details = "Bisects over the steps, aligns the events of the first step that differs, and\n"
                "blames the earliest event whose inputs are equal while it is not. Runs of\n"
                "`firstbit train` are replayed for the values and to confirm the cause. Notes\n"
                "(evaluation, checkpoints, draws that nothing uses) do not count. A or B may be a\n"
                "digest (firstbit digest): then chains of some steps are compared, no events.\n"
+               "Of more than two traces it says which are the same, where the others part from\n"
+               "the most, and which one is odd.\n"
                "\n"
                "Exit status: 0 same, 1 different, 2 trouble, 3 undecidable.\n"
                "\n"
                "  firstbit diff a.fbt b.fbt\n"
                "  firstbit diff a.fbt b.fbt --html diff.html\n"
                "  firstbit diff --prefix killed.fbt whole.fbt --json\n"
-               "  firstbit diff run.lock new.fbt\n",
+               "  firstbit diff run.lock new.fbt\n"
+               "  firstbit diff run.worker*.fbt\n",
     .run = run,
 };

@@ -415,7 +415,7 @@ static fb_status check_integrity(comparison *c, fb_error *err)
     fb_trace *const traces[2] = {c->a, c->b};
     fb_status status = FB_OK;
 
-    for (int side = 0; side < 2 && status == FB_OK; side++) {
+    for (int side = 0; side < 2 && status == FB_OK && !c->options->no_verify; side++) {
         const char *name = side == 0 ? c->report->name_a : c->report->name_b;
         fb_trace_info info;
 

@@ -113,6 +113,7 @@ typedef struct fb_diff_options {
     bool prefix;      /* equal to the end of the shorter trace is the same */
     bool no_replay;   /* traces only: no values, nothing confirmed */
     bool no_stacks;   /* leave the call stacks out: spelling them takes time */
+    bool no_verify;   /* equal chains are taken at their word: the caller has verified both */
     const char *data; /* a further place for the data of replays; NULL: none */
     void (*progress)(void *argument, const char *doing, uint64_t step, uint64_t to); /* or NULL */
     void *argument;
