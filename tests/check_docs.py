@@ -25,6 +25,7 @@ BLOCK = re.compile(r"(?<=^```console\n)(.*?)(?=^```$)", re.MULTILINE | re.DOTALL
 LOOSE = [
     (re.compile(r"^speed .*"), "speed"),
     (re.compile(r"[\d.]+ [kM]B"), "SIZE"),
+    (re.compile(r"^recorder .*"), "recorder COST"),
     (re.compile(r"in \d+ chunks, [\d.]+ bytes an event"), "in N chunks"),
     (re.compile(r"threads \d+"), "threads N"),
     (re.compile(r"isa \w+"), "isa NAME"),
