@@ -267,11 +267,13 @@ class Recorder:
         return self.event(number, key=key, counter=counter, count=count,
                           address=c.address if c else 0, count_bytes=c.bytes if c else 0)
 
-    def seed(self, stream: str, seed: int, *, algorithm: str = "") -> Optional[EventRef]:
-        """Records that a generator was seeded."""
+    def seed(self, stream: str, seed: int, *, algorithm: str = "",
+             source: Optional[Callable[[], str]] = None) -> Optional[EventRef]:
+        """Records that a generator was seeded. source: as of `site`."""
         if self._handle is None:
             return None
-        number = self.site("seed", "init", stream, "seed", names=(stream, algorithm))
+        phase = "data" if self._step else "init"
+        number = self.site("seed", phase, stream, "seed", names=(stream, algorithm), source=source)
         return self.event(number, key=seed & 0xffffffffffffffff)
 
     def sample(self, dataset: str, indices: Optional[Iterable[int]] = None, *, count: int = 0,
@@ -301,11 +303,13 @@ class Recorder:
         return self.event(number, value=value, flags=0 if finite else 1, inputs=inputs)
 
     def mode(self, path: str, on: bool, *, slot: str, op: str = "mode",
-             phase: str = "forward") -> Optional[EventRef]:
-        """Records that a mode is on or off: training, gradients."""
+             phase: str = "forward",
+             source: Optional[Callable[[], str]] = None) -> Optional[EventRef]:
+        """Records that a mode is on or off: training, gradients. source: as of `site`."""
         if self._handle is None:
             return None
-        return self.event(self.site("mode", phase, path, op, slot), value=float(bool(on)))
+        return self.event(self.site("mode", phase, path, op, slot, source=source),
+                          value=float(bool(on)))
 
     def mark(self, text: str) -> None:
         """Records a note; never part of training state."""

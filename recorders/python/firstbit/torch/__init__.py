@@ -6,6 +6,7 @@
         train()
 """
 
+import atexit
 import os
 import sys
 from typing import Any, Dict, List, Optional, Sequence, Union
@@ -55,6 +56,7 @@ class Run:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.by_environment = False  # `firstbit record` began it, not the program
         self._hooks = Hooks(session)
 
     @property
@@ -105,14 +107,15 @@ def record(path: Union[str, "os.PathLike[str]"], *,
            optimizer: "Union[torch.optim.Optimizer, Sequence[torch.optim.Optimizer], None]" = None,
            level: str = DEFAULT_LEVEL, ops_steps: Optional[str] = DEFAULT_OPS_STEPS,
            values_path: Optional[str] = None, values_steps: Optional[str] = None,
-           max_bytes: int = 0, header: Optional[Dict[str, Any]] = None) -> Run:
+           values_bytes: int = 0, max_bytes: int = 0,
+           header: Optional[Dict[str, Any]] = None) -> Run:
     """Begins to record this program into the trace file `path`.
 
     Args:
         model: gives paths their names: a module, or a dictionary of several. Modules that are not
             given are named by their class.
         optimizer: one or several; the first whose `step` is called counts the steps.
-        level, ops_steps, values_path, values_steps, max_bytes: as firstbit.Recorder.
+        level, ops_steps, values_path, values_steps, values_bytes, max_bytes: as firstbit.Recorder.
         header: more for the trace's header.
 
     It changes no result: no tensor is written to, no random number drawn, autograd's graph stays as
@@ -120,6 +123,9 @@ def record(path: Union[str, "os.PathLike[str]"], *,
     it; of DataLoader workers, the batches that they deliver.
     """
     global _current
+    if _current is not None and _current.by_environment:
+        _current.mark("the program records itself from here on")
+        _current.close()
     if _current is not None:
         raise RuntimeError("firstbit: a recording is in progress already")
     modules: Dict[str, torch.nn.Module] = {}
@@ -134,11 +140,33 @@ def record(path: Union[str, "os.PathLike[str]"], *,
         optimizers = list(optimizer)
     document = {"framework": "torch", "environment": environment(), **(header or {})}
     recorder = Recorder(path, level=level, ops_steps=ops_steps, values_path=values_path,
-                        values_steps=values_steps, max_bytes=max_bytes, header=document)
+                        values_steps=values_steps, values_bytes=values_bytes, max_bytes=max_bytes,
+                        header=document)
     run = _current = Run(Session(recorder, modules, optimizers))
     if modules and optimizers:
         run._session.begin_training()
     return run
+
+
+def begin_by_environment(settings: Dict[str, str]) -> None:
+    """For the start-up hook of `firstbit record`: records until the program ends."""
+    level = settings.get("FIRSTBIT_LEVEL")
+    ops_steps = settings.get("FIRSTBIT_OPS_STEPS")
+    if level is None and ops_steps is None:
+        ops_steps = DEFAULT_OPS_STEPS
+    run = record(settings["FIRSTBIT_RECORD"], level=level or DEFAULT_LEVEL, ops_steps=ops_steps,
+                 values_path=settings.get("FIRSTBIT_VALUES_PATH"),
+                 values_steps=settings.get("FIRSTBIT_VALUES_STEPS"),
+                 values_bytes=int(settings.get("FIRSTBIT_VALUES_BYTES", 0)),
+                 max_bytes=int(settings.get("FIRSTBIT_MAX_BYTES", 0)))
+    run.by_environment = True
+    process = os.getpid()
+
+    def end() -> None:
+        if _current is run and os.getpid() == process:
+            run.close()
+
+    atexit.register(end)
 
 
 __all__ = ["DEFAULT_LEVEL", "DEFAULT_OPS_STEPS", "Run", "environment", "record"]

@@ -59,12 +59,11 @@ class Hooks:
                 if not session.here():
                     return original(module, *args, **kwargs)
                 modules = session.modules
-                phase = session.phase
-                updating = session.updating
                 if modules.enter(module):
-                    if phase == "optimizer":  # a closure
-                        session.phase, session.updating = "forward", False
                     session.root_call(module, modules.path)
+                phase, updating = session.phase, session.updating
+                if phase == "optimizer":  # a closure
+                    session.phase, session.updating = "forward", False
                 try:
                     return original(module, *args, **kwargs)
                 finally:
@@ -281,7 +280,7 @@ class Hooks:
 
         def record_seed(stream: str, algorithm: str, value: int) -> None:
             if session.wants("data"):
-                session.recorder.seed(stream, value, algorithm=algorithm)
+                session.recorder.seed(stream, value, algorithm=algorithm, source=session.source)
 
         def with_torch(original: Any) -> Any:
             @functools.wraps(original)

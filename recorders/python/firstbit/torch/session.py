@@ -35,7 +35,7 @@ class Session:
         self.modules = Modules(modules)
         self.makers = Makers()
         self.draws = Draws(self)
-        self.phase = "forward"
+        self.phase = "init"
         self.left_out: Dict[str, int] = {}
         self.optimizers: List[torch.optim.Optimizer] = []
         self.lead: Optional[torch.optim.Optimizer] = None
@@ -124,6 +124,7 @@ class Session:
     def begin_training(self) -> None:
         """Step 0 ends: the parameters are what the program made of them."""
         self.guarded(self._record_start)
+        self.phase = "forward"
         self.next_step()
 
     def _record_start(self) -> None:
@@ -148,8 +149,8 @@ class Session:
         if not self.wants("data"):
             return
         path = path or type(module).__name__
-        self.recorder.mode(path, module.training, slot="training")
-        self.recorder.mode(path, torch.is_grad_enabled(), slot="grad")
+        self.recorder.mode(path, module.training, slot="training", source=self.source)
+        self.recorder.mode(path, torch.is_grad_enabled(), slot="grad", source=self.source)
 
     # --- Tensors ----------------------------------------------------------------------------------
 
@@ -250,6 +251,7 @@ class Session:
             if self.recorder.current_step == 0:
                 self.recorder.step()
             self.next_step()
+            self.phase = "forward"
 
     def clipped(self, norm: Any) -> None:
         """The norm of all gradients, as clipping found it."""
@@ -260,7 +262,7 @@ class Session:
 
     def event_of_mode(self, path: str, op: str) -> None:
         if self.wants("data"):
-            self.recorder.mode(path, True, slot=op, op=op, phase="backward")
+            self.recorder.mode(path, True, slot=op, op=op, phase="backward", source=self.source)
 
     # --- Data -------------------------------------------------------------------------------------
 

@@ -1,0 +1,138 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""firstbit record and firstbit check, on programs that know nothing of them.
+
+usage: test_record_command.py FIRSTBIT [unittest arguments]    the library: FIRSTBIT_LIBRARY
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+FIRSTBIT = ""
+
+TRAIN = """
+import os, sys, time
+assert not [name for name in os.environ if name.startswith("FIRSTBIT_REC")], "the hook shows"
+assert not any("_startup" in path for path in sys.path), "the hook shows"
+import torch
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Dropout(0.5), torch.nn.Linear(4, 1))
+optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+for i in range(3):
+    if sys.argv[1] == "time" and i == 1:
+        torch.manual_seed(time.time_ns() % 2**40)
+    x = torch.randn(8, 4)
+    optimizer.zero_grad()
+    loss = model(x).pow(2).mean()
+    loss.backward()
+    optimizer.step()
+print(loss.item())
+print("to stderr", file=sys.stderr)
+if sys.argv[1] == "status":
+    sys.exit(7)
+if sys.argv[1] == "raise":
+    raise KeyError("own")
+if sys.argv[1] == "wait":
+    open("ready", "w").close()
+    time.sleep(60)
+if sys.argv[1] == "child":
+    import subprocess
+    subprocess.run([sys.executable, "-c", "import torch; torch.nn.Linear(1, 1)(torch.ones(1))"],
+                   check=True)
+"""
+
+
+class Command(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.at = folder.name
+        self.write("train.py", TRAIN)
+
+    def write(self, name, text):
+        with open(os.path.join(self.at, name), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def run_in(self, *arguments, **more):
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return subprocess.run(arguments, cwd=self.at, capture_output=True, text=True, timeout=100,
+                              env=environment, **more)
+
+    def record(self, word, trace="a.fbt", *options):
+        return self.run_in(FIRSTBIT, "record", "-o", trace, *options, "--", sys.executable,
+                           "train.py", word)
+
+    def plain(self, word):
+        return self.run_in(sys.executable, "train.py", word)
+
+    def info(self, trace):
+        return json.loads(self.run_in(FIRSTBIT, "info", "--json", trace).stdout)
+
+    def test_output_and_exit_status_are_the_programs(self):
+        for word, status in (("status", 7), ("raise", 1), ("child", 0)):
+            with self.subTest(word):
+                done, plain = self.record(word), self.plain(word)
+                self.assertEqual((done.returncode, done.stdout, done.stderr),
+                                 (plain.returncode, plain.stdout, plain.stderr))
+                self.assertEqual(done.returncode, status)
+                self.assertEqual(self.info("a.fbt")["status"], "complete")
+                self.assertEqual([f for f in os.listdir(self.at) if "child" in f], [])
+
+    def test_signals_reach_the_program_and_end_us_as_it(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(number):
+                child = subprocess.Popen(
+                    [FIRSTBIT, "record", "-o", "a.fbt", "--", sys.executable, "train.py", "wait"],
+                    cwd=self.at, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    start_new_session=True)
+                ready = os.path.join(self.at, "ready")
+                while not os.path.exists(ready):
+                    self.assertIsNone(child.poll())
+                    time.sleep(0.05)
+                os.remove(ready)
+                if number == signal.SIGINT:  # as a terminal does: to everybody
+                    os.killpg(child.pid, number)
+                else:
+                    child.send_signal(number)
+                self.assertEqual(child.wait(timeout=60), -number)
+                # Python ends by itself after Ctrl-C; SIGTERM tears the trace, and nothing is lost.
+                found = self.info("a.fbt")
+                self.assertEqual(found["status"], "complete" if number == signal.SIGINT else "torn")
+                self.assertGreater(found["events"], 100)
+
+    def test_what_cannot_be_recorded_is_said(self):
+        done = self.run_in(FIRSTBIT, "record", "--", "true")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        self.assertIn("nothing recorded", done.stderr)
+        done = self.run_in(FIRSTBIT, "record", "--", "./missing")
+        self.assertEqual((done.returncode, done.stderr),
+                         (125, "firstbit record: ./missing: No such file or directory\n"))
+        done = self.run_in(FIRSTBIT, "record", "--level", "all", "--", "true")
+        self.assertEqual(done.returncode, 125)
+
+    def test_check_says_same_or_where_not(self):
+        done = self.run_in(FIRSTBIT, "check", "--json", "--", sys.executable, "train.py", "same")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout)["verdict"], "same")
+        done = self.run_in(FIRSTBIT, "check", "--json", "--", sys.executable, "train.py", "time")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        found = json.loads(done.stdout)
+        self.assertEqual((found["first"]["step"], found["first"]["kind"]), (2, "seed"))
+        self.assertIn("train.py:11", found["first"]["stack_a"] or "")
+
+    def test_contents_are_kept_where_asked_for(self):
+        self.record("same", "a.fbt", "--level", "values", "--at", "2", "--path", "Sequential.0")
+        shown = self.run_in(FIRSTBIT, "show", "--json", "a.fbt")
+        kept = [e for e in map(json.loads, shown.stdout.splitlines()) if e.get("contents")]
+        self.assertEqual({(e["step"], e["path"]) for e in kept}, {(2, "Sequential.0")})
+
+
+if __name__ == "__main__":
+    FIRSTBIT = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
