@@ -2,8 +2,10 @@
  *
  * cmd_diff.c - firstbit diff: where two traces part, and why.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/args.h"
 #include "cli/command.h"
@@ -11,6 +13,7 @@
 #include "cli/whole_file.h"
 #include "diff/diff.h"
 #include "diff/digest.h"
+#include "diff/expect.h"
 #include "diff/groups.h"
 #include "diff/picture.h"
 
@@ -113,9 +116,54 @@ static int write_page(const cli_args *args, const fb_diff_report *report, const 
     return status;
 }
 
+/* What --expect makes: run a under other settings, in a folder that goes away again. */
+typedef struct expectation {
+    char folder[512], path[540]; /* path "": there is none */
+    fb_diff_list lines;          /* none: nothing was made */
+    char *data;                  /* where the data of a lies, for replays of what was made */
+} expectation;
+
+static void drop_expectation(expectation *x)
+{
+    if (x->path[0] != '\0') {
+        (void)unlink(x->path);
+        (void)rmdir(x->folder);
+    }
+    fb_expect_free(&x->lines);
+    free(x->data);
+}
+
+static int make_expectation(const cli_args *args, expectation *x, fb_diff_options *how)
+{
+    const char *a = args->positional[0], *slash = strrchr(a, '/'), *key;
+    const char *place = getenv("TMPDIR"), **keys;
+    size_t at = 0, count = 0;
+    fb_status status;
+    fb_error err;
+
+    (void)snprintf(x->folder, sizeof x->folder, "%.400s/firstbit-XXXXXX",
+                   place != NULL && place[0] == '/' ? place : "/tmp");
+    keys = calloc(args->given_count, sizeof *keys);
+    x->data = slash != NULL ? strndup(a, (size_t)(slash - a) + 1) : strdup(".");
+    if (keys == NULL || x->data == NULL || mkdtemp(x->folder) == NULL) {
+        free(keys);
+        return cli_fail(args, "%s: %s", x->folder, strerror(errno));
+    }
+    (void)snprintf(x->path, sizeof x->path, "%s/expected.fbt", x->folder);
+    while ((key = cli_next_value(args, "expect", &at)) != NULL)
+        keys[count++] = key;
+    status = fb_expect_record(x->path, a, args->positional[1], keys, count, how, &x->lines, &err);
+    free(keys);
+    if (status != FB_OK)
+        return cli_fail_error(args, &err);
+    if (x->lines.count > 0 && how->data == NULL)
+        how->data = x->data;
+    return 0;
+}
+
 /* Everything that is said of a comparison. */
-static int tell(const cli_args *args, const fb_diff_report *report, const fb_diff_options *how,
-                cli_progress *progress)
+static int tell(const cli_args *args, fb_diff_report *report, const fb_diff_options *how,
+                expectation *expected, cli_progress *progress)
 {
     fb_picture *picture = NULL;
     fb_status status = FB_OK;
@@ -128,6 +176,8 @@ static int tell(const cli_args *args, const fb_diff_report *report, const fb_dif
             return cli_fail(args, "out of memory");
         status = fb_picture_gather(picture, report, how, &err);
     }
+    if (status == FB_OK && expected->lines.count > 0) /* nothing reads the traces from here on */
+        status = fb_expect_tell(report, args->positional[0], &expected->lines, &err);
     cli_progress_end(progress);
     failed = status == FB_OK ? write_page(args, report, picture) : cli_fail_error(args, &err);
     if (failed == 0)
@@ -174,20 +224,36 @@ static int run_groups(const cli_args *args, fb_diff_options *how, cli_progress *
     return result;
 }
 
-static int run_pair(const cli_args *args, const fb_diff_options *how, cli_progress *progress)
+static int compare_pair(const cli_args *args, const fb_diff_options *how, expectation *expected,
+                        cli_progress *progress)
 {
+    const char *a = expected->lines.count > 0 ? expected->path : args->positional[0];
     fb_diff_report report;
     fb_error err;
     int result;
 
-    if (fb_diff(&report, args->positional[0], args->positional[1], how, &err) != FB_OK) {
+    if (fb_diff(&report, a, args->positional[1], how, &err) != FB_OK) {
         cli_progress_end(progress);
         return cli_fail_error(args, &err);
     }
-    result = tell(args, &report, how, progress);
+    result = tell(args, &report, how, expected, progress);
     if (result == 0)
         result = exit_status_of(report.verdict);
     fb_diff_report_free(&report);
+    return result;
+}
+
+static int run_pair(const cli_args *args, fb_diff_options *how, cli_progress *progress)
+{
+    expectation expected = {.path = ""};
+    int result = 0;
+
+    if (cli_has(args, "expect"))
+        result = make_expectation(args, &expected, how);
+    if (result == 0)
+        result = compare_pair(args, how, &expected, progress);
+    cli_progress_end(progress);
+    drop_expectation(&expected);
     return result;
 }
 
@@ -196,6 +262,8 @@ static int check(const cli_args *args, size_t digests)
 {
     const bool page = cli_has(args, "html"), markdown = cli_has(args, "markdown");
 
+    if (cli_has(args, "expect") && (digests > 0 || args->positional_count > 2))
+        return cli_fail(args, "--expect makes run a again: compare two traces");
     if (markdown && cli_has(args, "json"))
         return cli_fail(args, "--markdown and --json are two forms of one report: choose one");
     if (!page && !markdown && (digests == 0 || args->positional_count == 2))
@@ -236,6 +304,10 @@ static const cli_option options[] = {
     {"strict", 0, NULL, "notes count: evaluation, checkpoints, unused draws", false},
     {"prefix", 0, NULL, "equal to the end of the shorter trace is the same", false},
     {"data", 0, "PATH", "a further place for the data of replays: a folder or a\nfile", false},
+    {"expect", 0, "KEY",
+     "a key of the configuration that may differ, and all\nbelow it: run a is made again with the "
+     "value of b,\nand that is compared; repeatable",
+     true},
     {"html", 0, "FILE", "also write the report as one page that needs no network", false},
     {"markdown", 0, NULL, "print the report for an issue or a pull request", false},
     {"json", 0, NULL, "one JSON object on stdout", false},
@@ -245,8 +317,8 @@ static const cli_option options[] = {
 const cli_command cli_diff = {
     .name = "diff",
     .summary = "find the first event in which two traces part, and the cause",
-    .synopsis =
-        "A B [--bitwise] [--strict] [--prefix] [--data PATH] [--html FILE] [--markdown] [--json]",
+    .synopsis = "A B [--bitwise] [--strict] [--prefix] [--data PATH] [--expect KEY]... [--html "
+                "FILE] [--markdown] [--json]",
     .options = options,
     .positional_min = 2,
     .positional_max = FB_GROUPS_RUNS_MAX,
@@ -263,6 +335,7 @@ const cli_command cli_diff = {
                "  firstbit diff a.fbt b.fbt\n"
                "  firstbit diff a.fbt b.fbt --html diff.html\n"
                "  firstbit diff --prefix killed.fbt whole.fbt --json\n"
+               "  firstbit diff a.fbt b.fbt --expect optimizer.adamw.lr\n"
                "  firstbit diff run.lock new.fbt\n"
                "  firstbit diff run.worker*.fbt\n",
     .run = run,

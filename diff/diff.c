@@ -535,6 +535,7 @@ void fb_diff_report_free(fb_diff_report *report)
     }
     free(report->candidates);
     free_list(&report->left_out);
+    free_list(&report->expected);
     free_list(&report->notes);
     free(report->name_a);
     free(report->name_b);

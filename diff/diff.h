@@ -100,6 +100,7 @@ typedef struct fb_diff_report {
     uint64_t events_a, events_b;    /* in both files */
     uint64_t aligned, unaligned;
     fb_diff_list left_out; /* what was not compared, one phrase each */
+    fb_diff_list expected; /* "KEY a | b": differences that were applied to a before (expect.h) */
     fb_diff_list notes;    /* differences that never reach training state, and remarks */
 
     bool has_equal_through;

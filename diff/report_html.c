@@ -537,6 +537,7 @@ static void put_scope(FILE *out, const fb_diff_report *r)
     if (r->has_steps)
         fprintf(out, "; steps %" PRIu64 " to %" PRIu64, r->first_step, r->last_step);
     fputs(r->left_out.count == 0 ? "; nothing left out.</p>\n" : ".</p>\n", out);
+    put_list(out, "expected: run a was made again with the value of b", &r->expected);
     put_list(out, "not compared", &r->left_out);
     put_list(out, "notes: differences that do not count", &r->notes);
     fputs("</section>\n", out);

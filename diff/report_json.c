@@ -237,6 +237,7 @@ char *fb_diff_report_json(const fb_diff_report *report)
     cJSON_AddBoolToObject(object, "environment_cleared", report->environment_cleared);
     add_scope(object, report);
     add_compared(object, report);
+    add_list(object, "expected", &report->expected);
     add_list(object, "notes", &report->notes);
     add_optional_count(object, "equal_through", report->has_equal_through, report->equal_through);
     add_count(object, "bytes_read", report->bytes_read);

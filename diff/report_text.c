@@ -277,7 +277,11 @@ static void print_next(FILE *out, const fb_diff_report *r)
 {
     const fb_event_name *name = &r->first.name;
 
-    if (r->first.has_element)
+    /* The run of a that was compared is not the one in its trace. */
+    if (r->expected.count > 0)
+        entryf(out, "next", "firstbit show %s --step %" PRIu64 " --path '%s*'", r->name_b,
+               name->step, name->path);
+    else if (r->first.has_element)
         entryf(out, "next", "firstbit replay %s --to %" PRIu64 " --make '%s*' -o out/", r->name_a,
                name->step, name->path);
     else
@@ -364,6 +368,9 @@ char *fb_diff_report_text(const fb_diff_report *report)
         entry(out, "fix", report->cause.fix);
     if (report->verdict == FB_DIFF_DIFFER)
         print_next(out, report);
+    print_list(out, "expect", &report->expected);
+    if (report->expected.count > 0)
+        entry(out, "", "run a was made again with the value of b, and is compared so");
     print_list(out, "notes", &report->notes);
     print_scope(out, report);
     if (fclose(out) != 0) {
