@@ -97,13 +97,17 @@ static int find_checkpoint(const training *t, resumption *from)
 static int find_trace_before(const training *t, resumption *from)
 {
     struct stat before, after;
+    char *trace = NULL;
+    fb_hash id = {0, 0};
     fb_error err;
 
     if (from->checkpoint == NULL || cli_has(t->args, "no-trace"))
         return 0;
-    if (fb_trace_of_checkpoint(&from->trace, &from->id, from->checkpoint, from->step, from->hash,
+    if (fb_trace_of_checkpoint(&trace, &id, from->checkpoint, from->step, from->hash,
                                fb_run_header(t->run), &err) != FB_OK)
         return cli_fail_error(t->args, &err);
+    from->trace = trace;
+    from->id = id;
     if (from->trace != NULL && stat(from->trace, &before) == 0 &&
         stat(t->plan.trace, &after) == 0 && before.st_dev == after.st_dev &&
         before.st_ino == after.st_ino)
@@ -183,6 +187,8 @@ static int check_plan(const training *t, const resumption *from)
 /* Everything that can be refused is refused before the trace is made. */
 static int prepare(training *t, resumption *from)
 {
+    uint64_t step = 0;
+    fb_hash hash = {0, 0};
     fb_error err;
     fb_status status;
 
@@ -190,9 +196,11 @@ static int prepare(training *t, resumption *from)
         return CLI_TROUBLE;
     status = fb_run_create(&t->run, &t->plan.config, &t->plan.options, &err);
     if (status == FB_OK && from->checkpoint != NULL)
-        status = fb_run_check_checkpoint(t->run, from->checkpoint, &from->step, &from->hash, &err);
+        status = fb_run_check_checkpoint(t->run, from->checkpoint, &step, &hash, &err);
     if (status != FB_OK)
         return cli_fail_error(t->args, &err);
+    from->step = step;
+    from->hash = hash;
     if (check_plan(t, from) != 0 || find_trace_before(t, from) != 0)
         return CLI_TROUBLE;
     return 0;

@@ -6,7 +6,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,13 +17,16 @@
 /* 0 for any other name. Eight digits at least: a longer run has longer names. */
 static uint64_t step_of_name(const char *name)
 {
-    uint64_t step;
-    int end = 0;
+    static const char start[] = "step-", rest[] = ".safetensors";
+    const char *digits = name + sizeof start - 1;
+    size_t count;
 
-    if (sscanf(name, "step-%19" SCNu64 ".safetensors%n", &step, &end) != 1 || end == 0 ||
-        name[end] != '\0' || strspn(name + 5, "0123456789") < 8)
+    if (strncmp(name, start, sizeof start - 1) != 0)
         return 0;
-    return step;
+    count = strspn(digits, "0123456789");
+    if (count < 8 || count > 19 || strcmp(digits + count, rest) != 0)
+        return 0;
+    return strtoull(digits, NULL, 10);
 }
 
 fb_status fb_newest_checkpoint(char **out, const char *folder, fb_error *err)

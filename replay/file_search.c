@@ -5,7 +5,6 @@
 #include "replay/file_search.h"
 
 #include <dirent.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,8 +152,9 @@ static uint64_t step_of_checkpoint(const char *path)
     enum { LENGTH_BYTES = 8 };
     char bytes[LENGTH_BYTES + sizeof start + 24];
     FILE *file = fopen(path, "rbe");
-    uint64_t step = 0;
+    uint64_t step;
     size_t count;
+    char *end;
 
     if (file == NULL)
         return 0;
@@ -164,9 +164,8 @@ static uint64_t step_of_checkpoint(const char *path)
     if (count <= LENGTH_BYTES + sizeof start - 1 ||
         memcmp(bytes + LENGTH_BYTES, start, sizeof start - 1) != 0)
         return 0;
-    if (sscanf(bytes + LENGTH_BYTES + sizeof start - 1, "%20" SCNu64 "\"", &step) != 1)
-        return 0;
-    return step;
+    step = strtoull(bytes + LENGTH_BYTES + sizeof start - 1, &end, 10);
+    return *end == '"' ? step : 0;
 }
 
 const char *fb__file_search_of_step(fb__file_search *search, size_t *at, uint64_t step)

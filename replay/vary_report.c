@@ -2,6 +2,7 @@
  *
  * vary_report.c - the certificate of a run as JSON and as a table for a terminal.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,6 +122,7 @@ char *fb_vary_report_json(const fb_vary_report *report)
     fb__difference_json(object, differs != NULL && differs->replay.diverged ? &differs->replay.first
                                                                             : NULL);
     rows = cJSON_AddArrayToObject(object, "rows");
+    assert(report->rows != NULL || report->row_count == 0);
     for (size_t i = 0; i < report->row_count; i++)
         put_row(rows, &report->rows[i]);
     fb__text_json(object, "not_tried", report->not_tried);

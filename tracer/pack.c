@@ -154,14 +154,16 @@ static bool get_piece(fb_trace *t, uint64_t offset, fb_chunk_header *head, piece
 {
     fb_bytes b;
     const uint8_t *names, *zero;
-    uint64_t section;
+    uint64_t sections, kind, section;
     uint32_t count;
 
     if (!fb__trace_sound_chunk(t, offset, head) || head->type != FB_CHUNK_EVENTS ||
         head->events != 0 || head->steps != 0 || head->codec != FB_CODEC_NONE)
         return false;
     b = fb_bytes_of(t->chunk.stored + head->steps_bytes, head->packed_stored);
-    if (fb_bytes_varint(&b) != 1 || fb_bytes_varint(&b) != SECTION_PART)
+    sections = fb_bytes_varint(&b);
+    kind = fb_bytes_varint(&b);
+    if (sections != 1 || kind != SECTION_PART)
         return false;
     section = fb_bytes_varint(&b);
     p->part = fb_bytes_u32(&b);

@@ -84,7 +84,8 @@ static uint8_t *map_file(fb_stage *s, size_t half_bytes)
     failure = posix_fallocate(s->descriptor, 0, (off_t)bytes);
     fb__size_guard_end(&guard);
     if (failure != 0) {
-        failure = ftruncate(s->descriptor, 0); /* gives back what it got; if not, less is left */
+        if (ftruncate(s->descriptor, 0) != 0) /* gives back what it got */
+            errno = failure;
         return NULL;
     }
     map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, s->descriptor, 0);
