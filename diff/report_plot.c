@@ -45,6 +45,14 @@ static double nice_step(double range, int count)
     return (part <= 1 ? 1 : part <= 2 ? 2 : part <= 5 ? 5 : 10) * power;
 }
 
+/* How many whole numbers there are from first to last; 0 where that is no sensible number. */
+static int ticks(double first, double last)
+{
+    const double count = last - first + 1;
+
+    return count > 0 && count < 1000 ? (int)count : 0;
+}
+
 static void begin(FILE *out, int height, const char *title)
 {
     fprintf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n", WIDTH, height,
@@ -68,8 +76,11 @@ static void line(FILE *out, double x1, double y1, double x2, double y2, const ch
 static void y_axis(FILE *out, const axis *y, const char *what)
 {
     const double step = nice_step(y->high - y->low, TICKS);
+    const double first = ceil(y->low / step - 1e-9);
+    const int count = ticks(first, floor(y->high / step + 1e-9));
 
-    for (double v = ceil(y->low / step - 1e-9) * step; v <= y->high + step * 1e-9; v += step) {
+    for (int i = 0; i < count; i++) {
+        const double v = (first + i) * step;
         char text[40];
         const double shown = fabs(v) < step * 1e-6 ? 0 : v;
 
@@ -85,7 +96,11 @@ static void x_axis(FILE *out, const axis *x, double bottom, const char *what)
     const double step = fmax(1, nice_step(x->high > x->low ? x->high - x->low : 1, 6));
 
     line(out, LEFT, bottom, WIDTH - RIGHT, bottom, "frame");
-    for (double v = ceil(x->low / step) * step; v <= x->high; v += step) {
+    const double first = ceil(x->low / step);
+    const int count = ticks(first, floor(x->high / step));
+
+    for (int i = 0; i < count; i++) {
+        const double v = (first + i) * step;
         char text[40];
 
         (void)snprintf(text, sizeof text, "%.10g", v);
@@ -229,7 +244,8 @@ bool fb__plot_loss(FILE *out, const fb_diff_report *r, const fb_picture *p)
 bool fb__plot_shares(FILE *out, const fb_diff_report *r, const fb_picture *p)
 {
     const axis y = {0, 100, TOP + PLOT_HEIGHT, TOP};
-    const double each = (double)(WIDTH - LEFT - RIGHT) / (double)(p->share_count + !p->share_count);
+    const double room = WIDTH - LEFT - RIGHT;
+    const double each = fmin(48, room / (double)(p->share_count + !p->share_count));
     /* A number takes some 8 units a digit: under every bar, or every how many? */
     const size_t every = (size_t)ceil(44 / each);
 
@@ -274,7 +290,10 @@ static void log_axis(FILE *out, const axis *y, const char *what)
 {
     const double step = fmax(1, ceil((y->high - y->low) / TICKS));
 
-    for (double v = y->low; v <= y->high; v += step) {
+    const int count = ticks(0, floor((y->high - y->low) / step));
+
+    for (int i = 0; i < count; i++) {
+        const double v = y->low + i * step;
         char text[32];
 
         if (fabs(v) <= 3)

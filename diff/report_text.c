@@ -10,6 +10,7 @@
 
 #include "diff/diff.h"
 #include "diff/headers.h"
+#include "diff/report_number.h"
 
 enum {
     COLUMNS = 80,
@@ -111,19 +112,6 @@ static void print_headline(FILE *out, const fb_diff_first *first)
     }
 }
 
-/* The shortest decimal that is read back as the same float32 or float64. */
-static const char *shortest(char out[40], fb_dtype dtype, double x)
-{
-    const int most = dtype == FB_DTYPE_F32 ? 9 : 17;
-
-    for (int digits = 1; digits <= most; digits++) {
-        (void)snprintf(out, 40, "%.*g", digits, x);
-        if (dtype == FB_DTYPE_F32 ? strtof(out, NULL) == (float)x : strtod(out, NULL) == x)
-            break;
-    }
-    return out;
-}
-
 /* "f32[256,512] element [17,203]   a 0x3f8ccccd 1.1   b 0x3f8cccce 1.1000001   1 ulp" */
 static void print_values(FILE *out, const fb_diff_first *first)
 {
@@ -155,8 +143,8 @@ static void print_values(FILE *out, const fb_diff_first *first)
         (void)snprintf(ulps, sizeof ulps, "   %" PRIu64 " ulp%s", first->ulps,
                        first->ulps == 1 ? "" : "s");
     (void)snprintf(text, sizeof text, "a 0x%0*" PRIx64 " %s   b 0x%0*" PRIx64 " %s%s", digits,
-                   first->a.bits, shortest(x, first->dtype, first->a.number), digits, first->b.bits,
-                   shortest(y, first->dtype, first->b.number), ulps);
+                   first->a.bits, fb__shortest(x, first->dtype, first->a.number), digits,
+                   first->b.bits, fb__shortest(y, first->dtype, first->b.number), ulps);
     if (where[0] != '\0' && strlen(where) + strlen(text) + 3 <= COLUMNS - INDENT) {
         entryf(out, "", "%s   %s", where, text);
     } else {
