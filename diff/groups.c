@@ -150,7 +150,7 @@ static fb_status describe(grouping *g, fb_group *group, fb_error *err)
 /* Swaps the largest group to the front; of equals the one whose first run was given first. */
 static void lead_with_the_largest(fb_groups *out)
 {
-    size_t best = 0, given[FB_GROUPS_RUNS_MAX];
+    size_t best = 0, given[FB_GROUPS_RUNS_MAX] = {0};
 
     for (size_t i = out->run_count; i-- > 0;)
         given[out->runs[i].group] = i;
@@ -177,7 +177,7 @@ static bool parts_later(const fb_group *a, const fb_group *b)
 /* By the step in which they part from the first group. */
 static void order_groups(fb_groups *out)
 {
-    size_t to[FB_GROUPS_RUNS_MAX], from[FB_GROUPS_RUNS_MAX];
+    size_t to[FB_GROUPS_RUNS_MAX] = {0}, from[FB_GROUPS_RUNS_MAX] = {0};
 
     for (size_t k = 0; k < out->group_count; k++)
         from[k] = k;
@@ -291,7 +291,7 @@ fb_status fb_groups_find(fb_groups *out, const char *const *paths, size_t count,
 
 void fb_groups_free(fb_groups *groups)
 {
-    for (size_t k = 0; k < groups->group_count; k++) {
+    for (size_t k = 0; groups->groups != NULL && k < groups->group_count; k++) {
         free(groups->groups[k].cause_text);
         free(groups->groups[k].why);
     }

@@ -105,7 +105,7 @@ void fb__put_markdown_code(FILE *out, const char *text)
         return;
     }
     putc('`', out);
-    for (size_t at = 0; text[at] != '\0' && at < TEXT_MAX;) {
+    for (size_t at = 0; at < TEXT_MAX && text[at] != '\0';) {
         uint32_t code;
         bool ok;
         const size_t n = decode(text + at, &code, &ok);

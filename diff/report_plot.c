@@ -94,11 +94,10 @@ static void y_axis(FILE *out, const axis *y, const char *what)
 static void x_axis(FILE *out, const axis *x, double bottom, const char *what)
 {
     const double step = fmax(1, nice_step(x->high > x->low ? x->high - x->low : 1, 6));
-
-    line(out, LEFT, bottom, WIDTH - RIGHT, bottom, "frame");
     const double first = ceil(x->low / step);
     const int count = ticks(first, floor(x->high / step));
 
+    line(out, LEFT, bottom, WIDTH - RIGHT, bottom, "frame");
     for (int i = 0; i < count; i++) {
         const double v = (first + i) * step;
         char text[40];

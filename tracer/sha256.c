@@ -94,7 +94,7 @@ void fb__sha256_end(fb_sha256 *s, uint8_t out[FB_SHA256_BYTES])
 static void keyed(uint8_t out[FB_SHA256_BYTES], const uint8_t key[FB_SHA256_BLOCK], uint8_t pad,
                   const void *message, size_t count)
 {
-    uint8_t block[FB_SHA256_BLOCK];
+    uint8_t block[FB_SHA256_BLOCK] = {0};
     fb_sha256 s;
 
     for (size_t i = 0; i < sizeof block; i++)
