@@ -173,6 +173,15 @@ class Recorder:
             lib.library.fb_recorder_micro(self._handle, self._micro)
 
     @property
+    def events(self) -> int:
+        """How many events have been recorded so far."""
+        if self._handle is None:
+            return 0
+        stats = lib.Stats()
+        lib.library.fb_recorder_get_stats(self._handle, ctypes.byref(stats))
+        return stats.events
+
+    @property
     def current_step(self) -> int:
         return self._step
 

@@ -18,6 +18,10 @@ _UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_st
               "resize_as_", "_resize_output_", "empty_quantized", "_empty_affine_quantized",
               "_empty_per_channel_affine_quantized", "empty_permuted", "set_", "resize",
               "resize_as"}
+# Outputs by their place that an op leaves to its backward pass in a form of its own, with padding
+# that nobody writes.
+_WORKSPACES = {"mkldnn_rnn_layer": (3,), "_cudnn_rnn": (3, 4), "miopen_rnn": (3, 4),
+               "cudnn_batch_norm": (3,)}
 # Not computations: handles of the profiler and the like.
 _IGNORED = {"_record_function_enter", "_record_function_enter_new", "_record_function_exit",
             "detach_", "requires_grad_"}
@@ -29,7 +33,8 @@ _SEEDED_NAMES = ("bernoulli", "dropout", "rand", "normal", "uniform", "random", 
 class OpInfo:
     """What a recorder needs to know of an op, from its schema."""
 
-    __slots__ = ("name", "view", "ignored", "undefined", "random", "mutable", "names")
+    __slots__ = ("name", "view", "ignored", "undefined", "workspaces", "random", "mutable",
+                 "names", "ignored_inputs")
 
     def __init__(self, func: Any) -> None:
         schema = func._schema
@@ -41,6 +46,7 @@ class OpInfo:
             a is not None and not a.is_write for a in returns)
         self.ignored = name in _IGNORED or namespace in ("profiler", "prim", "c10d", "prims")
         self.undefined = name in _UNDEFINED
+        self.workspaces = _WORKSPACES.get(name, ())
         tag = getattr(getattr(torch, "Tag", None), "nondeterministic_seeded", None)
         tags = list(getattr(func, "tags", ()))
         self.random = tag in tags if tag is not None and tags else any(
@@ -56,8 +62,6 @@ class OpInfo:
         if overwritten and self.mutable:
             out_only.add(self.mutable[0])
         self.ignored_inputs = out_only
-
-    __slots__ += ("ignored_inputs",)
 
 
 def collect(value: Any, to: List[torch.Tensor]) -> None:
@@ -155,7 +159,8 @@ class Dispatch(TorchDispatchMode):
         for i, tensor in enumerate(outputs):
             record_tensor(session.recorder, session.makers, tensor, "tensor", session.phase, path,
                           info.name, "out" if i == 0 else f"out{i}", inputs[0], session.source,
-                          session.left_out, info.undefined, bool(info.mutable))
+                          session.left_out, info.undefined or i in info.workspaces,
+                          bool(info.mutable))
 
 
 class Draws:
@@ -260,6 +265,6 @@ def source(cwd: str) -> str:
 
 def short(name: str, cwd: str) -> str:
     """No absolute path: relative to the project, or its last two parts."""
-    if name.startswith(cwd + "/"):
+    if name.startswith(cwd + "/") and not name.startswith(_LIBRARIES):
         return name[len(cwd) + 1:]
     return "/".join(name.rsplit("/", 2)[-2:]).lstrip("/")

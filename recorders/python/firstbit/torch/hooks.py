@@ -171,12 +171,17 @@ class Hooks:
             return original(*args, **kwargs)
         session.in_step += 1
         phase, session.phase = session.phase, "optimizer"
+        resume = False
         try:
             if not args and not kwargs.get("closure"):
                 session.guarded(session.before_update, optimizer)
             session.updating = True
+            # Without a closure nothing in there is looked at: hundreds of small ops.
+            resume = not args and not kwargs.get("closure") and session.pause()
             out = original(*args, **kwargs)
         finally:
+            if resume:
+                session.resume()
             session.in_step -= 1
             session.phase, session.updating = phase, False
         session.guarded(session.after_update, optimizer)

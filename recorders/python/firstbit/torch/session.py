@@ -104,6 +104,17 @@ class Session:
             from torch._C import _get_torch_dispatch_mode
             return _get_torch_dispatch_mode() is self.dispatch
 
+    def pause(self) -> bool:
+        """Takes the dispatch mode away, where it is the innermost one; true where it did."""
+        if self.dispatch is None or not self._on_top():
+            return False
+        self.dispatch.__exit__(None, None, None)
+        return True
+
+    def resume(self) -> None:
+        if self.dispatch is not None:
+            self.dispatch.__enter__()
+
     def next_step(self) -> None:
         self.guarded(self._end_step)
         if self.active:
