@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -72,7 +73,9 @@ static void *report_numbers(void *argument)
     return NULL;
 }
 
-static void run_program(const char *path, oracle *known, int threads, fb_level level)
+/* forked: NULL, or what a child of the program reports, in the midst of its threads. */
+static void run_program(const char *path, oracle *known, oracle *forked, int threads,
+                        fb_level level)
 {
     const fb_recorder_options options = {.size = sizeof options, .level = level};
     recording all[THREADS_MAX];
@@ -86,6 +89,8 @@ static void run_program(const char *path, oracle *known, int threads, fb_level l
         if (i > 0 && pthread_create(&thread[i], NULL, report_numbers, &all[i]) != 0)
             _exit(3);
     }
+    if (forked != NULL && fork() == 0)
+        all[0].oracle = forked;
     (void)report_numbers(&all[0]);
 }
 
@@ -120,20 +125,21 @@ static void check_numbers(const char *path, const oracle *known, int threads)
     fb_trace_close(t);
 }
 
-static void check_killed(const test_folder *folder, const oracle *known, int threads)
+static void check_killed(const test_folder *folder, const char *path, const oracle *known,
+                         int threads)
 {
     char whole[192];
     fb_trace_info info;
     uint64_t dropped;
     fb_error err;
-    fb_trace *t = open_trace(folder->file);
+    fb_trace *t = open_trace(path);
 
     assert_int_equal(fb_trace_verify(&info, t, NULL, NULL, &err), FB_OK);
     assert_int_equal(info.status, FB_TRACE_TORN);
     fb_trace_close(t);
-    check_numbers(folder->file, known, threads);
+    check_numbers(path, known, threads);
     (void)snprintf(whole, sizeof whole, "%s/whole.fbt", folder->path);
-    assert_int_equal(fb_trace_recover(&dropped, folder->file, whole, &err), FB_OK);
+    assert_int_equal(fb_trace_recover(&dropped, path, whole, &err), FB_OK);
     t = open_trace(whole);
     assert_int_equal(fb_trace_verify(&info, t, NULL, NULL, &err), FB_OK);
     assert_int_equal(info.status, FB_TRACE_COMPLETE);
@@ -141,41 +147,59 @@ static void check_killed(const test_folder *folder, const oracle *known, int thr
     check_numbers(whole, known, threads);
 }
 
+/* One life and death of a program. known[0] is the program's, known[1] its child's. */
+static void live_and_die(oracle known[2], int threads, bool forks, fb_level level, useconds_t life)
+{
+    char part[160];
+    test_folder folder;
+    int status;
+    pid_t program;
+
+    make_folder(&folder);
+    (void)snprintf(part, sizeof part, "%s/t.child1.fbt", folder.path);
+    memset(known, 0, 2 * sizeof *known);
+    program = fork();
+    if (program == 0) {
+        if (setpgid(0, 0) != 0)
+            _exit(3);
+        run_program(folder.file, &known[0], forks ? &known[1] : NULL, threads, level);
+        _exit(0);
+    }
+    (void)setpgid(program, program); /* whoever is first */
+    while (!exists(folder.file))     /* before there is a trace nothing was committed */
+        (void)usleep(50);
+    (void)usleep(life);
+    assert_int_equal(kill(-program, SIGKILL), 0);
+    assert_int_equal(waitpid(program, &status, 0), program);
+    assert_true(WIFSIGNALED(status));
+    while (waitpid(-program, &status, 0) > 0) /* its child, which is ours now */
+        ;
+    check_killed(&folder, folder.file, &known[0], threads);
+    if (known[1].committed[0] > 0)
+        check_killed(&folder, part, &known[1], 1);
+    drop_folder(&folder);
+}
+
 static void no_committed_event_is_lost_to_sigkill(void **state)
 {
-    const uint64_t kills = environment_number("FIRSTBIT_TEST_KILLS", 30);
+    const uint64_t kills = environment_number("FIRSTBIT_TEST_KILLS", 40);
     oracle *known =
-        mmap(NULL, sizeof *known, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    uint64_t random = 1;
+        mmap(NULL, 2 * sizeof *known, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    uint64_t random = environment_number("FIRSTBIT_TEST_SEED", 1), children = 0;
 
     (void)state;
     assert_true(known != MAP_FAILED);
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
     for (uint64_t k = 0; k < kills; k++) {
-        const int threads = k % 3 == 0 ? 3 : 1;
-        const fb_level level = (fb_level)(FB_LEVEL_STEPS + k % 3);
         /* Short lives show the start, long ones many halves. */
-        const useconds_t life = (useconds_t)(next_random(&random) % (k % 4 == 0 ? 2000 : 60000));
-        test_folder folder;
-        int status;
-        pid_t child;
+        const uint64_t longest = k % 4 == 0 ? 2000 : 60000;
 
-        make_folder(&folder);
-        memset(known, 0, sizeof *known);
-        child = fork();
-        if (child == 0) {
-            run_program(folder.file, known, threads, level);
-            _exit(0);
-        }
-        while (!exists(folder.file)) /* before there is a trace nothing was committed */
-            (void)usleep(50);
-        (void)usleep(life);
-        assert_int_equal(kill(child, SIGKILL), 0);
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_true(WIFSIGNALED(status));
-        check_killed(&folder, known, threads);
-        drop_folder(&folder);
+        live_and_die(known, k % 3 == 0 ? 3 : 1, k % 2 == 0, (fb_level)(FB_LEVEL_STEPS + k % 5),
+                     (useconds_t)(next_random(&random) % longest));
+        children += known[1].committed[0] > 0;
     }
-    assert_int_equal(munmap(known, sizeof *known), 0);
+    assert_true(kills < 20 || children > 0);
+    assert_int_equal(munmap(known, 2 * sizeof *known), 0);
 }
 
 /* --- Without a crash ---------------------------------------------------------------------------
