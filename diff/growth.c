@@ -149,8 +149,8 @@ static bool fault_of(fb_fault *out, const fb_diff_report *r)
                       .element = r->first.element};
     while ((bits >> out->bit & 1) == 0)
         out->bit++;
-    (void)snprintf(out->path, sizeof out->path, "%s", name->path);
-    (void)snprintf(out->slot, sizeof out->slot, "%s", name->slot);
+    memcpy(out->path, name->path, strlen(name->path) + 1);
+    memcpy(out->slot, name->slot, strlen(name->slot) + 1);
     return true;
 }
 
