@@ -52,11 +52,12 @@ static const char *base_name(const char *path)
 
 static char *join(const char *folder, const char *name)
 {
-    const size_t size = strlen(folder) + strlen(name) + 2;
+    const size_t count = strlen(folder), size = count + strlen(name) + 2;
+    const bool ends = count > 0 && folder[count - 1] == '/';
     char *path = malloc(size);
 
     if (path != NULL)
-        (void)snprintf(path, size, "%s/%s", folder, name);
+        (void)snprintf(path, size, "%s%s%s", folder, ends ? "" : "/", name);
     return path;
 }
 
