@@ -152,6 +152,19 @@ class Recordings(unittest.TestCase):
         self.assertLessEqual({"f16", "bf16", "c64", "f32"}, {e["dtype"] for e in events})
         self.assertTrue(any("layout sparse" in (e.get("text") or "") for e in events))
 
+    def test_a_strange_program_sees_and_computes_the_same(self):
+        def strange(*trace):
+            done = subprocess.run([sys.executable, os.path.join(HERE, "strange_program.py"), *trace],
+                                  capture_output=True, text=True, timeout=100)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            return done.stdout
+
+        a, b = (os.path.join(self.folder.name, name) for name in ("strange_a.fbt", "strange_b.fbt"))
+        plain = strange()
+        self.assertEqual(strange(a), plain)
+        self.assertEqual(strange(b), plain)
+        self.assertEqual(diff(a, b)["verdict"], "same")
+
     def test_a_recording_puts_back_what_it_replaced(self):
         import torch
 

@@ -14,8 +14,6 @@ _NAMES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf1
           "uint8": "u8", "uint16": "u16", "uint32": "u32", "uint64": "u64", "bool": "bool"}
 DTYPES = {getattr(torch, name): short for name, short in _NAMES.items() if hasattr(torch, name)}
 
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
-
 if hasattr(torch.Tensor, "untyped_storage"):
     _storage_of = torch.Tensor.untyped_storage
 else:  # before PyTorch 2
@@ -39,11 +37,12 @@ def obstacle(tensor: torch.Tensor) -> Optional[str]:
         return f"dtype {str(tensor.dtype)[6:]}"
     if tensor.device.type == "meta" or tensor.dim() > lib.RANK_MAX:
         return "meta device" if tensor.device.type == "meta" else f"rank {tensor.dim()}"
-    if type(tensor) not in _PLAIN:
-        try:
-            tensor.data_ptr()
-        except RuntimeError:
-            return f"tensors of type {type(tensor).__name__}"
+    try:
+        address = tensor.data_ptr()
+    except RuntimeError:
+        address = 0
+    if address == 0 and tensor.numel() > 0:  # fake, wrapped, freed: there are no bytes to read
+        return f"type {type(tensor).__name__} without memory"
     return None
 
 

@@ -30,6 +30,7 @@ class Hooks:
         self._clipping()
         self._data()
         self._seeds()
+        self._subclasses()
 
     def remove(self) -> None:
         """Puts back what was there, unless somebody has replaced it since."""
@@ -263,6 +264,25 @@ class Hooks:
         self._replace(torch.utils.data.DataLoader, "__iter__", make_iter)
         self._replace(base, "_next_index", make_index)
         self._replace(base, "__next__", make_next)
+
+    # --- Subclasses -------------------------------------------------------------------------------
+
+    def _subclasses(self) -> None:
+        """Before PyTorch 2 a tensor cannot become one of a subclass while a mode is active."""
+        if hasattr(torch.Tensor, "untyped_storage"):
+            return
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def as_subclass(tensor: torch.Tensor, cls: type) -> Any:
+                guard = torch._C._DisableTorchDispatch()
+                try:
+                    return original(tensor, cls)
+                finally:
+                    del guard
+            return as_subclass
+
+        self._replace(torch.Tensor, "as_subclass", make)
 
     # --- Seeds ------------------------------------------------------------------------------------
 
