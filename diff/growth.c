@@ -278,6 +278,8 @@ static fb_status compare_files(fb_growth *out, const char *file_a, const char *f
             x->bytes != y->bytes || !compare_tensors(&point, x, y))
             continue;
         name_point(&point, x->name);
+        if (point.phase == FB_PHASE_EVAL) /* a note: no part of training */
+            continue;
         out->source = FB_GROWTH_VALUES;
         if (!add_point(out, &point))
             status = out_of_memory(err);

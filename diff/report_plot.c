@@ -271,8 +271,8 @@ bool fb__plot_shares(FILE *out, const fb_diff_report *r, const fb_picture *p)
     }
     label(out, WIDTH - RIGHT, y.from + 32, "end", "axis",
           p->shares[p->share_count - 1].step - p->shares[0].step + 1 > p->share_count
-              ? "step (from the first difference on; then at intervals)"
-              : "step (from the first difference on)");
+              ? "step (the later ones at intervals)"
+              : "step");
     fputs("</svg>\n", out);
     return true;
 }

@@ -238,6 +238,47 @@ static void a_flipped_bit_is_followed_from_tensor_to_tensor(void **state)
     fb_diff_report_free(&report);
 }
 
+/* Of the same pair: the estimates of the sketches are those of the values, within what 64 buckets
+ * can say (standard deviation of the square: sqrt(2/64), so a factor of 2 is 4 of them and more).
+ */
+static void sketches_measure_what_values_do(void **state)
+{
+    test_folder *folder = *state;
+    const fb_fault fault = {.kind = FB_FAULT_FLIP,
+                            .step = 4,
+                            .path = "h.1.mlp.fc",
+                            .slot = "out",
+                            .element = 3,
+                            .bit = 21};
+    const fb_level levels[2] = {FB_LEVEL_OPS, FB_LEVEL_SKETCH};
+    fb_growth g[2];
+
+    for (int i = 0; i < 2; i++) {
+        const char *a = record(folder, "s.fbt", &(recording){.threads = 1, .level = levels[i]});
+        const char *b = record(
+            folder, "t.fbt",
+            &(recording){.threads = 1, .level = levels[i], .faults = &fault, .fault_count = 1});
+        fb_diff_report report;
+        fb_error err;
+
+        assert_ok(fb_diff(&report, a, b, NULL, &err));
+        assert_ok(fb_growth_measure(&g[i], &report, NULL, &err));
+        fb_diff_report_free(&report);
+    }
+    assert_int_equal(g[0].source, FB_GROWTH_VALUES);
+    assert_int_equal(g[1].source, FB_GROWTH_SKETCHES);
+    assert_int_equal(g[0].count, g[1].count);
+    for (size_t i = 0; i < 5; i++) { /* in the forward pass both have one order */
+        const size_t n = strlen(g[1].points[i].path);
+
+        assert_memory_equal(g[0].points[i].path, g[1].points[i].path, n);
+        assert_true(g[1].points[i].relative > g[0].points[i].relative / 2);
+        assert_true(g[1].points[i].relative < g[0].points[i].relative * 2);
+    }
+    fb_growth_free(&g[0]);
+    fb_growth_free(&g[1]);
+}
+
 static int set_up(void **state)
 {
     static test_folder folder;
@@ -265,6 +306,7 @@ int main(void)
         cmocka_unit_test(hostile_names_are_code_in_markdown),
         cmocka_unit_test(equal_runs_give_a_page_without_a_difference),
         cmocka_unit_test(a_flipped_bit_is_followed_from_tensor_to_tensor),
+        cmocka_unit_test(sketches_measure_what_values_do),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
