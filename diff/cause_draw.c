@@ -49,6 +49,32 @@ static void say_one_sided(fb_diff_cause *out, const fb__case *c)
 }
 
 /* Signature: a draw that one side lacks, or the same draw at another position of its stream. */
+static bool same_name(const char *a, const char *b)
+{
+    return strcmp(name_or(a, ""), name_or(b, "")) == 0;
+}
+
+bool fb__rule_draw_parameters(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    if (c->report->first.name.kind != FB_KIND_DRAW || a == NULL || b == NULL ||
+        a->stream_key != b->stream_key || a->counter != b->counter ||
+        !same_name(a->site->distribution, b->site->distribution) ||
+        (a->count == b->count && a->site->parameters[0] == b->site->parameters[0] &&
+         a->site->parameters[1] == b->site->parameters[1]))
+        return false;
+    fb__say(out,
+            "%s draws the same numbers with other parameters: %s(%g, %g) | (%g, %g), "
+            "%" PRIu64 " | %" PRIu64 " of them",
+            name_or(a->site->consumer, "the program"), name_or(a->site->distribution, "draw"),
+            a->site->parameters[0], a->site->parameters[1], b->site->parameters[0],
+            b->site->parameters[1], a->count, b->count);
+    fb__say_fix(out, "make the distribution of %s equal in both: a dropout's probability, a range",
+                name_or(a->site->consumer, "that draw"));
+    return true;
+}
+
 bool fb__rule_rng_offset(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
@@ -57,6 +83,17 @@ bool fb__rule_rng_offset(fb_diff_cause *out, const fb__case *c)
         return false;
     if (a == NULL || b == NULL) {
         say_one_sided(out, c);
+        return true;
+    }
+    if (a->stream_key != b->stream_key && same_name(a->site->algorithm, "mt19937")) {
+        fb__say(out,
+                "generator %s stands in another state: something has drawn from it before, "
+                "unrecorded, or it was seeded otherwise",
+                name_or(a->site->stream, "(unnamed)"));
+        fb__say_fix(out,
+                    "seed %s in both; find what else draws from it, and give that a generator "
+                    "of its own",
+                    name_or(a->site->stream, "(unnamed)"));
         return true;
     }
     if (a->stream_key != b->stream_key) {
@@ -93,6 +130,12 @@ bool fb__rule_mode_flag(fb_diff_cause *out, const fb__case *c)
     else
         fb__say(out, "only %s sets a mode of %s here", fb__culprit_side(c),
                 c->report->first.name.path);
+    if (strcmp(c->report->first.name.slot, "zero_grad") == 0) {
+        fb__say(out, "only %s sets the gradients of %s to zero here", fb__culprit_side(c),
+                c->report->first.name.path);
+        fb__say_fix(out, "call zero_grad() at the same places in both");
+        return true;
+    }
     fb__say_fix(out, "call train() and eval() at the same places in both");
     return true;
 }

@@ -31,6 +31,7 @@ static const struct {
     {"checkpoint-resume", fb__rule_resume},
     {"init", fb__rule_init},
     {"data-content", fb__rule_data_content},
+    {"draw-parameters", fb__rule_draw_parameters},
     {"rng-offset", fb__rule_rng_offset},
     {"mode-flag", fb__rule_mode_flag},
     {"data-order", fb__rule_data_order},

@@ -67,7 +67,7 @@ class Recordings(unittest.TestCase):
         cls.bits = {"a": run(cls.at["a"], PYTHONHASHSEED="1"),
                     "b": run(cls.at["b"], PYTHONHASHSEED="2", MALLOC_PERTURB_="85",
                              MALLOC_MMAP_THRESHOLD_="4096")}
-        run(cls.at["c"], "--changed")
+        run(cls.at["c"], "--changed", PYTHONHASHSEED="1")
 
     @classmethod
     def tearDownClass(cls):
@@ -90,6 +90,14 @@ class Recordings(unittest.TestCase):
                 found = diff(self.trace("a", name), self.trace("c", name))
                 self.assertEqual(found["verdict"], "differ")
                 self.assertEqual({key: found["first"][key] for key in expected}, expected)
+
+    def test_causes_are_named(self):
+        causes = {"mlp": "schedule", "conv": "mode-flag", "gpt": "draw-parameters",
+                  "lstm": "rng-seed", "custom": "backward-op", "loader": "data-content"}
+        for name, cause in causes.items():
+            with self.subTest(name):
+                found = diff(self.trace("a", name), self.trace("c", name))
+                self.assertEqual(found["cause"]["name"], cause)
 
     def test_threads_are_named_as_the_cause(self):
         found = diff(self.trace("a", "threads"), self.trace("c", "threads"))
