@@ -37,7 +37,8 @@ static void put_ops(FILE *out, const fb_picture *p)
 {
     if (p->op_count == 0)
         return;
-    fputs("<div class=\"scroll\" tabindex=\"0\">\n<table><thead><tr><th>phase</th><th>op</th><th "
+    fputs("<div class=\"scroll\" role=\"region\" aria-label=\"table\" "
+          "tabindex=\"0\">\n<table><thead><tr><th>phase</th><th>op</th><th "
           "class=\"num\">differ</th>"
           "<th class=\"num\">events</th><th></th></tr></thead><tbody>\n",
           out);
@@ -64,6 +65,7 @@ static void put_ops(FILE *out, const fb_picture *p)
 static void put_points(FILE *out, const fb_growth *g)
 {
     fputs("<details><summary>these tensors as a table</summary><div class=\"scroll\" "
+          "role=\"region\" aria-label=\"table\" "
           "tabindex=\"0\"><table><thead><tr><th>phase</th><th>tensor</th><th class=\"num\">relative"
           "</th><th class=\"num\">median ulps</th><th class=\"num\">elements that differ</th></tr>"
           "</thead><tbody>\n",
@@ -243,7 +245,8 @@ void fb__put_events(FILE *out, const fb_picture *p)
     if (p->row_count == 0)
         return;
     fputs("<section class=\"card\">\n<h2>The events around it</h2>\n<div "
-          "class=\"scroll\" tabindex=\"0\">\n<table><thead><tr><th class=\"num\">event</th>"
+          "class=\"scroll\" role=\"region\" aria-label=\"table\" "
+          "tabindex=\"0\">\n<table><thead><tr><th class=\"num\">event</th>"
           "<th>phase</th><th>path and op</th><th>what</th><th>a against b</th><th>contents (of a, "
           "then of b)</th></tr></thead><tbody>\n",
           out);
@@ -266,7 +269,8 @@ void fb__put_candidates(FILE *out, const fb_diff_report *r)
               out);
         return;
     }
-    fputs("<div class=\"scroll\" tabindex=\"0\">\n<table><thead><tr><th>what</th><th>key</th>"
+    fputs("<div class=\"scroll\" role=\"region\" aria-label=\"table\" "
+          "tabindex=\"0\">\n<table><thead><tr><th>what</th><th>key</th>"
           "<th><span class=\"key a\"></span>a</th><th><span class=\"key b\"></span>b</th></tr>"
           "</thead><tbody>\n",
           out);
@@ -317,6 +321,7 @@ static void put_side(FILE *out, const char *side, const char *name, uint64_t eve
 void fb__put_scope(FILE *out, const fb_diff_report *r)
 {
     fputs("<section class=\"card\">\n<h2>What was compared</h2>\n<div class=\"scroll\" "
+          "role=\"region\" aria-label=\"table\" "
           "tabindex=\"0\"><table><thead><tr><th></th><th>trace</th><th class=\"num\">events</th>"
           "<th>level</th><th>status</th></tr></thead><tbody>\n",
           out);
