@@ -54,17 +54,18 @@ static void put_name(row *r, const char *name, size_t count)
     put(r, name, count);
 }
 
-/* The row counts from here on, whatever happens to the program. */
+/* The row counts from here on, whatever happens to the program. Its head, fb_tail_row_head, is two
+ * words. */
 static void commit(fb_stage *s, const row *r, fb_tail_row type, uint32_t mask, uint32_t number)
 {
     const size_t written = (size_t)(r->at - r->start), bytes = padded(written);
-    fb_tail_row_head head = {
-        .bytes = (uint32_t)bytes, .type = (uint8_t)type, .mask = (uint16_t)mask, .number = number};
+    const uint64_t what = (uint64_t)number << 32 | mask << 16 | (uint32_t)type;
+    uint64_t size_and_check = bytes;
 
     memset(r->at, 0, bytes - written);
-    memcpy(r->start, &head, sizeof head);
-    head.check = fb__tail_check(s->sequence, r->start, bytes);
-    memcpy(r->start, &head, sizeof head);
+    memcpy(r->start + sizeof size_and_check, &what, sizeof what);
+    size_and_check |= (uint64_t)fb__tail_check(s->sequence, r->start, bytes) << 32;
+    memcpy(r->start, &size_and_check, sizeof size_and_check);
     s->used += bytes;
     __atomic_store_n(&s->head->committed, s->used, __ATOMIC_RELEASE);
 }
@@ -251,29 +252,48 @@ static size_t bound_of(const fb_event *e, uint32_t mask, size_t contents)
     return bytes;
 }
 
+/* 32-bit words, written two at a time: the check reads 64 bits at once, and a processor must wait
+ * where those were written as two halves just before. */
+typedef struct words {
+    uint64_t pair;
+    bool odd;
+} words;
+
+static void put_word(row *r, words *w, uint32_t value)
+{
+    if (w->odd)
+        put64(r, w->pair | (uint64_t)value << 32);
+    w->pair = value;
+    w->odd = !w->odd;
+}
+
 static void put_inputs(row *r, const fb_event *e, const uint32_t *map)
 {
-    put32(r, e->input_count);
+    words w = {.odd = false};
+
+    put_word(r, &w, e->input_count);
     for (uint32_t i = 0; i < e->input_count; i++) {
         const fb_ref *ref = &e->inputs[i];
         const uint32_t site = map == NULL ? ref->site : map[ref->site];
 
         if (ref->step == e->step && ref->micro == e->micro) {
-            put32(r, site);
+            put_word(r, &w, site);
             continue;
         }
-        put32(r, site | FB_TAIL_ELSEWHERE);
-        put64(r, ref->step);
-        put32(r, (uint32_t)ref->micro);
+        put_word(r, &w, site | FB_TAIL_ELSEWHERE);
+        put_word(r, &w, (uint32_t)ref->step);
+        put_word(r, &w, (uint32_t)(ref->step >> 32));
+        put_word(r, &w, (uint32_t)ref->micro);
     }
+    if (w.odd)
+        put32(r, (uint32_t)w.pair);
 }
 
 static void put_event(row *r, const fb_event *e, uint32_t mask, const uint32_t *map)
 {
     if (mask & FB_TAIL_PLACE) {
         put64(r, e->step);
-        put32(r, (uint32_t)e->micro);
-        put32(r, 0);
+        put64(r, (uint32_t)e->micro);
     }
     if (mask & FB_TAIL_HASH)
         put(r, &e->hash, sizeof e->hash);
@@ -296,12 +316,10 @@ static void put_event(row *r, const fb_event *e, uint32_t mask, const uint32_t *
     if (mask & FB_TAIL_INPUTS)
         put_inputs(r, e, map);
     if (mask & FB_TAIL_VERSION) {
-        put32(r, e->version);
-        put32(r, 0);
+        put64(r, e->version);
     }
     if (mask & FB_TAIL_FLAGS) {
-        put32(r, e->flags & fb__known_flags);
-        put32(r, 0);
+        put64(r, e->flags & fb__known_flags);
     }
     if (mask & FB_TAIL_SKETCH)
         put(r, e->sketch, sizeof *e->sketch);
