@@ -5,6 +5,8 @@ include(GNUInstallDirs)
 install(TARGETS firstbit RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES cli/completion/firstbit.bash
     DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME firstbit)
+install(DIRECTORY recorders/python/firstbit DESTINATION ${CMAKE_INSTALL_DATADIR}/firstbit/python
+    FILES_MATCHING PATTERN "*.py" PATTERN "__pycache__" EXCLUDE)
 install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 # Manual pages are the --help texts, so they are made by running the program.

@@ -89,7 +89,7 @@ class Stats(Structure):
 
 def candidates() -> Iterator[str]:
     """Where the library may be, best first: named by FIRSTBIT_LIBRARY, beside the package, in a
-    build folder of the source tree, where the loader looks."""
+    build folder of the source tree, in the folder it was installed to, where the loader looks."""
     named = os.environ.get("FIRSTBIT_LIBRARY")
     if named:
         yield named
@@ -99,6 +99,9 @@ def candidates() -> Iterator[str]:
     root = os.path.normpath(os.path.join(here, "..", "..", ".."))
     built = glob.glob(os.path.join(root, "build", "*", "tracer", "libfirstbit_trace.so"))
     yield from sorted(built, key=os.path.getmtime, reverse=True)
+    installed = os.path.normpath(os.path.join(here, "..", "..", "..", ".."))  # its share/firstbit
+    for pattern in ("lib*", os.path.join("lib*", "*")):
+        yield from sorted(glob.glob(os.path.join(installed, pattern, "libfirstbit_trace.so.0")))
     yield "libfirstbit_trace.so.0"
 
 
