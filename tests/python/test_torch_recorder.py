@@ -143,6 +143,32 @@ class Recordings(unittest.TestCase):
         clip = [e for e in events if e["path"] == "clip" and e["slot"] == "grad_norm"]
         self.assertEqual(len(clip), 1)
 
+    def test_contents_are_row_major_whatever_the_strides(self):
+        import torch
+
+        import firstbit as package
+        import firstbit.torch
+
+        path = os.path.join(self.folder.name, "strides.fbt")
+        x = torch.arange(12.0).view(3, 4)
+        z = torch.complex(x, -x)
+        model = torch.nn.Linear(1, 1)
+        with firstbit.torch.record(path, model=model, ops_steps=None,
+                                   optimizer=torch.optim.SGD(model.parameters(), lr=1)) as run:
+            made = [x.t() * 2, x[:, ::2] * 1, x.t()[1:].half() * 1, torch.conj(z).t() + 0,
+                    x.expand(2, 3, 4) * 1, x.t().bool() & True, x.sum(), x[:0] * 1]
+        with package.Recorder(path + "2") as plain:
+            for tensor in made:
+                plain.tensor("x", tensor.resolve_conj().contiguous().numpy())
+        with package.open(path) as trace:
+            hashes = {(e["hash"], tuple(e["shape"])) for e in trace
+                      if e["kind"] == "tensor" and e["slot"] == "out"}
+        with package.open(path + "2") as trace:
+            expected = [(e["hash"], tuple(e["shape"])) for e in trace]
+        self.assertEqual(len(expected), len(made))
+        for one in expected:
+            self.assertIn(one, hashes)
+
     def test_undefined_contents_have_no_hash(self):
         import firstbit as package
 

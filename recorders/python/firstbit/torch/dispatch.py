@@ -107,9 +107,15 @@ class Dispatch(TorchDispatchMode):
         if session.updating:  # updates are recorded as parameters and states
             return [], None
         tensors: List[torch.Tensor] = []
-        for name, value in list(zip(info.names, args)) + list(kwargs.items()):
-            if name not in info.ignored_inputs:
-                collect(value, tensors)
+        if info.ignored_inputs:
+            args = tuple(value for name, value in zip(info.names, args)
+                         if name not in info.ignored_inputs)
+            kwargs = {name: value for name, value in kwargs.items()
+                      if name not in info.ignored_inputs}
+        for value in args:
+            collect(value, tensors)
+        for value in kwargs.values():
+            collect(value, tensors)
         refs, path = [], None
         found = [session.makers.find(t) for t in tensors]
         if session.phase == "backward" and not session.modules.stack:
