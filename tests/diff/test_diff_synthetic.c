@@ -20,6 +20,7 @@ typedef struct twist {
     uint64_t steps;    /* 0: 6 */
     uint64_t width;    /* further tensors a step */
     bool no_events;
+    const char *header; /* of the trace; NULL: none */
 } twist;
 
 typedef struct program {
@@ -151,7 +152,8 @@ static void step(program *p)
 static const char *play(const test_folder *folder, const char *name, const twist *t)
 {
     const char *path = in_folder(folder, name);
-    const fb_recorder_options options = {.size = sizeof options, .no_stacks = true};
+    const fb_recorder_options options = {
+        .size = sizeof options, .no_stacks = true, .header = t->header};
     program p = {.t = t};
     fb_error err;
 
@@ -220,6 +222,36 @@ static void assert_likely(const fb_diff_report *r, const char *cause)
     if (!r->has_cause || strcmp(r->cause.name, cause) != 0 || r->cause.confirmed)
         fail_msg("cause %s (%s), expected %s, likely", r->has_cause ? r->cause.name : "none",
                  r->has_cause ? r->cause.text : "", cause);
+}
+
+/* --- Causes from the environment ---------------------------------------------------------------
+ */
+
+/* Threads change the order of a sum; a hash seed, a language, a kernel of the system do not. */
+static void only_what_changes_sums_is_blamed_on_the_environment(void **state)
+{
+    static const struct {
+        const char *a, *b, *wrong, *cause;
+    } cases[] = {
+        {"{\"environment\":{\"threads\":1}}", "{\"environment\":{\"threads\":2}}", "fc",
+         "environment"},
+        {"{\"environment\":{\"variables\":{\"PYTHONHASHSEED\":\"1\"}}}",
+         "{\"environment\":{\"variables\":{\"PYTHONHASHSEED\":\"2\"}}}", "fc", "forward-op"},
+        {"{\"environment\":{\"kernel\":\"5.1\"}}", "{\"environment\":{\"kernel\":\"6.1\"}}",
+         "fc.bias.grad", "backward-op"},
+        {"{\"environment\":{\"variables\":{\"LANG\":\"C\"},\"threads\":1}}",
+         "{\"environment\":{\"variables\":{\"LANG\":\"D\"},\"threads\":2}}", "fc", "environment"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const twist plain = {.header = cases[i].a};
+        const twist other = {.step = 3, .wrong = cases[i].wrong, .header = cases[i].b};
+        const char *a = play(*state, "a.fbt", &plain);
+        fb_diff_report r = compare_with(a, play(*state, "b.fbt", &other), (fb_diff_options){0});
+
+        assert_likely(&r, cases[i].cause);
+        fb_diff_report_free(&r);
+    }
 }
 
 /* --- Causes from signatures ------------------------------------------------------------------- */
@@ -504,6 +536,7 @@ static void the_first_difference_is_found_in_logarithmic_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_what_changes_sums_is_blamed_on_the_environment),
         cmocka_unit_test(a_wrong_result_is_named_after_its_phase),
         cmocka_unit_test(another_learning_rate_is_a_schedule),
         cmocka_unit_test(exchanged_samples_are_an_order_and_other_contents_are_contents),
