@@ -75,6 +75,39 @@ bool fb__rule_draw_parameters(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+/* Whether nothing was drawn from the stream of `e` before it, in a trace that begins with this
+ * step. */
+static bool is_first_draw(const fb__step *step, const fb__step_event *e)
+{
+    for (size_t i = 0; i < step->count; i++) {
+        const fb__step_event *other = &step->events[i];
+
+        if (other->number < e->number && other->site->kind == FB_KIND_DRAW &&
+            same_name(other->site->stream, e->site->stream))
+            return false;
+    }
+    return step->step == 0;
+}
+
+/* Signature: the first draw of all from a stream finds the generator in another state. */
+bool fb__rule_first_draw(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    const char *stream;
+
+    if (c->report->first.name.kind != FB_KIND_DRAW || a == NULL || b == NULL ||
+        a->stream_key == b->stream_key || !is_first_draw(&c->pair->a, a) ||
+        !is_first_draw(&c->pair->b, b))
+        return false;
+    stream = name_or(a->site->stream, "(unnamed)");
+    fb__say(out,
+            "generator %s is in another state when it is first used: seeded otherwise, or not "
+            "at all",
+            stream);
+    fb__say_fix(out, "seed %s alike in both, before anything draws from it", stream);
+    return true;
+}
+
 bool fb__rule_rng_offset(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;

@@ -32,6 +32,7 @@ static const struct {
     {"init", fb__rule_init},
     {"data-content", fb__rule_data_content},
     {"draw-parameters", fb__rule_draw_parameters},
+    {"rng-seed", fb__rule_first_draw},
     {"rng-offset", fb__rule_rng_offset},
     {"mode-flag", fb__rule_mode_flag},
     {"data-order", fb__rule_data_order},

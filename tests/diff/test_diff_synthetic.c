@@ -20,6 +20,7 @@ typedef struct twist {
     uint64_t steps;    /* 0: 6 */
     uint64_t width;    /* further tensors a step */
     bool no_events;
+    bool other_state;   /* of the generator, from `step` on */
     const char *header; /* of the trace; NULL: none */
 } twist;
 
@@ -70,8 +71,10 @@ static fb_ref tensor(const program *p, fb_kind kind, fb_phase phase, const char 
 
 static void draw(program *p, const char *stream, uint64_t count, const char *consumer)
 {
-    (void)fb_recorder_draw(p->recorder, FB_PHASE_FORWARD, stream, "mt19937", 5, p->position, count,
-                           "uniform", consumer, FB_DTYPE_NONE, NULL);
+    const uint64_t key = p->t->other_state && p->step >= p->t->step ? 6 : 5;
+
+    (void)fb_recorder_draw(p->recorder, FB_PHASE_FORWARD, stream, "mt19937", key, p->position,
+                           count, "uniform", consumer, FB_DTYPE_NONE, NULL);
     if (strcmp(stream, "default") == 0)
         p->position += count;
 }
@@ -250,6 +253,20 @@ static void only_what_changes_sums_is_blamed_on_the_environment(void **state)
         fb_diff_report r = compare_with(a, play(*state, "b.fbt", &other), (fb_diff_options){0});
 
         assert_likely(&r, cases[i].cause);
+        fb_diff_report_free(&r);
+    }
+}
+
+/* The first draw of all finds the generator in another state: that is the seed. Later it is not. */
+static void another_state_at_the_first_draw_is_a_seed(void **state)
+{
+    for (uint64_t at = 0; at < 3; at += 2) {
+        const twist t = {.step = at, .other_state = true};
+        fb_diff_report r = compare(*state, &t);
+
+        assert_int_equal(r.first.name.step, at);
+        assert_int_equal(r.first.name.kind, FB_KIND_DRAW);
+        assert_likely(&r, at == 0 ? "rng-seed" : "rng-offset");
         fb_diff_report_free(&r);
     }
 }
@@ -537,6 +554,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_changes_sums_is_blamed_on_the_environment),
+        cmocka_unit_test(another_state_at_the_first_draw_is_a_seed),
         cmocka_unit_test(a_wrong_result_is_named_after_its_phase),
         cmocka_unit_test(another_learning_rate_is_a_schedule),
         cmocka_unit_test(exchanged_samples_are_an_order_and_other_contents_are_contents),
