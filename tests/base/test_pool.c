@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -98,6 +99,37 @@ static void runs_do_not_overlap(void **state)
     fb_pool_destroy(pool);
 }
 
+typedef struct slow_job {
+    _Atomic unsigned done, by_helper;
+} slow_job;
+
+/* The caller's task ends long before a helper's. */
+static void work_slowly(void *argument, size_t index, unsigned worker, void *scratch)
+{
+    slow_job *j = argument;
+
+    (void)index;
+    (void)scratch;
+    (void)usleep(worker == 0 ? 2000 : 20000);
+    atomic_fetch_add(&j->by_helper, worker != 0);
+    atomic_fetch_add(&j->done, 1);
+}
+
+static void a_run_ends_when_its_slowest_task_has(void **state)
+{
+    slow_job slow = {0};
+    fb_pool *pool;
+
+    (void)state;
+    assert_int_equal(fb_pool_create(&pool, 3, NULL), FB_OK);
+    for (unsigned run = 1; run <= 10; run++) {
+        fb_pool_run(pool, 3, work_slowly, &slow);
+        assert_int_equal(atomic_load(&slow.done), 3 * run);
+    }
+    assert_true(atomic_load(&slow.by_helper) > 0); /* else this test has shown nothing */
+    fb_pool_destroy(pool);
+}
+
 static void a_bad_thread_count_is_refused(void **state)
 {
     fb_pool *pool = NULL;
@@ -148,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_index_runs_once_with_a_scratch_of_its_own),
         cmocka_unit_test(runs_do_not_overlap),
+        cmocka_unit_test(a_run_ends_when_its_slowest_task_has),
         cmocka_unit_test(a_bad_thread_count_is_refused),
 #if defined(__x86_64__)
         cmocka_unit_test(a_changed_environment_is_seen),
