@@ -1,0 +1,67 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the bug suite: records each program and its changed twin, diffs them, and prints what was
+found beside what was planted.
+
+usage: run_suite.py FIRSTBIT [--only ID]... [--quick] [--jobs N] [--fast] [--json] [--keep FOLDER]
+
+Programs are recorded as a user would, by `firstbit record --level sketch`; --fast imports torch
+once and forks for each of them. Exit status: 0 where every bug is detected and every clean pair is
+silent (with --strict: where also event and cause are as planted), else 1.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+
+import catalogue
+from judge_pair import judge_bug, judge_clean
+from record_programs import Recordings
+from result_table import print_tables, totals
+
+
+def selected(cases, options):
+    names = set(options.only or ())
+    return [c for c in cases if (not names or c.id in names) and (c.quick or not options.quick)]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("firstbit", help="the program")
+    parser.add_argument("--only", action="append", metavar="ID", help="only this case; repeatable")
+    parser.add_argument("--quick", action="store_true", help="only cases that cover the causes")
+    parser.add_argument("--jobs", type=int, default=2, help="programs at a time")
+    parser.add_argument("--fast", action="store_true", help="import torch once")
+    parser.add_argument("--strict", action="store_true", help="event and cause must fit too")
+    parser.add_argument("--json", action="store_true", help="one object instead of tables")
+    parser.add_argument("--keep", metavar="FOLDER", help="leave programs and traces there")
+    return parser.parse_args()
+
+
+def run(options, folder):
+    bugs = selected(catalogue.BUGS, options)
+    cleans = selected(catalogue.CLEANS, options)
+    recordings = Recordings(options.firstbit, folder, options.jobs, options.fast)
+    recordings.make(bugs + cleans)
+    return ([judge_bug(recordings, bug) for bug in bugs],
+            [judge_clean(recordings, clean) for clean in cleans])
+
+
+def main():
+    options = arguments()
+    with tempfile.TemporaryDirectory() as temporary:
+        bugs, cleans = run(options, options.keep or temporary)
+    if options.json:
+        print(json.dumps({"schema": 1, "bugs": bugs, "clean": cleans,
+                          "totals": totals(bugs, cleans)}, indent=1))
+    else:
+        print_tables(bugs, cleans)
+    good = all(b["detected"] for b in bugs) and all(c["as_expected"] for c in cleans)
+    if options.strict:
+        good = good and all(b["exact"] and b["first_guess"] for b in bugs)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
