@@ -8,6 +8,7 @@
 
 #include "diff/diff.h"
 #include "diff/growth.h"
+#include "diff/step_events.h"
 
 enum {
     FB_PICTURE_LOSSES_MAX = 600, /* steps of the curve */
@@ -16,6 +17,8 @@ enum {
     FB_PICTURE_OPS_MAX = 24,
     FB_PICTURE_BEFORE = 6,    /* events shown in front of the first difference, */
     FB_PICTURE_ROWS_MAX = 24, /* and in all */
+    FB_PICTURE_DRAWS_BEFORE = 8,
+    FB_PICTURE_DRAWS_MAX = 24,
 };
 
 /* The training loss of one step; NaN where a run has none. */
@@ -36,9 +39,13 @@ typedef struct fb_picture_column {
     fb_picture_state state[FB_CLASS_COUNT];
 } fb_picture_column;
 
-/* How many events of a step differ, or have no partner. */
+/* How many events of a step differ, or have no partner; also by phase, whose number is the index.
+ */
 typedef struct fb_picture_share {
     uint64_t step, events, differing;
+    struct {
+        uint64_t events, differing;
+    } phases[FB__STEP_PHASES];
 } fb_picture_share;
 
 /* The same for one kind of op in the first differing step, in order of the first difference. */
@@ -66,6 +73,17 @@ typedef struct fb_picture_row {
     char a[96], b[96]; /* contents in one line; b is "" where equal */
 } fb_picture_row;
 
+/* One entry of the ledger of random draws: a draw or a seed of the first differing step. */
+typedef struct fb_picture_draw {
+    fb_event_name name;
+    char stream[64], distribution[96], consumer[96]; /* cut; "" where not known */
+    fb_picture_mark mark;                            /* never FB_PICTURE_ROW_INPUTS */
+    bool seed;                                       /* key_a and key_b are seeds */
+    bool counted;                                    /* the stream has positions */
+    uint64_t key_a, counter_a, count_a;              /* zeros where that side lacks it */
+    uint64_t key_b, counter_b, count_b;
+} fb_picture_draw;
+
 typedef struct fb_picture {
     fb_picture_loss losses[FB_PICTURE_LOSSES_MAX];
     size_t loss_count;
@@ -79,6 +97,9 @@ typedef struct fb_picture {
     uint64_t ops_left_out; /* events of further ops */
     fb_picture_row rows[FB_PICTURE_ROWS_MAX];
     size_t row_count;
+    fb_picture_draw draws[FB_PICTURE_DRAWS_MAX];
+    size_t draw_count;
+    uint64_t draws_in_all; /* of that step, both sides' together */
     fb_growth growth;
 } fb_picture;
 

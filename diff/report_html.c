@@ -271,6 +271,7 @@ static void put_page(FILE *out, const fb_diff_report *r, const fb_picture *p)
     if (r->verdict == FB_DIFF_DIFFER && p != NULL && r->has_cause) {
         fb__put_spread(out, r, p);
         fb__put_events(out, p);
+        fb__put_draws(out, r, p);
     }
     fputs("<div class=\"two\">\n", out);
     fb__put_candidates(out, r);

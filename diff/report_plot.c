@@ -21,7 +21,9 @@ enum {
     BOTTOM = 38,
     PLOT_HEIGHT = 150,
     HEIGHT = TOP + PLOT_HEIGHT + BOTTOM,
-    TICKS = 4
+    TICKS = 4,
+    GRID_LEFT = 76, /* room for the names of phases */
+    GRID_ROW = 20
 };
 
 /* A range of numbers on a stretch of the drawing. */
@@ -238,41 +240,83 @@ bool fb__plot_loss(FILE *out, const fb_diff_report *r, const fb_picture *p)
     return true;
 }
 
-/* --- Shares ----------------------------------------------------------------------------------- */
+/* --- Steps and phases ------------------------------------------------------------------------- */
 
-bool fb__plot_shares(FILE *out, const fb_diff_report *r, const fb_picture *p)
+/* A cell is as full as events differ in it, from the bottom: not by colour alone. */
+static void put_cell(FILE *out, const fb_picture_share *s, fb_phase phase, double x, double y,
+                     double width)
 {
-    const axis y = {0, 100, TOP + PLOT_HEIGHT, TOP};
-    const double room = WIDTH - LEFT - RIGHT;
-    const double each = fmin(48, room / (double)(p->share_count + !p->share_count));
-    /* A number takes some 8 units a digit: under every bar, or every how many? */
-    const size_t every = (size_t)ceil(44 / each);
+    const uint64_t events = s->phases[phase].events, differing = s->phases[phase].differing;
+    const double full = GRID_ROW - 3, part = (double)differing / (double)(events + !events);
+    const double red = differing > 0 ? fmax(2, full * part) : 0;
 
-    if (p->share_count < 2)
-        return false;
-    begin(out, HEIGHT, "events that differ, in percent of the events of a step, by step");
-    y_axis(out, &y, "% of the step's events that differ");
-    line(out, LEFT, y.from, WIDTH - RIGHT, y.from, "frame");
-    for (size_t i = 0; i < p->share_count; i++) {
-        const fb_picture_share *s = &p->shares[i];
-        const double percent = 100.0 * (double)s->differing / (double)s->events;
-        const double left = LEFT + each * (double)i, top = place(&y, percent);
-        const bool here = r->has_first && s->step == r->first.name.step;
-        char text[32];
-
+    fprintf(out,
+            "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"%s\"><title>"
+            "step %" PRIu64 ", %s: %" PRIu64 " of %" PRIu64 " events differ</title></rect>\n",
+            x, y, width, full, events == 0 ? "nothing" : "agrees", s->step, fb_phase_name(phase),
+            differing, events);
+    if (red > 0)
         fprintf(out,
                 "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"differ\">"
-                "<title>step %" PRIu64 ": %" PRIu64 " of %" PRIu64 " events</title></rect>\n",
-                left + 1, top, each > 4 ? each - 2 : each, y.from - top, s->step, s->differing,
-                s->events);
-        (void)snprintf(text, sizeof text, "%" PRIu64, s->step);
-        if (i % every == 0)
-            label(out, left + each / 2, y.from + 16, "middle", here ? "here-text" : "tick", text);
+                "<title>step %" PRIu64 ", %s: %" PRIu64 " of %" PRIu64
+                " events differ</title></rect>\n",
+                x, y + full - red, width, red, s->step, fb_phase_name(phase), differing, events);
+}
+
+static bool has_phase(const fb_picture *p, int phase)
+{
+    for (size_t i = 0; i < p->share_count; i++)
+        if (p->shares[i].phases[phase].events > 0)
+            return true;
+    return false;
+}
+
+static void steps_axis(FILE *out, const fb_diff_report *r, const fb_picture *p, double each,
+                       double bottom)
+{
+    const fb_picture_share *last = &p->shares[p->share_count - 1];
+    /* A number takes some 8 units a digit: under every column, or every how many? */
+    const size_t every = (size_t)ceil(44 / each);
+
+    for (size_t i = 0; i < p->share_count; i++) {
+        const bool here = r->has_first && p->shares[i].step == r->first.name.step;
+        char text[32];
+
+        (void)snprintf(text, sizeof text, "%" PRIu64, p->shares[i].step);
+        if (i % every == 0 || here)
+            label(out, GRID_LEFT + each * ((double)i + 0.5), bottom + 14, "middle",
+                  here ? "here-text" : "tick", text);
     }
-    label(out, WIDTH - RIGHT, y.from + 32, "end", "axis",
-          p->shares[p->share_count - 1].step - p->shares[0].step + 1 > p->share_count
-              ? "step (the later ones at intervals)"
-              : "step");
+    label(out, WIDTH - RIGHT, bottom + 30, "end", "axis",
+          last->step - p->shares[0].step + 1 > p->share_count ? "step (the later ones at intervals)"
+                                                              : "step");
+}
+
+bool fb__plot_phases(FILE *out, const fb_diff_report *r, const fb_picture *p)
+{
+    const double room = WIDTH - GRID_LEFT - RIGHT;
+    const double each = fmin(48, room / (double)(p->share_count + !p->share_count));
+    double y = TOP;
+    int rows = 0;
+
+    for (int phase = 0; phase < FB__STEP_PHASES; phase++)
+        rows += has_phase(p, phase);
+    if (p->share_count < 2 || rows == 0)
+        return false;
+    begin(out, TOP + rows * GRID_ROW + BOTTOM, "events that differ, by step and phase");
+    label(out, 2, 13, "start", "axis",
+          "events that differ, by phase: red as far as a cell is full");
+    for (int phase = 0; phase < FB__STEP_PHASES; phase++) {
+        if (!has_phase(p, phase))
+            continue;
+        label(out, GRID_LEFT - 6, y + GRID_ROW * 0.65, "end", "tick",
+              fb_phase_name((fb_phase)phase));
+        for (size_t i = 0; i < p->share_count; i++)
+            put_cell(out, &p->shares[i], (fb_phase)phase, GRID_LEFT + each * (double)i + 0.75, y,
+                     each - 1.5);
+        y += GRID_ROW;
+    }
+    steps_axis(out, r, p, each, y);
     fputs("</svg>\n", out);
     return true;
 }

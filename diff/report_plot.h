@@ -15,8 +15,8 @@
 bool fb__plot_strip(FILE *out, const fb_diff_report *report, const fb_picture *picture);
 /* The losses of both runs by step. */
 bool fb__plot_loss(FILE *out, const fb_diff_report *report, const fb_picture *picture);
-/* The part of the events that differs, by step. */
-bool fb__plot_shares(FILE *out, const fb_diff_report *report, const fb_picture *picture);
+/* The part of the events that differs, by step and phase. */
+bool fb__plot_phases(FILE *out, const fb_diff_report *report, const fb_picture *picture);
 /* The size of the difference in each tensor of the first differing step. */
 bool fb__plot_growth(FILE *out, const fb_growth *growth);
 

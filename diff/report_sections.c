@@ -170,7 +170,7 @@ void fb__put_overview(FILE *out, const fb_diff_report *r, const fb_picture *p)
 void fb__put_spread(FILE *out, const fb_diff_report *r, const fb_picture *p)
 {
     fputs("<div class=\"two\">\n<section class=\"card\">\n<h2>How it grows</h2>\n", out);
-    (void)fb__plot_shares(out, r, p);
+    (void)fb__plot_phases(out, r, p);
     put_growth(out, &p->growth);
     fprintf(out,
             "</section>\n<section class=\"card\">\n<h2>Which ops differ in step %" PRIu64 "</h2>\n",
@@ -226,7 +226,7 @@ static void put_row(FILE *out, const fb_picture_row *row)
 
     fprintf(out, "<tr%s><td class=\"num\">", row->first ? " class=\"here\"" : "");
     fb__put_count(out, number);
-    fprintf(out, "</td><td>%s", fb_phase_name(row->name.phase));
+    fprintf(out, "</td><td class=\"phase\">%s", fb_phase_name(row->name.phase));
     if (row->name.micro != FB_MICRO_NONE)
         fprintf(out, " <span class=\"dim\">%" PRIi32 "</span>", row->name.micro);
     fb__put_tagged(out, "</td><td class=\"path\"><code>", row->name.path, "</code> ");
@@ -256,6 +256,74 @@ void fb__put_events(FILE *out, const fb_picture *p)
           "whose inputs are equal and which is not. &ldquo;From its inputs&rdquo;: it passes on "
           "what differs already.</p>\n</section>\n",
           out);
+}
+
+/* --- The ledger of random draws ----------------------------------------------------------------
+ */
+
+static void put_draw_side(FILE *out, const fb_picture_draw *d, bool here, uint64_t key,
+                          uint64_t counter, uint64_t count)
+{
+    if (!here)
+        fputs("<td class=\"mono dim\">-</td>", out);
+    else if (d->seed)
+        fprintf(out, "<td class=\"mono\">seed %" PRIu64 "</td>", key);
+    else if (d->counted && count > 0) {
+        fputs("<td class=\"mono\">", out);
+        fb__put_count(out, counter);
+        if (count > 1) {
+            fputs(" to ", out);
+            fb__put_count(out, counter + count - 1);
+        }
+        fprintf(out, "<br><span class=\"dim\">key 0x%" PRIx64 "</span></td>", key);
+    } else {
+        fputs("<td class=\"mono\">", out);
+        fb__put_count(out, count);
+        fprintf(out, " from state %016" PRIx64 "</td>", counter != 0 ? counter : key);
+    }
+}
+
+static void put_draw(FILE *out, const fb_picture_draw *d)
+{
+    static const char *const states[] = {"<span class=\"yes\">&#10003; equal</span>",
+                                         "<span class=\"no\">&#10007; differs</span>", "",
+                                         "<span class=\"no\">&#10007; only in a</span>",
+                                         "<span class=\"no\">&#10007; only in b</span>"};
+
+    fprintf(out, "<tr%s>", d->mark == FB_PICTURE_ROW_EQUAL ? "" : " class=\"here\"");
+    fb__put_tagged(out, "<td><code>", d->stream, "</code></td>");
+    fb__put_tagged(out, "<td>", d->seed ? "seed" : d->distribution, "</td>");
+    fprintf(out, "<td>%s</td>", fb_phase_name(d->name.phase));
+    fb__put_tagged(out, "<td class=\"path\"><code>",
+                   d->consumer[0] != '\0' ? d->consumer : d->name.path, "</code></td>");
+    fprintf(out, "<td class=\"state\">%s</td>", states[d->mark]);
+    put_draw_side(out, d, d->mark != FB_PICTURE_ROW_ONLY_B, d->key_a, d->counter_a, d->count_a);
+    put_draw_side(out, d, d->mark != FB_PICTURE_ROW_ONLY_A, d->key_b, d->counter_b, d->count_b);
+    fputs("</tr>\n", out);
+}
+
+void fb__put_draws(FILE *out, const fb_diff_report *r, const fb_picture *p)
+{
+    if (p->draw_count == 0)
+        return;
+    fputs("<section class=\"card\">\n<h2>The random draws around it</h2>\n<div "
+          "class=\"scroll\" role=\"region\" aria-label=\"random draws\" "
+          "tabindex=\"0\">\n<table><thead><tr><th>stream</th><th>draw</th><th>phase</th>"
+          "<th>for</th><th>a against b</th><th><span class=\"key a\"></span>a: numbers</th>"
+          "<th><span class=\"key b\"></span>b: numbers</th></tr></thead><tbody>\n",
+          out);
+    for (size_t i = 0; i < p->draw_count; i++)
+        put_draw(out, &p->draws[i]);
+    fputs("</tbody></table></div>\n<p class=\"note\">", out);
+    if (p->draws_in_all > p->draw_count) {
+        fprintf(out, "%zu of ", p->draw_count);
+        fb__put_count(out, p->draws_in_all);
+        fputs(" draws and seeds", out);
+    } else {
+        fputs("All draws and seeds", out);
+    }
+    fprintf(out, " of step %" PRIu64 ", in the order of the run.</p>\n</section>\n",
+            r->first.name.step);
 }
 
 /* --- The rest --------------------------------------------------------------------------------- */

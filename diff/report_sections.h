@@ -20,6 +20,8 @@ void fb__put_overview(FILE *out, const fb_diff_report *r, const fb_picture *p);
 void fb__put_spread(FILE *out, const fb_diff_report *r, const fb_picture *p);
 /* The events around it. */
 void fb__put_events(FILE *out, const fb_picture *p);
+/* The random draws of the first differing step. */
+void fb__put_draws(FILE *out, const fb_diff_report *r, const fb_picture *p);
 /* What the headers say differently. */
 void fb__put_candidates(FILE *out, const fb_diff_report *r);
 /* What was compared, what was not, notes. */

@@ -333,6 +333,7 @@ fb_status fb__step_pair_load(fb__step_pair *out, fb_trace *a, fb_trace *b, uint6
         if (status == FB_OK && equal) {
             fb__step_note_names(&out->a, out->a.sites[ea->site].site, out->b.sites[eb->site].site);
             out->common++;
+            out->common_of_phase[out->a.sites[ea->site].site->phase % FB__STEP_PHASES]++;
             last = (last_equal){true, ea->site, ea->micro};
         }
     }

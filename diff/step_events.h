@@ -19,6 +19,7 @@ enum {
     FB__STEP_EVENTS_MAX = 1 << 16, /* with the two below: some 35 MB for both sides */
     FB__STEP_INPUTS_MAX = 1 << 18,
     FB__STEP_INDICES_MAX = 1 << 18,
+    FB__STEP_PHASES = 16, /* more than there are */
 };
 
 typedef struct fb__step_event {
@@ -76,6 +77,7 @@ typedef struct fb__step {
 typedef struct fb__step_pair {
     fb__step a, b;
     uint64_t common; /* events at the start of the step that are equal on both sides */
+    uint64_t common_of_phase[FB__STEP_PHASES];
 } fb__step_pair;
 
 /*

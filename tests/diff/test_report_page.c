@@ -238,7 +238,62 @@ static void a_flipped_bit_is_followed_from_tensor_to_tensor(void **state)
     fb_diff_report_free(&report);
 }
 
-/* Of the same pair: the estimates of the sketches are those of the values, within what 64 buckets
+/* An extra draw from one stream of several: the ledger has it, and the draws of that stream that it
+ * moved, and calls the others equal. */
+static void the_ledger_tells_which_draws_moved(void **state)
+{
+    test_folder *folder = *state;
+    const fb_fault fault = {.kind = FB_FAULT_DRAW, .step = 3, .stream = "h.0.mlp.drop"};
+    const char *a = record(folder, "clean.fbt", &(recording){.threads = 1});
+    const char *b =
+        record(folder, "draw.fbt", &(recording){.threads = 1, .faults = &fault, .fault_count = 1});
+    fb_picture *p = calloc(1, sizeof *p);
+    size_t extra = 0, moved = 0, equal = 0;
+    fb_diff_report report;
+    fb_error err;
+
+    assert_non_null(p);
+    assert_ok(fb_diff(&report, a, b, NULL, &err));
+    assert_ok(fb_picture_gather(p, &report, NULL, &err));
+    assert_true(p->draw_count > 2 && p->draw_count <= p->draws_in_all);
+    for (size_t i = 0; i < p->draw_count; i++) {
+        const fb_picture_draw *d = &p->draws[i];
+        const bool own = strcmp(d->stream, "h.0.mlp.drop") == 0;
+
+        extra += d->mark == FB_PICTURE_ROW_ONLY_B;
+        equal += d->mark == FB_PICTURE_ROW_EQUAL;
+        moved += d->mark == FB_PICTURE_ROW_DIFFERS;
+        assert_int_equal(own, d->mark != FB_PICTURE_ROW_EQUAL);
+        assert_true(d->counted);
+        if (d->mark == FB_PICTURE_ROW_DIFFERS) {
+            assert_true(d->counter_b == d->counter_a + 1);
+            assert_true(d->count_a == d->count_b && d->key_a == d->key_b);
+        }
+    }
+    assert_int_equal(extra, 1);
+    assert_true(moved > 0 && equal > 0);
+
+    /* By phase: the data of that step are equal, its forward pass is not, not to its last event. */
+    for (size_t i = 0; i < p->share_count; i++) {
+        const fb_picture_share *s = &p->shares[i];
+        uint64_t events = 0;
+
+        for (size_t k = 0; k < FB__STEP_PHASES; k++)
+            events += s->phases[k].events;
+        assert_true(events == s->events);
+        if (s->step != 3)
+            continue;
+        assert_true(s->phases[FB_PHASE_FORWARD].differing > 0);
+        assert_true(s->phases[FB_PHASE_FORWARD].differing < s->phases[FB_PHASE_FORWARD].events);
+        assert_true(s->phases[FB_PHASE_DATA].events > 0);
+        assert_true(s->phases[FB_PHASE_DATA].differing == 0);
+    }
+    fb_picture_free(p);
+    free(p);
+    fb_diff_report_free(&report);
+}
+
+/* Of a flipped bit: the estimates of the sketches are those of the values, within what 64 buckets
  * can say (standard deviation of the square: sqrt(2/64), so a factor of 2 is 4 of them and more).
  */
 static void sketches_measure_what_values_do(void **state)
@@ -306,6 +361,7 @@ int main(void)
         cmocka_unit_test(hostile_names_are_code_in_markdown),
         cmocka_unit_test(equal_runs_give_a_page_without_a_difference),
         cmocka_unit_test(a_flipped_bit_is_followed_from_tensor_to_tensor),
+        cmocka_unit_test(the_ledger_tells_which_draws_moved),
         cmocka_unit_test(sketches_measure_what_values_do),
     };
 
