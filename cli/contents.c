@@ -28,7 +28,7 @@ typedef struct sizes {
 typedef struct contents {
     uint64_t kinds[FB_KIND_MARK + 1];
     uint64_t indices, sketches, values, scalars, stacks;
-    name_list paths, ops, slots, streams, datasets, others, modules, texts;
+    name_list paths, ops, slots, streams, datasets, others, arguments, modules, texts;
     uint64_t more_texts;
     sizes bytes;
     bool failed;
@@ -134,6 +134,7 @@ static void look_at_names(contents *c, fb_trace *t)
         add_name(c, &c->datasets, site->dataset);
         add_name(c, &c->others, site->algorithm);
         add_name(c, &c->others, site->distribution);
+        add_name(c, &c->arguments, site->arguments);
         c->stacks += fb__sites_get(&t->sites, i)->frame != FB_FRAME_NONE;
     }
     for (uint32_t i = 0; i < fb_intern_count(t->sites.module_keys); i++)
@@ -144,6 +145,7 @@ static void look_at_names(contents *c, fb_trace *t)
     sort_names(&c->slots);
     sort_names(&c->streams);
     sort_names(&c->datasets);
+    sort_names(&c->arguments);
     sort_names(&c->others);
     sort_names(&c->modules);
 }
@@ -167,8 +169,8 @@ static void look_at_bytes(contents *c, fb_trace *t)
 
 static void free_contents(contents *c)
 {
-    name_list *const lists[] = {&c->paths,    &c->ops,    &c->slots,   &c->streams,
-                                &c->datasets, &c->others, &c->modules, &c->texts};
+    name_list *const lists[] = {&c->paths,  &c->ops,       &c->slots,   &c->streams, &c->datasets,
+                                &c->others, &c->arguments, &c->modules, &c->texts};
 
     for (size_t i = 0; i < c->texts.count; i++)
         free((char *)c->texts.at[i]);
@@ -248,6 +250,7 @@ static void print_text(const contents *c, const cJSON *header)
     print_names("random streams", &c->streams);
     print_names("data sets", &c->datasets);
     print_names("algorithms and distributions", &c->others);
+    print_names("arguments of operations", &c->arguments);
     print_names("texts: notes and file names", &c->texts);
     if (c->more_texts > 0)
         printf("  and %" PRIu64 " more\n", c->more_texts);
@@ -292,6 +295,7 @@ static int print_json(const cli_args *args, const contents *c, cJSON *header)
     add_names(o, "streams", &c->streams);
     add_names(o, "datasets", &c->datasets);
     add_names(o, "algorithms", &c->others);
+    add_names(o, "arguments", &c->arguments);
     add_names(o, "texts", &c->texts);
     cli_json_count(o, "more_texts", c->more_texts);
     add_names(o, "program_files", &c->modules);

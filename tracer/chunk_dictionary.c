@@ -156,6 +156,8 @@ static fb_status read_site(fb_chunk_reader *c, fb_bytes b, uint32_t *number, fb_
     get_kind_fields(c, &b, &site, names);
     if (!b.failed && fb_bytes_left(&b) > 0)
         source = c->strings[get_below(&b, c->string_count)];
+    if (!b.failed && fb_bytes_left(&b) > 0)
+        get_name(c, &b, names, FB_SITE_ARGUMENTS);
     if (b.failed || fb__sites_check(&site, "", NULL) != FB_OK)
         return fb__chunk_corrupt(c, "bad site", err);
     status = fb__sites_put_named(c->sites, &site, names, number, err);

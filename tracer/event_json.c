@@ -393,6 +393,8 @@ char *fb_trace_event_json(fb_trace *trace, const fb_event *event, uint64_t numbe
     put_bool_member(&out, "nonfinite", (event->flags & FB_EVENT_NONFINITE) != 0);
     put_bool_member(&out, "undefined", (event->flags & FB_EVENT_UNDEFINED) != 0);
     put_kind_members(&out, site, event);
+    if (site->arguments[0] != '\0')
+        put_text_member(&out, "arguments", site->arguments);
     put_extras(&out, site, event);
     fb_buffer_append(&out, "}", 2);
     if (out.failed) {

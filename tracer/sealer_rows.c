@@ -119,11 +119,12 @@ static const char *read_fields(fb_sealer *s, fb_site *site, uint32_t *frame, fb_
     return b->failed || fb__sites_check(site, "", NULL) != FB_OK ? "bad site" : NULL;
 }
 
-/* A call stack told by the program is behind the names, where there is one; else padding. */
-static const char *read_source(fb_sealer *s, fb_bytes *b, uint32_t *source, bool *no_memory)
+/* A call stack told by the program and an op's arguments are behind the names, where there are any;
+ * else padding. */
+static const char *read_optional(fb_sealer *s, fb_bytes *b, uint32_t *string, bool *no_memory)
 {
-    *source = 0;
-    return fb_bytes_left(b) < 2 ? NULL : read_name(s, b, source, no_memory);
+    *string = 0;
+    return fb_bytes_left(b) < 2 ? NULL : read_name(s, b, string, no_memory);
 }
 
 const char *fb__sealer_read_site(fb_sealer *s, uint32_t number, fb_bytes *b, bool *no_memory)
@@ -133,10 +134,12 @@ const char *fb__sealer_read_site(fb_sealer *s, uint32_t number, fb_bytes *b, boo
     fb_error err;
     const char *flaw = read_fields(s, &site, &frame, b);
 
-    for (int i = 0; i < FB_SITE_NAMES && flaw == NULL && !*no_memory; i++)
+    for (int i = 0; i < FB_SITE_ARGUMENTS && flaw == NULL && !*no_memory; i++)
         flaw = read_name(s, b, &names[i], no_memory);
     if (flaw == NULL && !*no_memory)
-        flaw = read_source(s, b, &source, no_memory);
+        flaw = read_optional(s, b, &source, no_memory);
+    if (flaw == NULL && !*no_memory)
+        flaw = read_optional(s, b, &names[FB_SITE_ARGUMENTS], no_memory);
     if (flaw != NULL || *no_memory)
         return flaw;
     if (number >= NUMBER_MAX)

@@ -149,6 +149,9 @@ static site_key key_of(const fb_site *plain, const uint32_t names[FB_SITE_NAMES]
     return key;
 }
 
+/* Whether a caller, maybe built with an older event.h, has this field of a site. */
+#define HAS_FIELD(site, field) ((site)->size >= offsetof(fb_site, field) + sizeof(site)->field)
+
 static void collect_names(const char *names[FB_SITE_NAMES], const fb_site *site)
 {
     const bool stream = site->kind == FB_KIND_DRAW || site->kind == FB_KIND_SEED;
@@ -162,6 +165,7 @@ static void collect_names(const char *names[FB_SITE_NAMES], const fb_site *site)
     names[FB_SITE_DISTRIBUTION] = draw ? site->distribution : NULL;
     names[FB_SITE_CONSUMER] = draw ? site->consumer : NULL;
     names[FB_SITE_DATASET] = site->kind == FB_KIND_SAMPLE ? site->dataset : NULL;
+    names[FB_SITE_ARGUMENTS] = HAS_FIELD(site, arguments) ? site->arguments : NULL;
     for (int i = 0; i < FB_SITE_NAMES; i++)
         if (names[i] == NULL)
             names[i] = "";
@@ -197,6 +201,7 @@ static void fill_entry(fb_site_entry *entry, const fb_sites *sites, const fb_sit
     entry->site.distribution = fb__sites_text(sites, names[FB_SITE_DISTRIBUTION]);
     entry->site.consumer = fb__sites_text(sites, names[FB_SITE_CONSUMER]);
     entry->site.dataset = fb__sites_text(sites, names[FB_SITE_DATASET]);
+    entry->site.arguments = fb__sites_text(sites, names[FB_SITE_ARGUMENTS]);
     entry->hash = fb_site_hash(&entry->site);
 }
 
@@ -259,7 +264,7 @@ fb_status fb__sites_put(fb_sites *sites, const fb_site *site, uint32_t *number, 
                             STRING_BYTES_MAX);
     }
     status = fb__sites_put_named(sites, site, names, number, err);
-    if (status == FB_OK && site->size >= sizeof *site && site->source != NULL)
+    if (status == FB_OK && HAS_FIELD(site, source) && site->source != NULL)
         keep_source(sites, fb__sites_get(sites, *number), site->source);
     return status;
 }

@@ -23,6 +23,7 @@ typedef enum fb_site_name {
     FB_SITE_DISTRIBUTION,
     FB_SITE_CONSUMER,
     FB_SITE_DATASET,
+    FB_SITE_ARGUMENTS, /* last: in a tail it follows the stack that the program told */
     FB_SITE_NAMES
 } fb_site_name;
 

@@ -139,6 +139,14 @@ static bool define_frames(fb_stage *s, const fb_sites *sites, uint32_t innermost
     return !s->failed;
 }
 
+static void put_string(row *r, const fb_sites *sites, uint32_t string)
+{
+    size_t count;
+    const char *text = fb_intern_get(sites->strings, string, &count);
+
+    put_name(r, text, count);
+}
+
 static bool define_site(fb_stage *s, const fb_sites *sites, uint32_t number)
 {
     const fb_site_entry *entry;
@@ -160,13 +168,12 @@ static bool define_site(fb_stage *s, const fb_sites *sites, uint32_t number)
     put32(&r, entry->frame);
     put(&r, site->shape, site->rank * sizeof site->shape[0]);
     put(&r, site->parameters, sizeof site->parameters);
-    for (int i = 0; i < FB_SITE_NAMES + (entry->source != 0); i++) {
-        const uint32_t string = i < FB_SITE_NAMES ? entry->names[i] : entry->source;
-        size_t count;
-        const char *name = fb_intern_get(sites->strings, string, &count);
-
-        put_name(&r, name, count);
-    }
+    for (int i = 0; i < FB_SITE_ARGUMENTS; i++)
+        put_string(&r, sites, entry->names[i]);
+    if ((entry->source | entry->names[FB_SITE_ARGUMENTS]) != 0)
+        put_string(&r, sites, entry->source);
+    if (entry->names[FB_SITE_ARGUMENTS] != 0)
+        put_string(&r, sites, entry->names[FB_SITE_ARGUMENTS]);
     commit(s, &r, FB_TAIL_SITE, 0, number);
     s->sites.of[number] = s->epoch;
     return true;

@@ -146,9 +146,12 @@ typedef struct fb_site {
     const char *dataset; /* sample */
     fb_role role;        /* sample: declared, never guessed */
 
-    const char *source; /* to a recorder: the call stack where the program knows it by name (an
-                         * interpreter), a frame a line, innermost first. No part of what makes a
-                         * site; from a reader NULL: fb_trace_stack has it */
+    const char *source;    /* to a recorder: the call stack where the program knows it by name (an
+                            * interpreter), a frame a line, innermost first. No part of what makes a
+                            * site; from a reader NULL: fb_trace_stack has it */
+    const char *arguments; /* what the op was called with beside tensors, a JSON object:
+                            * {"eps":1e-05,"training":true}. Sites that differ in it are two; it
+                            * enters no hash */
 } fb_site;
 
 /* Names another event of this run: the one that made an input. */

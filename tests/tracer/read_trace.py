@@ -237,6 +237,7 @@ class Site:
         if self.kind in SHAPED:
             self.shape = [c.varint() for _ in range(c.below(9, "rank"))]
         self.source = string() if c.left() > 0 else b""
+        self.arguments = string() if c.left() > 0 else b""
         self.hash = xxh128(struct.pack("<BI", phase, self.occurrence) +
                            b"".join(name + b"\0" for name in (self.path, self.op, self.slot)))
 
@@ -742,7 +743,8 @@ def event_json(e):
                 ("class", text(CLASSES[s.class_number()])), ("occurrence", s.occurrence),
                 ("nonfinite", "true" if e.flags & 1 else "false"),
                 ("undefined", "true" if e.flags & 2 else "false")]
-    return joined(members + kind_members(e) + extra_members(e))
+    arguments = [("arguments", string(s.arguments))] if s.arguments else []
+    return joined(members + kind_members(e) + arguments + extra_members(e))
 
 
 def main():

@@ -214,7 +214,7 @@ static void the_stack_of_a_call_begins_with_its_caller(void **state)
     drop_folder(&folder);
 }
 
-static void expect_told_stack(const char *path, const char *stack)
+static void expect_told(const char *path, const char *stack, const char *arguments)
 {
     const float x[2] = {1, 2};
     const fb_event *e;
@@ -226,11 +226,16 @@ static void expect_told_stack(const char *path, const char *stack)
     assert_string_equal(fb_trace_site(t, e->site)->op, "mul");
     assert_true(fb_hash_equal(e->hash, fb_tensor_hash(NULL, FB_DTYPE_F32, x, sizeof x, NULL)));
     assert_string_equal(fb_trace_stack(t, e->site), stack);
+    assert_string_equal(fb_trace_site(t, e->site)->arguments, "");
+    assert_int_equal(fb_trace_next(t, &e, NULL, NULL), FB_OK);
+    assert_non_null(e);
+    assert_string_equal(fb_trace_site(t, e->site)->op, "mul");
+    assert_string_equal(fb_trace_site(t, e->site)->arguments, arguments);
     fb_trace_close(t);
 }
 
 /* From the tail of a recording that goes on, and from the sealed file. */
-static void a_stack_that_the_program_tells_is_read_back(void **state)
+static void a_stack_and_arguments_that_the_program_tells_are_read_back(void **state)
 {
     const float x[2] = {1, 2};
     char source[FB_NAME_MAX + 100], told[16];
@@ -259,11 +264,15 @@ static void a_stack_that_the_program_tells_is_read_back(void **state)
     fb_recorder_step(r, 3);
     event.site = fb_recorder_site(r, &site);
     fb_recorder_event(r, &event);
-    expect_told_stack(folder.file, told);
+    site.arguments = "{\"p\":0.5}"; /* another site, of the same identity */
+    site.source = NULL;
+    event.site = fb_recorder_site(r, &site);
+    fb_recorder_event(r, &event);
+    expect_told(folder.file, told, site.arguments);
     assert_int_equal(fb_recorder_wants(r), fb_level_classes(FB_LEVEL_OPS));
     assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
     assert_int_equal(verified(folder.file), FB_TRACE_COMPLETE);
-    expect_told_stack(folder.file, told);
+    expect_told(folder.file, told, site.arguments);
     drop_folder(&folder);
 }
 
@@ -536,7 +545,7 @@ int main(void)
         cmocka_unit_test(direct_calls_count_occurrences_by_step_and_micro),
         cmocka_unit_test(threads_may_record_at_the_same_time),
         cmocka_unit_test(the_stack_of_a_call_begins_with_its_caller),
-        cmocka_unit_test(a_stack_that_the_program_tells_is_read_back),
+        cmocka_unit_test(a_stack_and_arguments_that_the_program_tells_are_read_back),
         cmocka_unit_test(misuse_stops_the_recording_and_keeps_what_was_there),
         cmocka_unit_test(a_bad_header_or_place_is_refused),
         cmocka_unit_test(the_header_keeps_the_callers_text),
