@@ -50,7 +50,7 @@ class Site(Structure):
         ("dtype", c_uint32), ("rank", c_uint32), ("shape", c_uint64 * RANK_MAX),
         ("stream", c_char_p), ("algorithm", c_char_p), ("distribution", c_char_p),
         ("parameters", c_double * 2), ("consumer", c_char_p), ("dataset", c_char_p),
-        ("role", c_uint32), ("source", c_char_p)]
+        ("role", c_uint32), ("source", c_char_p), ("arguments", c_char_p)]
 
 
 class Ref(Structure):

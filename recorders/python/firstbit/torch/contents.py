@@ -132,15 +132,16 @@ def record_tensor(recorder: Recorder, makers: Makers, tensor: torch.Tensor, kind
                   path: str, op: str, slot: str, inputs: "list[EventRef]",
                   source: Optional[Callable[[], str]],
                   left_out: Dict[str, int], undefined: bool = False,
-                  written: bool = False) -> EventRef:
+                  written: bool = False, arguments: str = "") -> EventRef:
     """One event for a tensor, which from here on is what made its contents."""
     reason = obstacle(tensor)
     if reason is not None:
         left_out[reason] = left_out.get(reason, 0) + 1
-        number = recorder.site("tensor", phase, path, op, slot, dtype="u8", source=source)
+        number = recorder.site("tensor", phase, path, op, slot, dtype="u8", arguments=arguments,
+                               source=source)
         return recorder.event(number, flags=lib.UNDEFINED, inputs=inputs)
     number = recorder.site(kind, phase, path, op, slot, dtype=DTYPES[tensor.dtype],
-                           shape=tuple(tensor.shape), source=source)
+                           shape=tuple(tensor.shape), arguments=arguments, source=source)
     if undefined:
         ref = recorder.event(number, flags=lib.UNDEFINED, inputs=inputs)
     else:

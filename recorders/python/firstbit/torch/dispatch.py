@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dispatch mode: one event for each output of each op, with what made its inputs."""
 
+import json
 import sys
 import sysconfig
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
@@ -25,6 +26,12 @@ _WORKSPACES = {"mkldnn_rnn_layer": (3,), "_cudnn_rnn": (3, 4), "miopen_rnn": (3,
 # Not computations: handles of the profiler and the like.
 _IGNORED = {"_record_function_enter", "_record_function_enter_new", "_record_function_exit",
             "detach_", "requires_grad_"}
+# Arguments that change no result.
+_NO_ARGUMENTS = {"device", "layout", "pin_memory", "memory_format", "generator", "names",
+                 "non_blocking", "implicit"}
+# Of one op, different arguments that are told: a number that changes in each step shall not fill
+# the trace.
+_TEXTS_MAX = 256
 _SEEDED_NAMES = ("bernoulli", "dropout", "rand", "normal", "uniform", "random", "multinomial",
                  "poisson", "exponential", "geometric", "cauchy", "rrelu_with_noise", "binomial",
                  "standard_gamma", "sample_dirichlet")
@@ -34,7 +41,7 @@ class OpInfo:
     """What a recorder needs to know of an op, from its schema."""
 
     __slots__ = ("name", "view", "ignored", "undefined", "workspaces", "random", "mutable",
-                 "names", "ignored_inputs")
+                 "names", "ignored_inputs", "defaults", "texts")
 
     def __init__(self, func: Any) -> None:
         schema = func._schema
@@ -62,6 +69,47 @@ class OpInfo:
         if overwritten and self.mutable:
             out_only.add(self.mutable[0])
         self.ignored_inputs = out_only
+        self.defaults = {a.name: a.default_value for a in schema.arguments
+                         if a.has_default_value() and a.default_value is not None}
+        self.texts: Dict[Any, str] = {}
+
+    def arguments(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> str:
+        """What the op is called with beside tensors, as JSON; "" where it is nothing."""
+        given = [(name, plain) for name, plain in zip(self.names, map(plain_value, args))
+                 if plain is not None]
+        given += [(name, plain) for name, plain in ((n, plain_value(v)) for n, v in kwargs.items())
+                  if plain is not None]
+        key = tuple(given)
+        text = self.texts.get(key)
+        if text is None:
+            if len(self.texts) >= _TEXTS_MAX:
+                return ""
+            text = self.texts[key] = self._text(dict(given))
+        return text
+
+    def _text(self, given: Dict[str, Any]) -> str:
+        for name, value in self.defaults.items():
+            plain = plain_value(value)
+            if plain is not None:
+                given.setdefault(name, plain)
+        told = {name: given[name] for name in self.names
+                if name in given and name not in _NO_ARGUMENTS}
+        return json.dumps(told, separators=(",", ":")) if told else ""
+
+
+def plain_value(value: Any) -> Any:
+    """An argument as JSON can say it, hashable; None for tensors and what says nothing."""
+    kind = type(value)
+    if kind is bool or kind is int or kind is str:
+        return value
+    if kind is float:
+        return value if value - value == 0.0 else str(value)
+    if kind is tuple or kind is list:
+        plain = tuple([plain_value(item) for item in value])
+        return plain if plain and None not in plain else None
+    if kind is torch.dtype:
+        return str(value)[6:]
+    return str(value) if kind is complex else None
 
 
 def collect(value: Any, to: List[torch.Tensor]) -> None:
@@ -162,11 +210,12 @@ class Dispatch(TorchDispatchMode):
                 if name in info.mutable:
                     collect(value, outputs)
         path = session.modules.path if inputs[1] is None else inputs[1]
+        told = info.arguments(args, kwargs)
         for i, tensor in enumerate(outputs):
             record_tensor(session.recorder, session.makers, tensor, "tensor", session.phase, path,
                           info.name, "out" if i == 0 else f"out{i}", inputs[0], session.source,
                           session.left_out, info.undefined or i in info.workspaces,
-                          bool(info.mutable))
+                          bool(info.mutable), told)
 
 
 class Draws:
