@@ -163,15 +163,12 @@ static fb_status open_both(expectation *x, fb_error *err)
         return fb__fail(err, FB_E_UNSUPPORTED, FB_NO_OFFSET,
                         "%s: holds no configuration: --expect needs runs of `firstbit train`",
                         x->headers.a.configuration == NULL ? x->a : x->b);
-    if (x->headers.a.has_resume)
-        return fb__fail(err, FB_E_UNSUPPORTED, FB_NO_OFFSET,
-                        "%s: goes on from a checkpoint: --expect needs a run from its beginning",
-                        x->a);
     return FB_OK;
 }
 
 /* The header of a with the other values: where its files lie, its environment and the rest of it
- * stay as they are. */
+ * stay as they are. A run that went on from a checkpoint is made again from its beginning: the
+ * checkpoint holds what the old values made. */
 static fb_status make_header(expectation *x, fb_error *err)
 {
     cJSON *json = cJSON_Duplicate(x->headers.a.json, true);
@@ -181,6 +178,7 @@ static fb_status make_header(expectation *x, fb_error *err)
     for (size_t i = 0; i < x->set_count && done; i++)
         done = set_key(configuration, x->sets[i].path, x->sets[i].value) &&
                (strcmp(x->sets[i].path, "seed") != 0 || set_key(json, "seed", x->sets[i].value));
+    cJSON_DeleteItemFromObjectCaseSensitive(json, "resume");
     x->header = done ? fb__json_print(json) : NULL;
     cJSON_Delete(json);
     return x->header != NULL ? FB_OK : out_of_memory(err);

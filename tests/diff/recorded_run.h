@@ -186,9 +186,10 @@ static inline const char *record(const test_folder *folder, const char *name, co
 
 /* Goes on from a checkpoint of `from_step`, to the end of SMALL_GPT, and records that as `train
  * --resume` does. */
-static inline const char *record_resumed(const test_folder *folder, const char *name,
-                                         const char *checkpoint, int from_step,
-                                         const fb_fault *fault)
+static inline const char *record_resumed_with(const test_folder *folder, const char *name,
+                                              const char *checkpoint, int from_step,
+                                              const fb_fault *fault, const fb_config_set *sets,
+                                              size_t set_count)
 {
     const char *path = in_folder(folder, name), *file = strrchr(checkpoint, '/') + 1;
     const fb_run_options run_options = {.size = sizeof run_options,
@@ -204,7 +205,7 @@ static inline const char *record_resumed(const test_folder *folder, const char *
     fb_run *run;
     fb_error err;
 
-    assert_ok(fb_config_parse(&config, SMALL_GPT, "test", NULL, 0, &err));
+    assert_ok(fb_config_parse(&config, SMALL_GPT, "test", sets, set_count, &err));
     assert_ok(fb_run_create(&run, &config, &run_options, &err));
     assert_ok(fb_hash_file(&hash, NULL, checkpoint, &err));
     assert_true(asprintf(&header, "%.*s,\"resume\":{\"file\":\"%s\",\"step\":%d,\"hash\":\"%s\"}}",
@@ -222,6 +223,13 @@ static inline const char *record_resumed(const test_folder *folder, const char *
     fb_config_free(&config);
     free(header);
     return path;
+}
+
+static inline const char *record_resumed(const test_folder *folder, const char *name,
+                                         const char *checkpoint, int from_step,
+                                         const fb_fault *fault)
+{
+    return record_resumed_with(folder, name, checkpoint, from_step, fault, NULL, 0);
 }
 
 /* All of a file, malloc'd. */

@@ -108,6 +108,40 @@ static void a_seed_can_be_expected(void **state)
     fb_diff_report_free(&r);
 }
 
+/* A run that went on from a checkpoint, on either side: a is made again from its beginning, since
+ * its checkpoint holds what the old rate made. */
+static void a_rate_of_resumed_runs_can_be_expected(void **state)
+{
+    const fb_fault flip = {
+        .kind = FB_FAULT_FLIP, .step = 7, .path = "ln", .slot = "out", .element = 3, .bit = 21};
+    const test_folder *folder = *state;
+    const char *key = "optimizer.adamw.lr";
+    const recording slow = {.threads = 1, .checkpoints = true};
+    const recording fast = {.threads = 1, .checkpoints = true, .sets = &other_lr, .set_count = 1};
+    char of_a[192], of_b[192];
+    fb_diff_report r;
+
+    (void)record(folder, "slow.fbt", &slow);
+    (void)record(folder, "fast.fbt", &fast);
+    (void)snprintf(of_a, sizeof of_a, "%s/slow.ckpt/step-00000003.safetensors", folder->path);
+    (void)snprintf(of_b, sizeof of_b, "%s/fast.ckpt/step-00000003.safetensors", folder->path);
+    const char *a = record_resumed(folder, "a.fbt", of_a, 3, NULL);
+    const char *b = record_resumed_with(folder, "b.fbt", of_b, 3, NULL, &other_lr, 1);
+    const char *c = record_resumed_with(folder, "c.fbt", of_b, 3, &flip, &other_lr, 1);
+
+    r = compare(*state, a, b, key);
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    assert_int_equal(r.equal_through, 8);
+    fb_diff_report_free(&r);
+    r = compare(*state, in_folder(folder, "slow.fbt"), b, key);
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    fb_diff_report_free(&r);
+    r = compare(*state, a, c, key);
+    assert_int_equal(r.first.name.step, 7);
+    assert_string_equal(r.cause.name, "bit-flip");
+    fb_diff_report_free(&r);
+}
+
 static void equal_keys_make_nothing(void **state)
 {
     const char *a = run_with(*state, "a.fbt", NULL, 0, NULL);
@@ -171,6 +205,7 @@ int main(void)
         CASE(another_key_is_still_a_difference),
         CASE(an_element_of_a_list_can_be_expected),
         CASE(a_seed_can_be_expected),
+        CASE(a_rate_of_resumed_runs_can_be_expected),
         CASE(equal_keys_make_nothing),
         CASE(what_cannot_be_applied_is_refused),
     };
