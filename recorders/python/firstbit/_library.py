@@ -22,6 +22,7 @@ DTYPES = {name: number for number, name in enumerate(
      "u8", "u16", "u32", "u64", "bool"))}
 LEVELS = {"steps": 1, "draws": 2, "ops": 3, "sketch": 4, "values": 5}
 ROLES = {"unknown": 0, "train": 1, "val": 2, "test": 3}
+STATUSES = ("complete", "torn", "full", "corrupt")
 CLASSES = {"scalars": 1, "data": 2, "state": 4, "ops": 8, "notes": 16}
 RANK_MAX = 8
 NAME_MAX = 1024
@@ -80,6 +81,16 @@ class Options(Structure):
         ("values_bytes", c_uint64)]
 
 
+class TraceInfo(Structure):
+    """fb_trace_info; fields that a later library appends are not read."""
+
+    _fields_ = [
+        ("status", c_uint32), ("damage", c_uint64), ("version", c_uint32), ("id", Hash),
+        ("level", c_uint32), ("first_step", c_uint64), ("last_step", c_uint64),
+        ("steps", c_uint64), ("events", c_uint64), ("bytes", c_uint64), ("chunks", c_uint64),
+        ("header", c_char_p)]
+
+
 class Stats(Structure):
     """fb_recorder_stats; fields that a later library appends land behind `error`."""
 
@@ -119,6 +130,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         "fb_recorder_mark": (None, [c_void_p, c_char_p]),
         "fb_trace_open": (c_uint32, [POINTER(c_void_p), c_char_p, POINTER(Error)]),
         "fb_trace_close": (None, [c_void_p]),
+        "fb_trace_get_info": (POINTER(TraceInfo), [c_void_p]),
         "fb_trace_next": (c_uint32, [c_void_p, POINTER(POINTER(Event)), POINTER(c_uint64),
                                      POINTER(Error)]),
         "fb_trace_seek": (c_uint32, [c_void_p, c_uint64, POINTER(Error)]),
