@@ -230,7 +230,7 @@ class Recorder:
 
     def event(self, site: int, *, address: int = 0, count_bytes: int = 0, flags: int = 0,
               version: int = 0, storage: int = 0, value: float = 0.0, key: int = 0,
-              counter: int = 0, count: int = 0, indices: int = 0,
+              counter: int = 0, count: int = 0, indices: int = 0, text: Optional[str] = None,
               inputs: Sequence[EventRef] = ()) -> EventRef:
         """One event of a site. Contents are hashed before the call returns."""
         scratch = self._scratch
@@ -239,9 +239,11 @@ class Recorder:
             if 16 * n > len(scratch.inputs):
                 scratch.grow(2 * n)
             scratch.inputs[:16 * n] = b"".join(inputs)
+        held = None if text is None else ctypes.create_string_buffer(
+            text.replace("\0", "").encode("utf-8", "replace")[:lib.NAME_MAX])
         _EVENT.pack_into(scratch.buffer, 0, lib.EVENT_BYTES, site, flags, 0, 0,
                          version & 0xffffffff, storage, 0, 0, value, key, counter, count, indices,
-                         0, scratch.inputs_address, n, address, count_bytes)
+                         0 if held is None else ctypes.addressof(held), scratch.inputs_address, n, address, count_bytes)
         call = lib.event_short if count_bytes < _LONG_BYTES else lib.event_long
         call(self._handle, scratch.address)
         return _REF.pack(site, self._micro, self._step)
@@ -290,9 +292,10 @@ class Recorder:
         return self.event(number, key=seed & 0xffffffffffffffff)
 
     def sample(self, dataset: str, indices: Optional[Iterable[int]] = None, *, count: int = 0,
-               role: str = "unknown", epoch: int = 0,
-               contents: Any = None) -> Optional[EventRef]:
-        """Records which samples made this batch. role: "train", "val", "test": as declared."""
+               role: str = "unknown", epoch: int = 0, contents: Any = None,
+               arguments: str = "") -> Optional[EventRef]:
+        """Records which samples made this batch. role: "train", "val", "test": as declared.
+        arguments: as of `site`."""
         if self._handle is None:
             return None
         listed = None if indices is None else [int(i) & 0xffffffffffffffff for i in indices]
@@ -300,7 +303,8 @@ class Recorder:
             count = len(listed)
             listed = (ctypes.c_uint64 * count)(*listed) if count <= lib.INDICES_MAX else None
         c = None if contents is None else contents_of(contents)
-        number = self.site("sample", "data", dataset, "sample", names=(dataset,), role=role)
+        number = self.site("sample", "data", dataset, "sample", names=(dataset,), role=role,
+                           arguments=arguments)
         return self.event(number, counter=epoch, count=count,
                           indices=ctypes.addressof(listed) if listed is not None else 0,
                           address=c.address if c else 0, count_bytes=c.bytes if c else 0)
@@ -316,13 +320,21 @@ class Recorder:
         return self.event(number, value=value, flags=0 if finite else 1, inputs=inputs)
 
     def mode(self, path: str, on: bool, *, slot: str, op: str = "mode",
-             phase: str = "forward",
+             phase: str = "forward", arguments: str = "",
              source: Optional[Callable[[], str]] = None) -> Optional[EventRef]:
-        """Records that a mode is on or off: training, gradients. source: as of `site`."""
+        """Records that a mode is on or off: training, gradients. arguments, source: as of `site`."""
         if self._handle is None:
             return None
-        return self.event(self.site("mode", phase, path, op, slot, source=source),
-                          value=float(bool(on)))
+        return self.event(self.site("mode", phase, path, op, slot, arguments=arguments,
+                                    source=source), value=float(bool(on)))
+
+    def checkpoint(self, path: str, op: str, *, file: Optional[str] = None,
+                   source: Optional[Callable[[], str]] = None) -> Optional[EventRef]:
+        """Records that state was written or read; never part of training state by itself. path: of
+        what; op: "load", "save"; file: its name without folder. source: as of `site`."""
+        if self._handle is None:
+            return None
+        return self.event(self.site("checkpoint", "checkpoint", path, op, source=source), text=file)
 
     def mark(self, text: str) -> None:
         """Records a note; never part of training state."""

@@ -66,6 +66,7 @@ class Maker(NamedTuple):
     ref: EventRef
     path: Optional[str]  # of the module; None for what the backward pass made
     param: bool          # a parameter or state
+    number: int          # of the storage, in the order in which parameters were first seen; or 0
 
 
 class Makers:
@@ -78,6 +79,7 @@ class Makers:
     def __init__(self) -> None:
         self._of: Dict[int, Maker] = {}
         self._limit = 1 << 14
+        self._numbered = 0
 
     @staticmethod
     def _address(tensor: torch.Tensor) -> int:
@@ -109,11 +111,23 @@ class Makers:
                 _free_weak_ref(entry.weak)
             elif len(self._of) >= self._limit:
                 self._sweep()
-            weak = _storage_of(tensor)._weak_ref()
+            weak, number = _storage_of(tensor)._weak_ref(), 0
         else:
-            weak = entry.weak
+            weak, number = entry.weak, entry.number
         version = version_of(tensor)
-        self._of[address] = Maker(weak, range(version, version + 1 + written), ref, path, param)
+        self._of[address] = Maker(weak, range(version, version + 1 + written), ref, path, param,
+                                  number)
+
+    def number(self, tensor: torch.Tensor) -> int:
+        """Of the storage that a parameter lies in: tied ones have the same."""
+        address = self._address(tensor)
+        entry = self._of.get(address)
+        if entry is None or _expired(entry.weak):
+            return 0
+        if entry.number == 0:
+            self._numbered += 1
+            entry = self._of[address] = entry._replace(number=self._numbered)
+        return entry.number
 
     def _sweep(self) -> None:
         for address, entry in list(self._of.items()):
@@ -147,12 +161,14 @@ def record_tensor(recorder: Recorder, makers: Makers, tensor: torch.Tensor, kind
     else:
         dense = readable(tensor)
         count = dense.numel() * dense.element_size()
+        storage = 0
+        if kind == "param":
+            makers.put(tensor, recorder.ref(number), path.rpartition(".")[0], written, True)
+            storage = makers.number(tensor)
         # An empty tensor has an address of 0: any other address says that its contents are known.
         ref = recorder.event(number, address=dense.data_ptr() or 8, count_bytes=count,
-                             version=version_of(tensor), inputs=inputs)
-    if kind == "param":
-        makers.put(tensor, ref, path.rpartition(".")[0], written, True)
-    else:
+                             version=version_of(tensor), storage=storage, inputs=inputs)
+    if kind != "param":
         makers.put(tensor, ref, None if phase == "backward" else path, written)
     return ref
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..recorder import EventRef
 from .contents import Maker, obstacle, readable, record_tensor
 
 if TYPE_CHECKING:
@@ -143,7 +144,9 @@ class Dispatch(TorchDispatchMode):
         before = session.guarded(session.draws.before, info, args, kwargs) if info.random else None
         out = func(*args, **kwargs)
         if before is not None:
-            session.guarded(session.draws.after, before, info, out, inputs[1])
+            draw = session.guarded(session.draws.after, before, info, out, inputs[1])
+            if draw is not None:  # what came is made of these numbers
+                inputs[0].append(draw)
         session.guarded(self._outputs, info, args, kwargs, out, inputs)
         return out
 
@@ -253,10 +256,11 @@ class Draws:
             numbers = []
         return generator, self.key_of(generator), tuple(numbers + [0.0, 0.0])[:2]
 
-    def after(self, before: Any, info: OpInfo, out: Any, path: Optional[str]) -> None:
+    def after(self, before: Any, info: OpInfo, out: Any,
+              path: Optional[str]) -> Optional[EventRef]:
         generator, key, parameters = before
         if self.key_of(generator) == key:  # nothing was drawn: evaluation, p = 0
-            return
+            return None
         session = self.session
         outputs: List[torch.Tensor] = []
         collect(out, outputs)
@@ -268,9 +272,10 @@ class Draws:
                                parameters=parameters, source=session.source)
         tensor = outputs[-1] if outputs and obstacle(outputs[-1]) is None else None
         dense = None if tensor is None else readable(tensor)
-        recorder.event(number, key=key, count=0 if tensor is None else tensor.numel(),
-                       address=0 if dense is None else dense.data_ptr(),
-                       count_bytes=0 if dense is None else dense.numel() * dense.element_size())
+        return recorder.event(
+            number, key=key, count=0 if tensor is None else tensor.numel(),
+            address=0 if dense is None else dense.data_ptr(),
+            count_bytes=0 if dense is None else dense.numel() * dense.element_size())
 
     def end_step(self) -> None:
         """Where the default generator stands at the end of a step, whoever drew from it."""

@@ -6,6 +6,8 @@ Each replaced function calls the original and hands on what it returns or raises
 
 import collections
 import functools
+import inspect
+import os
 import weakref
 from typing import Any, Callable, List, Optional, Tuple
 
@@ -30,6 +32,9 @@ class Hooks:
         self._clipping()
         self._data()
         self._seeds()
+        self._schedules()
+        self._scalers()
+        self._checkpoints()
         self._subclasses()
 
     def remove(self) -> None:
@@ -61,7 +66,7 @@ class Hooks:
                     return original(module, *args, **kwargs)
                 modules = session.modules
                 if modules.enter(module):
-                    session.root_call(module, modules.path)
+                    session.module_call(module)
                 phase, updating = session.phase, session.updating
                 if phase == "optimizer":  # a closure
                     session.phase, session.updating = "forward", False
@@ -195,22 +200,98 @@ class Hooks:
         session = self.session
 
         def make(original: Any) -> Any:
+            names = list(inspect.signature(original).parameters)[1:]
+
             @functools.wraps(original)
             def clip(*args: Any, **kwargs: Any) -> Any:
                 if not session.here():
                     return original(*args, **kwargs)
+                limits = {**dict(zip(names, args[1:])), **kwargs}
                 phase, session.phase = session.phase, "optimizer"
                 path, session.modules.path = session.modules.path, "clip"
                 try:
                     norm = original(*args, **kwargs)
                 finally:
                     session.phase, session.modules.path = phase, path
-                session.guarded(session.clipped, norm)
+                session.guarded(session.clipped, norm, limits)
                 return norm
             return clip
 
         self._replace(torch.nn.utils, "clip_grad_norm_", make)
         self._replace(torch.nn.utils, "clip_grad_value_", make)
+
+    # --- Schedules, scalers, checkpoints ----------------------------------------------------------
+
+    def _schedules(self) -> None:
+        session, module = self.session, torch.optim.lr_scheduler
+        depth = [0]  # schedules that are made of schedules call these
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
+                if session.here() and depth[0] == 0:
+                    session.guarded(session.scheduled, scheduler)
+                depth[0] += 1
+                try:
+                    return original(scheduler, *args, **kwargs)
+                finally:
+                    depth[0] -= 1
+            return step
+
+        for cls in {c for c in vars(module).values() if isinstance(c, type)}:
+            if cls.__module__ == module.__name__ and "step" in vars(cls):
+                self._replace(cls, "step", make)
+
+    def _scalers(self) -> None:
+        session = self.session
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def update(scaler: Any, *args: Any, **kwargs: Any) -> Any:
+                out = original(scaler, *args, **kwargs)
+                if session.here() and scaler.is_enabled():
+                    session.guarded(session.loss_scale, scaler)
+                return out
+            return update
+
+        self._replace(getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler), "update", make)
+
+    def _checkpoints(self) -> None:
+        session = self.session
+
+        def of_object(original: Any) -> Any:
+            @functools.wraps(original)
+            def call(owner: Any, *args: Any, **kwargs: Any) -> Any:
+                if session.here():
+                    session.guarded(session.checkpoint, owner, original.__name__)
+                return original(owner, *args, **kwargs)
+            return call
+
+        def of_file(original: Any) -> Any:
+            at = 1 if original.__name__ == "save" else 0
+
+            @functools.wraps(original)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                file = args[at] if len(args) > at else kwargs.get("f")
+                if session.here():
+                    name = os.path.basename(file) if isinstance(file, (str, os.PathLike)) else None
+                    session.guarded(session.checkpoint, "", original.__name__, name)
+                return original(*args, **kwargs)
+            return call
+
+        def of_generator(original: Any) -> Any:
+            @functools.wraps(original)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                if session.here():
+                    session.guarded(session.checkpoint, "torch", original.__name__)
+                return original(*args, **kwargs)
+            return call
+
+        for cls in (torch.nn.Module, torch.optim.Optimizer):
+            self._replace(cls, "load_state_dict", of_object)
+        self._replace(torch, "load", of_file)
+        self._replace(torch, "save", of_file)
+        self._replace(torch, "set_rng_state", of_generator)
 
     # --- Data -------------------------------------------------------------------------------------
 

@@ -20,8 +20,9 @@ class Modules:
         self._roots: "List[Tuple[str, weakref.ref[torch.nn.Module]]]" = []
         self._names: Dict[int, Tuple["weakref.ref[torch.Tensor]", str]] = {}
         self._classes: Dict[str, int] = {}
-        self.stack: List[str] = []
+        self.stack: "List[Tuple[str, bool, bool]]" = []  # of the callers: path, training, gradients
         self.path = ""
+        self.training = self.grad = True
         for name, root in roots.items():
             self._name_tree(root, name)
 
@@ -47,14 +48,15 @@ class Modules:
         return path
 
     def enter(self, module: torch.nn.Module) -> bool:
-        """True where the program itself called it."""
-        path = self.path_of(module)
-        self.stack.append(self.path)
-        self.path = path
-        return len(self.stack) == 1
+        """True where the program itself called it, or its modes are not those of its caller."""
+        path, stack = self.path_of(module), self.stack
+        before = (self.path, self.training, self.grad)
+        self.path, self.training, self.grad = path, module.training, torch.is_grad_enabled()
+        stack.append(before)
+        return (len(stack) == 1 or self.training is not before[1] or self.grad is not before[2])
 
     def leave(self) -> None:
-        self.path = self.stack.pop()
+        self.path, self.training, self.grad = self.stack.pop()
 
     def name_of(self, parameter: torch.Tensor) -> Optional[str]:
         entry = self._names.get(id(parameter))

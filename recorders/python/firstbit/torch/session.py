@@ -5,9 +5,11 @@ Only the thread that began it is recorded. Nothing here changes a tensor, draws 
 touches autograd's graph: contents are read through their address, or from a copy.
 """
 
+import json
 import os
 import sys
 import threading
+import weakref
 from typing import Any, Callable, Dict, List, Optional
 
 import torch
@@ -19,6 +21,8 @@ from .dispatch import Dispatch, Draws, source
 from .paths import Modules
 
 _no_dispatch = torch._C._DisableTorchDispatch
+# Switches of an optimizer that choose how it computes, not what.
+_IMPLEMENTATIONS = {"foreach", "fused", "capturable", "differentiable"}
 
 
 class Session:
@@ -38,6 +42,7 @@ class Session:
         self.phase = "init"
         self.left_out: Dict[str, int] = {}
         self.optimizers: List[torch.optim.Optimizer] = []
+        self.schedulers: "List[weakref.ref[Any]]" = []
         self.lead: Optional[torch.optim.Optimizer] = None
         self.by_hand = False  # the program says where steps begin
         self.in_step = 0
@@ -47,6 +52,7 @@ class Session:
         self.active = True
         self.dispatch: Optional[Dispatch] = None
         self.grads: Dict[int, EventRef] = {}
+        self.held: "set[int]" = set()  # optimizers whose parameters were told
         self.owners: Dict[EventRef, str] = {}  # a gradient, and the module that it went into
         self.roles: Dict[int, str] = {}
         self.epochs: Dict[int, int] = {}
@@ -139,6 +145,8 @@ class Session:
         self.next_step()
 
     def _record_start(self) -> None:
+        if self.wants("data"):
+            self._record_holders()
         if not self.wants("state"):
             return
         done = set()
@@ -150,18 +158,36 @@ class Session:
                 if id(parameter) not in done:
                     self._record_state(parameter, "init", name, "init", "param", [])
 
-    def root_call(self, module: torch.nn.Module, path: str) -> None:
-        """A module is called by the program itself, not by another module."""
-        if self.recorder.current_step == 0 and self.optimizers and not self.by_hand:
-            self.begin_training()
-        self.guarded(self._record_modes, module, path)
+    def _record_holders(self) -> None:
+        """Which parameters learn: those that want gradients, and that an optimizer holds."""
+        for name, parameter in self.modules.parameters():
+            self.recorder.mode(name, parameter.requires_grad, slot="requires_grad", phase="init")
+        for number, optimizer in enumerate(self.optimizers):
+            self._record_holder(number, optimizer)
 
-    def _record_modes(self, module: torch.nn.Module, path: str) -> None:
+    def _record_holder(self, number: int, optimizer: torch.optim.Optimizer) -> None:
+        self.held.add(number)
+        for name, parameter in self._parameters_of(optimizer):
+            self.recorder.mode(name, True, op=type(optimizer).__name__.lower(), phase="init",
+                               slot=f"held by optimizer{number}")
+
+    def module_call(self, module: torch.nn.Module) -> None:
+        """A module is called by the program itself, or in other modes than the one around it."""
+        root = len(self.modules.stack) == 1
+        if (root and self.recorder.current_step == 0 and self.optimizers and not self.by_hand):
+            self.begin_training()
+        self.guarded(self._record_modes, module, root)
+
+    def _record_modes(self, module: torch.nn.Module, root: bool) -> None:
         if not self.wants("data"):
             return
-        path = path or type(module).__name__
+        path = self.modules.path or type(module).__name__
         self.recorder.mode(path, module.training, slot="training", source=self.source)
         self.recorder.mode(path, torch.is_grad_enabled(), slot="grad", source=self.source)
+        if root and torch.is_autocast_cpu_enabled():
+            dtype = str(torch.get_autocast_cpu_dtype())[6:]
+            self.recorder.mode(path, True, slot="autocast", source=self.source,
+                               arguments=json.dumps({"dtype": dtype}))
 
     # --- Tensors ----------------------------------------------------------------------------------
 
@@ -211,6 +237,9 @@ class Session:
     def before_update(self, optimizer: torch.optim.Optimizer) -> None:
         """Gradients as the optimizer finds them: summed, scaled, clipped. A step that records
         parameters without ops names them all the same, so that levels agree."""
+        number = self.meet_optimizer(optimizer)
+        if number not in self.held and self.wants("data"):
+            self._record_holder(number, optimizer)
         if not self.wants("state"):
             return
         for name, parameter in self._parameters_of(optimizer):
@@ -248,7 +277,9 @@ class Session:
     def _record_setting(self, path: str, key: str, value: Any) -> None:
         if isinstance(value, torch.Tensor) and value.numel() == 1 and obstacle(value) is None:
             value = readable(value.detach()).item()
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(value, bool) and (not value or key in _IMPLEMENTATIONS):
+            return  # a switch that is off says as much as one that another version has not
+        if isinstance(value, (int, float)):
             self.recorder.scalar(path, float(value), slot=key, phase="optimizer")
         elif isinstance(value, (tuple, list)) and key != "params":
             for i, item in enumerate(value):
@@ -264,16 +295,41 @@ class Session:
             self.next_step()
             self.phase = "forward"
 
-    def clipped(self, norm: Any) -> None:
-        """The norm of all gradients, as clipping found it."""
+    def clipped(self, norm: Any, limits: Dict[str, Any]) -> None:
+        """The norm of all gradients, as clipping found it, and what it was called with."""
+        for name, value in limits.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                self.recorder.scalar("clip", float(value), slot=name, phase="optimizer")
         if isinstance(norm, torch.Tensor) and norm.numel() == 1 and obstacle(norm) is None:
             self.recorder.scalar("clip", readable(norm.detach()).item(), slot="grad_norm",
                                  phase="optimizer",
                                  dtype="f32" if norm.dtype == torch.float32 else "f64")
 
-    def event_of_mode(self, path: str, op: str) -> None:
+    def event_of_mode(self, path: str, op: str, phase: str = "backward") -> None:
         if self.wants("data"):
-            self.recorder.mode(path, True, slot=op, op=op, phase="backward", source=self.source)
+            self.recorder.mode(path, True, slot=op, op=op, phase=phase, source=self.source)
+
+    def scheduled(self, scheduler: Any) -> None:
+        """A learning rate schedule goes on; what it does shows at the next update."""
+        number = next((i for i, known in enumerate(self.schedulers) if known() is scheduler), None)
+        if number is None:
+            number = len(self.schedulers)
+            self.schedulers.append(weakref.ref(scheduler))
+        if self.wants("data"):
+            self.recorder.mode(f"scheduler{number}", True, slot="step", phase="schedule",
+                               op=type(scheduler).__name__.lower(), source=self.source)
+
+    def loss_scale(self, scaler: Any) -> None:
+        """The factor of a gradient scaler, after it was brought up to date."""
+        self.recorder.scalar("scaler", float(scaler.get_scale()), slot="scale", phase="optimizer")
+
+    def checkpoint(self, what: Any, op: str, file: Optional[str] = None) -> None:
+        """State is read or written: a note."""
+        if isinstance(what, torch.nn.Module):
+            what = self.modules.path_of(what) or type(what).__name__
+        elif isinstance(what, torch.optim.Optimizer):
+            what = f"optimizer{self.meet_optimizer(what)}"
+        self.recorder.checkpoint(what, op, file=file, source=self.source)
 
     # --- Data -------------------------------------------------------------------------------------
 
@@ -286,11 +342,14 @@ class Session:
                 continue
             dense = readable(tensor)
             hashed.append((str(tensor.dtype), tuple(tensor.shape), dense))
+        listed = [indices] if isinstance(indices, int) else indices
+        known = isinstance(listed, (list, tuple)) and all(isinstance(i, int) for i in listed)
+        dataset, listed = base_of(loader.dataset, listed if known else None)
         ref = self.recorder.sample(
-            type(loader.dataset).__name__,
-            indices if indices and all(isinstance(i, int) for i in indices) else None,
+            type(dataset).__name__, listed or None,
             count=len(indices) if isinstance(indices, (list, tuple)) else 0, epoch=epoch,
-            role=self.roles.get(id(loader), "unknown"), contents=_digest(hashed))
+            role=self.roles.get(id(loader), "unknown"), contents=_digest(hashed),
+            arguments=loader_arguments(loader))
         for tensor in tensors_in(batch):
             if obstacle(tensor) is None and ref is not None:
                 self.makers.put(tensor, ref, "")
@@ -312,6 +371,36 @@ class Session:
             self.dispatch = None
         self.makers.clear()
         return self.recorder.close()
+
+
+def base_of(dataset: Any, indices: "Optional[List[int]]") -> "tuple[Any, Optional[List[int]]]":
+    """What a subset is taken from, and its indices there: overlaps of subsets are visible so."""
+    for _ in range(16):
+        if not isinstance(dataset, torch.utils.data.Subset):
+            break
+        if indices is not None:
+            indices = [int(dataset.indices[i]) for i in indices]
+        dataset = dataset.dataset
+    return dataset, indices
+
+
+def loader_arguments(loader: Any) -> str:
+    """How a DataLoader was made, as far as that decides which samples it gives."""
+    sampler = getattr(loader, "sampler", None)
+    told = {"batch_size": getattr(loader, "batch_size", None),
+            "drop_last": getattr(loader, "drop_last", None),
+            "sampler": None if sampler is None else type(sampler).__name__,
+            "num_workers": getattr(loader, "num_workers", None),
+            "length": _length(loader.dataset)}
+    return json.dumps({name: value for name, value in told.items() if value is not None},
+                      separators=(",", ":"))
+
+
+def _length(dataset: Any) -> Optional[int]:
+    try:
+        return len(dataset)
+    except (TypeError, NotImplementedError):  # a stream
+        return None
 
 
 def _digest(parts: "list[tuple[str, tuple, torch.Tensor]]") -> bytes:
