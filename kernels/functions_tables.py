@@ -7,7 +7,7 @@
 #
 # Polynomials are Chebyshev interpolants at 60 digits, within a factor of two of the minimax error;
 # the error bound that each one prints as a comment is measured on 400 points of its interval.
-from mpmath import mp, mpf, cos, erfc, exp, expm1, log, log1p, pi, quad, sin, sqrt, findroot
+from mpmath import mp, mpf, cos, erf, erfc, exp, expm1, log, log1p, pi, quad, sin, sqrt, findroot
 
 mp.dps = 60
 
@@ -206,6 +206,23 @@ def gaussian():
               "e^(a^2/2) Phi(-a) - a/sqrt(2 pi), by coefficient of a - center")
 
 
+def error_function():
+    value = 2 / sqrt(pi)
+    high = rounded(value, 28)
+    scalar("ERF_SLOPE_HI", high, "2/sqrt(pi) to 28 bits: its product with a float32 is exact")
+    scalar("ERF_SLOPE_LO", value - high, "the rest of it")
+    scalar("SQRT_2", sqrt(mpf(2)), "sqrt(2)")
+    print()
+
+    def curve(z):
+        x = sqrt(z)
+        return (erf(x) - value * x) / x**3 if z > mpf(10)**-14 else -value / 3 + value * z / 10
+
+    q = [f64(c) for c in fit(curve, 0, mpf("0.25"), 9)]
+    err = bound(erf, lambda x: value * x + x**3 * horner(q, x * x), 0, mpf("0.5"))
+    array("erf_poly", q, f"(erf x - 2x/sqrt(pi))/x^3 in x^2, |x| <= 1/2; relative error of erf 2^{err:.1f}")
+
+
 def gelu_tanh():
     for name, value, text in (("GELU_C1", 2 * sqrt(2 / pi), "2 sqrt(2/pi)"),
                               ("GELU_C3", 2 * sqrt(2 / pi) * mpf("0.044715"), "0.044715 times that")):
@@ -224,4 +241,5 @@ exponential()
 logarithm()
 circle()
 gaussian()
+error_function()
 gelu_tanh()

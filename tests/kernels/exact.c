@@ -75,6 +75,11 @@ static guess guess_of(int function, double x)
         return relative(sin(x), 8);
     case PROBE_cos:
         return relative(cos(x), 8);
+    case PROBE_erf:
+        return relative(erf(x), 8);
+    case PROBE_softplus:
+        s = log1p(exp(-fabs(x)));
+        return relative(x > 0.0 ? x + s : s, 16);
     case PROBE_tanh:
         return relative(tanh(x), 8);
     case PROBE_tanh_slope:
@@ -198,6 +203,13 @@ static void mpfr_function(int function, mpfr_t y, const mpfr_t x)
     case PROBE_cos:
         mpfr_cos(y, x, UP);
         break;
+    case PROBE_erf:
+        mpfr_erf(y, x, UP);
+        break;
+    case PROBE_softplus:
+        mpfr_exp(y, x, UP);
+        mpfr_log1p(y, y, UP);
+        break;
     case PROBE_tanh:
         mpfr_tanh(y, x, UP);
         break;
@@ -263,26 +275,54 @@ static float to_float(mpfr_t y)
     return mpfr_signbit(y) ? -fabsf(result) : result;
 }
 
-/* The gates and their slopes at infinity, where the definition has no value, are their limits;
- * beyond 1000 they are that already after rounding, and e^-x soon leaves even MPFR's exponents. */
+/* Beyond `far` a function is within 2^-177 of its limit (128·e^-128; both GELUs and their slopes:
+ * 16·Phi(-16)): so it rounds to that limit, or, where the limit is 0, to a zero with the sign of
+ * the exact value. At infinity the gates and their slopes, whose definition has no value there, are
+ * these limits. */
 static bool limit_of(int function, float x, float *value)
 {
-    const bool slope = function == PROBE_silu_slope || function == PROBE_gelu_slope ||
-                       function == PROBE_gelu_tanh_slope;
-    const bool gate =
-        function == PROBE_silu || function == PROBE_gelu || function == PROBE_gelu_tanh;
+    const bool right = x > 0.0f;
+    const bool gelu = function == PROBE_gelu || function == PROBE_gelu_slope ||
+                      function == PROBE_gelu_tanh || function == PROBE_gelu_tanh_slope;
+    const float far = gelu ? 16.0f : 128.0f;
 
-    if (x != x) {
+    if (x != x || (function == PROBE_log && x < 0.0f)) {
         *value = __builtin_nanf("");
         return true;
     }
-    if (!(fabsf(x) > 1000.0f) || !(slope || gate))
+    if (!(fabsf(x) > far))
         return false;
-    if (gate)
-        *value = x > 0.0f ? x : -0.0f;
-    else
-        *value = x > 0.0f ? 1.0f : -0.0f;
-    return true;
+    switch (function) {
+    case PROBE_log:
+    case PROBE_sin:
+    case PROBE_cos:
+        return false;
+    case PROBE_exp:
+        *value = right ? __builtin_inff() : 0.0f;
+        return true;
+    case PROBE_erf:
+    case PROBE_tanh:
+        *value = right ? 1.0f : -1.0f;
+        return true;
+    case PROBE_sigmoid:
+        *value = right ? 1.0f : 0.0f;
+        return true;
+    case PROBE_tanh_slope:
+    case PROBE_sigmoid_slope:
+        *value = 0.0f;
+        return true;
+    case PROBE_softplus:
+        *value = right ? x : 0.0f;
+        return true;
+    case PROBE_silu:
+    case PROBE_gelu:
+    case PROBE_gelu_tanh:
+        *value = right ? x : -0.0f;
+        return true;
+    default: /* slopes of the gates */
+        *value = right ? 1.0f : -0.0f;
+        return true;
+    }
 }
 
 float exact_value_mpfr(int function, float x)
@@ -302,10 +342,16 @@ float exact_value_mpfr(int function, float x)
 
 float exact_value(int function, float x)
 {
-    const guess g = guess_of(function, (double)x);
-    const float low = (float)(g.value - g.error), high = (float)(g.value + g.error);
+    float low, high;
+    guess g;
 
-    return low == high && low != 0.0f && isfinite(x) ? low : exact_value_mpfr(function, x);
+    if (limit_of(function, x, &low))
+        return low;
+    g = guess_of(function, (double)x);
+    low = (float)(g.value - g.error);
+    high = (float)(g.value + g.error);
+    /* The second condition makes the sign of a zero certain. */
+    return low == high && fabs(g.value) > g.error ? low : exact_value_mpfr(function, x);
 }
 
 const char *exact_name(int function)

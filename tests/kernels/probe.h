@@ -12,13 +12,8 @@
 /* X(name): f16_<name> of functions.inc. */
 #define PROBE_LIST(X)                                                                              \
     X(exp)                                                                                         \
-    X(log)                                                                                         \
-    X(sin)                                                                                         \
-    X(cos)                                                                                         \
-    X(tanh)                                                                                        \
-    X(tanh_slope)                                                                                  \
-    X(sigmoid)                                                                                     \
-    X(sigmoid_slope) X(silu) X(silu_slope) X(gelu) X(gelu_slope) X(gelu_tanh) X(gelu_tanh_slope)
+    X(log) X(sin) X(cos) X(erf) X(tanh) X(tanh_slope) X(sigmoid) X(sigmoid_slope) X(silu)          \
+        X(silu_slope) X(gelu) X(gelu_slope) X(gelu_tanh) X(gelu_tanh_slope) X(softplus)
 
 #define PROBE_ENUM(name) PROBE_##name,
 enum { PROBE_LIST(PROBE_ENUM) PROBE_COUNT };
