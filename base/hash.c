@@ -29,17 +29,27 @@ uint64_t fb_hash_name(const char *name)
 
 /* --- Tensors ---------------------------------------------------------------------------------- */
 
-fb__hash_block fb__widest_hash_block(void)
+size_t fb__hash_blocks(fb__hash_block out[FB__HASH_BLOCKS])
 {
-#if defined(FB_HAVE_AVX512)
-    if (__builtin_cpu_supports("avx512f"))
-        return fb__hash_block_avx512;
-#endif
+    size_t n = 0;
+
+    out[n++] = fb__hash_block_base;
 #if defined(FB_HAVE_AVX2)
     if (__builtin_cpu_supports("avx2"))
-        return fb__hash_block_avx2;
+        out[n++] = fb__hash_block_avx2;
 #endif
-    return fb__hash_block_base;
+#if defined(FB_HAVE_AVX512)
+    if (__builtin_cpu_supports("avx512f"))
+        out[n++] = fb__hash_block_avx512;
+#endif
+    return n;
+}
+
+fb__hash_block fb__widest_hash_block(void)
+{
+    fb__hash_block all[FB__HASH_BLOCKS];
+
+    return all[fb__hash_blocks(all) - 1];
 }
 
 /* Block hashes join in a running XXH3 state, BATCH at a time: no allocation for any size. */

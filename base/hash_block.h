@@ -20,7 +20,10 @@ fb_hash fb__hash_block_base(fb_dtype dtype, const void *data, size_t bytes, bool
 fb_hash fb__hash_block_avx2(fb_dtype dtype, const void *data, size_t bytes, bool *nonfinite);
 fb_hash fb__hash_block_avx512(fb_dtype dtype, const void *data, size_t bytes, bool *nonfinite);
 
-/* The fastest one that this processor can run; all give the same bits. */
+enum { FB__HASH_BLOCKS = 3 };
+
+/* Those that this processor can run, the fastest last; returns how many. All give the same bits. */
+size_t fb__hash_blocks(fb__hash_block out[FB__HASH_BLOCKS]);
 fb__hash_block fb__widest_hash_block(void);
 
 #endif

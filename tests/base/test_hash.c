@@ -17,6 +17,7 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "base/hash_block.h"
 
 static fb_hash xxh(const void *bytes, size_t n)
 {
@@ -70,6 +71,47 @@ static void blocks_join_as_the_format_says_on_any_thread_count(void **state)
         fb_pool_destroy(pool);
     }
     free(data);
+}
+
+/* The one-pass loop of each instruction set beside the library, at every length it treats apart. */
+static void blocks_of_every_length_hash_as_xxhash_on_every_isa(void **state)
+{
+    static uint8_t room[FB_HASH_BLOCK_BYTES + 64];
+    fb__hash_block all[FB__HASH_BLOCKS];
+    const size_t n = fb__hash_blocks(all);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof room; i++)
+        room[i] = (uint8_t)(i * 37 % 113);
+    for (size_t isa = 0; isa < n; isa++)
+        for (size_t bytes = 0; bytes <= FB_HASH_BLOCK_BYTES; bytes += bytes < 4400 ? 4 : 1012)
+            for (size_t shift = 0; shift < 64; shift += 20) {
+                bool nonfinite = false;
+                const fb_hash hash = all[isa](FB_DTYPE_F32, room + shift, bytes, &nonfinite);
+
+                assert_false(nonfinite);
+                if (!fb_hash_equal(hash, xxh(room + shift, bytes)))
+                    fail_msg("isa %zu: %zu bytes, %zu from a boundary", isa, bytes, shift);
+            }
+}
+
+static void one_nonfinite_element_is_seen_wherever_it_is(void **state)
+{
+    enum { N = 1000 };
+    static uint32_t x[N];
+    fb__hash_block all[FB__HASH_BLOCKS];
+    const size_t n = fb__hash_blocks(all);
+
+    (void)state;
+    for (size_t isa = 0; isa < n; isa++)
+        for (size_t place = 0; place < N; place++) {
+            bool nonfinite = false;
+
+            x[place] = 0xff800000;
+            (void)all[isa](FB_DTYPE_F32, x, sizeof x, &nonfinite);
+            x[place] = 0;
+            assert_true(nonfinite);
+        }
 }
 
 static void every_nan_hashes_as_one(void **state)
@@ -274,6 +316,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_join_as_the_format_says_on_any_thread_count),
+        cmocka_unit_test(blocks_of_every_length_hash_as_xxhash_on_every_isa),
+        cmocka_unit_test(one_nonfinite_element_is_seen_wherever_it_is),
         cmocka_unit_test(every_nan_hashes_as_one),
         cmocka_unit_test(nonfinite_elements_are_seen_in_every_dtype),
         cmocka_unit_test(dtype_and_length_are_part_of_the_hash),

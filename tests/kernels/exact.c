@@ -261,8 +261,8 @@ static float to_float(mpfr_t y)
 {
     const double up = mpfr_get_d(y, MPFR_RNDZ);
     const int inexact = mpfr_cmp_d(y, up) != 0;
-    float result = (float)up;
     uint64_t bits;
+    float result;
     double odd;
 
     if (!isfinite(up))

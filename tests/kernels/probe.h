@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 /* X(name): f16_<name> of functions.inc. */
+/* clang-format off */
 #define PROBE_LIST(X)                                                                              \
     X(exp)                                                                                         \
     X(log) X(sin) X(cos) X(erf) X(tanh) X(tanh_slope) X(sigmoid) X(sigmoid_slope) X(silu)          \
