@@ -18,6 +18,7 @@
 #include "diff/first_event.h"
 #include "diff/headers.h"
 #include "diff/judge.h"
+#include "diff/parts.h"
 #include "diff/resume.h"
 #include "diff/step_events.h"
 #include "diff/values.h"
@@ -497,10 +498,9 @@ static fb_status compare(comparison *c, const char *a, const char *b, fb_error *
     return status;
 }
 
-fb_status fb_diff(fb_diff_report *out, const char *a, const char *b, const fb_diff_options *options,
-                  fb_error *err)
+fb_status fb__diff_files(fb_diff_report *out, const char *a, const char *b,
+                         const fb_diff_options *options, fb_error *err)
 {
-    const fb_diff_options defaults = {.size = sizeof defaults};
     comparison *c = calloc(1, sizeof *c);
     fb_status status;
 
@@ -508,12 +508,27 @@ fb_status fb_diff(fb_diff_report *out, const char *a, const char *b, const fb_di
     if (c == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
     c->report = out;
-    c->options = options != NULL ? options : &defaults;
+    c->options = options;
     status = compare(c, a, b, err);
     fb__headers_free(&c->headers);
     fb_trace_close(c->a);
     fb_trace_close(c->b);
     free(c);
+    if (status != FB_OK)
+        fb_diff_report_free(out);
+    return status;
+}
+
+fb_status fb_diff(fb_diff_report *out, const char *a, const char *b, const fb_diff_options *options,
+                  fb_error *err)
+{
+    const fb_diff_options defaults = {.size = sizeof defaults};
+    const fb_diff_options *how = options != NULL ? options : &defaults;
+    fb_status status = fb__diff_files(out, a, b, how, err);
+
+    if (status != FB_OK)
+        return status;
+    status = fb__diff_parts(out, how, err);
     if (status != FB_OK)
         fb_diff_report_free(out);
     return status;
@@ -526,7 +541,7 @@ static void free_list(fb_diff_list *list)
     free(list->at);
 }
 
-void fb_diff_report_free(fb_diff_report *report)
+void fb__candidates_free(fb_diff_report *report)
 {
     for (size_t i = 0; i < report->candidate_count; i++) {
         free(report->candidates[i].key);
@@ -534,6 +549,24 @@ void fb_diff_report_free(fb_diff_report *report)
         free(report->candidates[i].b);
     }
     free(report->candidates);
+    report->candidates = NULL;
+    report->candidate_count = 0;
+}
+
+static void free_parts(fb_diff_report *report)
+{
+    for (size_t i = 0; i < report->part_count; i++) {
+        free(report->parts[i].a);
+        free(report->parts[i].b);
+        free(report->parts[i].why);
+    }
+    free(report->parts);
+}
+
+void fb_diff_report_free(fb_diff_report *report)
+{
+    fb__candidates_free(report);
+    free_parts(report);
     free_list(&report->left_out);
     free_list(&report->expected);
     free_list(&report->notes);

@@ -78,6 +78,17 @@ typedef struct fb_diff_list {
     size_t count;
 } fb_diff_list;
 
+/* A process of both runs, or of one of them: what its traces are to each other. */
+typedef struct fb_diff_part {
+    char role[64]; /* "child1", "worker0", "rank2" */
+    char *a, *b;   /* as fb_trace_open takes them; NULL: that run has no such process */
+    fb_diff_verdict verdict;
+    bool has_first; /* of DIFFER */
+    uint64_t first_step;
+    uint64_t events_a, events_b;
+    char *why; /* of UNDECIDABLE */
+} fb_diff_part;
+
 typedef struct fb_diff_report {
     char *name_a, *name_b; /* the paths given */
     fb_diff_verdict verdict;
@@ -106,6 +117,11 @@ typedef struct fb_diff_report {
     bool has_equal_through;
     uint64_t equal_through; /* all that was compared is equal up to and including this step */
     uint64_t bytes_read;
+
+    fb_diff_part *parts; /* the runs' other processes */
+    size_t part_count;
+    size_t part; /* 0: all above is of the main traces; k: of parts[k - 1], where the runs part
+                  * first. Names and candidates then are the part's and the main traces' */
 } fb_diff_report;
 
 typedef struct fb_diff_options {
@@ -121,7 +137,8 @@ typedef struct fb_diff_options {
 } fb_diff_options;
 
 /*
- * Compares the traces `a` and `b`.
+ * Compares the traces `a` and `b`, and what they have beside or inside them: traces of their other
+ * processes, each with the one of its role (docs/diff.md, "Runs of several processes").
  *
  *   options  NULL: all defaults
  *   out      set on FB_OK, whatever the verdict; free with fb_diff_report_free

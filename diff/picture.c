@@ -243,6 +243,12 @@ static fb_status gather(gathering *g, const fb_diff_options *options, fb_error *
     return status;
 }
 
+/* A process that only one of the runs has: there is nothing to set beside its events. */
+static bool is_without_partner(const fb_diff_report *r)
+{
+    return r->part > 0 && (r->parts[r->part - 1].a == NULL || r->parts[r->part - 1].b == NULL);
+}
+
 fb_status fb_picture_gather(fb_picture *out, const fb_diff_report *report,
                             const fb_diff_options *options, fb_error *err)
 {
@@ -252,6 +258,10 @@ fb_status fb_picture_gather(fb_picture *out, const fb_diff_report *report,
     memset(out, 0, sizeof *out);
     if (g == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "gathering a picture: out of memory");
+    if (is_without_partner(report)) {
+        free(g);
+        return FB_OK;
+    }
     g->out = out;
     g->report = report;
     status = gather(g, options, err);

@@ -221,6 +221,28 @@ static void add_compared(cJSON *object, const fb_diff_report *r)
     add_count(o, "unaligned", r->unaligned);
 }
 
+static void add_parts(cJSON *object, const fb_diff_report *r)
+{
+    cJSON *array;
+
+    add_text(object, "part", r->part > 0 ? r->parts[r->part - 1].role : NULL);
+    array = cJSON_AddArrayToObject(object, "parts");
+    for (size_t i = 0; i < r->part_count; i++) {
+        const fb_diff_part *p = &r->parts[i];
+        cJSON *o = cJSON_CreateObject();
+
+        cJSON_AddStringToObject(o, "role", p->role);
+        add_text(o, "a", p->a);
+        add_text(o, "b", p->b);
+        cJSON_AddStringToObject(o, "verdict", fb_diff_verdict_name(p->verdict));
+        add_text(o, "why", p->why);
+        add_optional_count(o, "first_step", p->has_first, p->first_step);
+        add_count(o, "events_a", p->events_a);
+        add_count(o, "events_b", p->events_b);
+        cJSON_AddItemToArray(array, o);
+    }
+}
+
 char *fb_diff_report_json(const fb_diff_report *report)
 {
     cJSON *object = cJSON_CreateObject();
@@ -237,6 +259,7 @@ char *fb_diff_report_json(const fb_diff_report *report)
     cJSON_AddBoolToObject(object, "environment_cleared", report->environment_cleared);
     add_scope(object, report);
     add_compared(object, report);
+    add_parts(object, report);
     add_list(object, "expected", &report->expected);
     add_list(object, "notes", &report->notes);
     add_optional_count(object, "equal_through", report->has_equal_through, report->equal_through);

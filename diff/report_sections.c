@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "diff/headers.h"
+#include "diff/parts.h"
 #include "diff/report_escape.h"
 #include "diff/report_plot.h"
 
@@ -386,6 +387,19 @@ static void put_side(FILE *out, const char *side, const char *name, uint64_t eve
             fb_trace_status_name(status));
 }
 
+static void put_parts(FILE *out, const fb_diff_report *r)
+{
+    char text[512];
+
+    if (r->part_count == 0)
+        return;
+    if (r->part > 0)
+        fb__put_tagged(out, "<p class=\"note\">The difference lies in process ",
+                       r->parts[r->part - 1].role, ".</p>\n");
+    fb__put_tagged(out, "<p class=\"note\">Other processes: ", fb__parts_text(text, sizeof text, r),
+                   ".</p>\n");
+}
+
 void fb__put_scope(FILE *out, const fb_diff_report *r)
 {
     fputs("<section class=\"card\">\n<h2>What was compared</h2>\n<div class=\"scroll\" "
@@ -402,6 +416,7 @@ void fb__put_scope(FILE *out, const fb_diff_report *r)
     if (r->has_steps)
         fprintf(out, "; steps %" PRIu64 " to %" PRIu64, r->first_step, r->last_step);
     fputs(r->left_out.count == 0 ? "; nothing left out.</p>\n" : ".</p>\n", out);
+    put_parts(out, r);
     put_list(out, "expected: run a was made again with the value of b", &r->expected);
     put_list(out, "not compared", &r->left_out);
     put_list(out, "notes: differences that do not count", &r->notes);

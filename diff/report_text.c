@@ -10,6 +10,7 @@
 
 #include "diff/diff.h"
 #include "diff/headers.h"
+#include "diff/parts.h"
 #include "diff/report_number.h"
 
 enum {
@@ -303,6 +304,18 @@ static void name_classes(char *out, size_t size, uint32_t classes)
         (void)snprintf(out, size, "nothing");
 }
 
+/* The runs' other processes: where the difference lies, and what each one is. */
+static void print_parts(FILE *out, const fb_diff_report *r)
+{
+    char text[512];
+
+    if (r->part_count == 0)
+        return;
+    if (r->part > 0)
+        entryf(out, "in", "process %s", r->parts[r->part - 1].role);
+    entry(out, "parts", fb__parts_text(text, sizeof text, r));
+}
+
 static void print_scope(FILE *out, const fb_diff_report *r)
 {
     char classes[128], a[32], b[32], events[96], torn[96] = "";
@@ -351,6 +364,7 @@ char *fb_diff_report_text(const fb_diff_report *report)
     if (out == NULL)
         return NULL;
     print_verdict(out, report);
+    print_parts(out, report);
     print_candidates(out, report);
     if (report->has_cause)
         entry(out, "fix", report->cause.fix);

@@ -23,10 +23,15 @@ static bool ends_so(const char *name)
     return n > sizeof suffix - 1 && strcmp(name + n - (sizeof suffix - 1), suffix) == 0;
 }
 
+size_t fb__linked_stem(const char *name)
+{
+    return strlen(name) - (ends_so(name) ? sizeof suffix - 1 : 0);
+}
+
 /* "run.child1.fbt" beside "run.fbt". */
 static bool may_be_part(const char *name, const char *main_name)
 {
-    const size_t stem = strlen(main_name) - (ends_so(main_name) ? sizeof suffix - 1 : 0);
+    const size_t stem = fb__linked_stem(main_name);
 
     return ends_so(name) && strcmp(name, main_name) != 0 &&
            strlen(name) < sizeof((fb_linked_part *)0)->name &&
@@ -42,13 +47,14 @@ static bool is_part_of(const fb_trace *t, fb_hash parent, fb_linked_part *part)
     fb_hash named;
     const bool is = id != NULL && fb_hash_of_hex(&named, id) && fb_hash_equal(named, parent);
 
-    (void)snprintf(part->role, sizeof part->role, "%s", role == NULL ? "" : role);
+    if (role != NULL)
+        (void)snprintf(part->role, sizeof part->role, "%s", role);
     cJSON_Delete(header);
     return is;
 }
 
-static fb_status look_into(fb_linked *out, const char *folder, const char *name, fb_hash parent,
-                           fb_error *err)
+static fb_status look_into(fb_linked *out, const char *folder, const char *name, size_t stem,
+                           fb_hash parent, fb_error *err)
 {
     const size_t size = strlen(folder) + strlen(name) + 2;
     char *path = malloc(size);
@@ -62,6 +68,8 @@ static fb_status look_into(fb_linked *out, const char *folder, const char *name,
     if (fb_trace_open(&t, path, NULL) == FB_OK) {
         const fb_trace_info *info = fb_trace_get_info(t);
 
+        (void)snprintf(part.role, sizeof part.role, "%.*s", (int)(fb__linked_stem(name) - stem) - 1,
+                       name + stem + 1);
         found = is_part_of(t, parent, &part);
         (void)snprintf(part.name, sizeof part.name, "%s", name);
         part.id = info->id;
@@ -103,7 +111,7 @@ static fb_status look_around(fb_linked *out, const fb_trace *main, const char *f
         if (out->more)
             break;
         looked++;
-        status = look_into(out, folder, file->d_name, parent, err);
+        status = look_into(out, folder, file->d_name, fb__linked_stem(main_name), parent, err);
     }
     (void)closedir(files);
     qsort(out->parts, out->count, sizeof *out->parts, by_name);
@@ -127,6 +135,31 @@ fb_status fb_linked_find(fb_linked *out, const fb_trace *main, const char *path,
     if (status != FB_OK)
         fb_linked_free(out);
     return status;
+}
+
+fb_status fb_linked_parts(fb_linked *out, fb_trace *main, const char *path, fb_error *err)
+{
+    const fb_status status = fb_packed_find(out, main, err);
+
+    if (status != FB_OK || out->count > 0)
+        return status;
+    fb_linked_free(out);
+    return fb_linked_find(out, main, path, err);
+}
+
+char *fb_linked_path(const fb_linked_part *part, const char *main)
+{
+    const char *slash = strrchr(main, '/');
+    const size_t folder = part->inside    ? strlen(main)
+                          : slash != NULL ? (size_t)(slash - main) + 1
+                                          : 0;
+    const size_t size = folder + strlen(part->name) + 2;
+    char *path = malloc(size);
+
+    if (path != NULL)
+        (void)snprintf(path, size, "%.*s%s%s", (int)folder, main, part->inside ? "/" : "",
+                       part->name);
+    return path;
 }
 
 void fb_linked_free(fb_linked *linked)

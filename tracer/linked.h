@@ -16,10 +16,11 @@ enum {
 
 typedef struct fb_linked_part {
     char name[256]; /* of the file, without folder */
-    char role[64];  /* as its header says; "" where it does not */
-    fb_hash id;     /* of the part; zero for one inside a packed file, which is not opened */
+    char role[64];  /* "child1": as its header says, else as its name does; "" where neither */
+    bool inside;    /* of a packed trace: it is not opened, and what follows but `bytes` is zero */
+    uint64_t bytes, events;
+    fb_hash id;
     fb_trace_status status;
-    uint64_t bytes, events; /* events: 0 inside a packed file */
 } fb_linked_part;
 
 typedef struct fb_linked {
@@ -35,6 +36,19 @@ FB_NODISCARD fb_status fb_linked_find(fb_linked *out, const fb_trace *main, cons
 
 /* The parts inside a packed trace; none in any other. FB_E_CORRUPT, FB_E_MEMORY. */
 FB_NODISCARD fb_status fb_packed_find(fb_linked *out, fb_trace *packed, fb_error *err);
+
+/* Those inside where it is packed, else those beside it: what a command goes through after `main`.
+ * As the two above. */
+FB_NODISCARD fb_status fb_linked_parts(fb_linked *out, fb_trace *main, const char *path,
+                                       fb_error *err);
+
+/* What fb_trace_open takes for a part of the run at `main`: "FOLDER/run.child1.fbt" of one beside
+ * it, "FOLDER/packed.fbt/run.child1.fbt" of one inside. malloc'd; NULL when memory is out. */
+char *fb_linked_path(const fb_linked_part *part, const char *main);
+
+/* Bytes of a file's name without ".fbt". Private to tracer. */
+size_t fb__linked_stem(const char *name);
+
 void fb_linked_free(fb_linked *linked);
 
 /*

@@ -28,6 +28,7 @@ enum {
     PIECE_HEAD = 40,
     PIECE_BYTES = 1 << 20, /* of a part in one chunk */
     NAMES_MAX = 512,
+    PIECE_LOOK = 30 + PIECE_HEAD + NAMES_MAX, /* all of a piece but its bytes */
 };
 
 typedef struct piece {
@@ -149,32 +150,34 @@ static bool is_plain_name(const char *name)
     return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL;
 }
 
-/* The piece in the chunk at `offset`, whose bytes lie in the reader's buffer until the next one.
- * False where there is a chunk of another kind; that is no failure. */
-static bool get_piece(fb_trace *t, uint64_t offset, fb_chunk_header *head, piece *p)
+static bool may_hold_piece(const fb_chunk_header *head)
 {
-    fb_bytes b;
+    return head->type == FB_CHUNK_EVENTS && head->events == 0 && head->steps == 0 &&
+           head->steps_bytes == 0 && head->codec == FB_CODEC_NONE;
+}
+
+/* A piece as far as `b` holds it, which is all of the chunk's body or its first bytes; `left`: of
+ * the body. p->bytes is where its bytes begin. False where it is a chunk of another kind. */
+static bool parse_piece(fb_bytes b, uint64_t left, piece *p)
+{
+    const uint8_t *const start = b.at;
     const uint8_t *names, *zero;
     uint64_t sections, kind, section;
     uint32_t count;
 
-    if (!fb__trace_sound_chunk(t, offset, head) || head->type != FB_CHUNK_EVENTS ||
-        head->events != 0 || head->steps != 0 || head->codec != FB_CODEC_NONE)
-        return false;
-    b = fb_bytes_of(t->chunk.stored + head->steps_bytes, head->packed_stored);
     sections = fb_bytes_varint(&b);
     kind = fb_bytes_varint(&b);
     if (sections != 1 || kind != SECTION_PART)
         return false;
     section = fb_bytes_varint(&b);
+    left -= (uint64_t)(b.at - start) < left ? (uint64_t)(b.at - start) : left;
     p->part = fb_bytes_u32(&b);
     count = fb_bytes_u32(&b);
     p->offset = fb_bytes_u64(&b);
     p->total = fb_bytes_u64(&b);
     p->hash.lo = fb_bytes_u64(&b);
     p->hash.hi = fb_bytes_u64(&b);
-    if (b.failed || count > NAMES_MAX || section < PIECE_HEAD + (uint64_t)count ||
-        section - PIECE_HEAD != fb_bytes_left(&b))
+    if (b.failed || count > NAMES_MAX || section < PIECE_HEAD + (uint64_t)count || section != left)
         return false;
     names = fb_bytes_take(&b, count);
     zero = names == NULL ? NULL : memchr(names, 0, count);
@@ -184,21 +187,50 @@ static bool get_piece(fb_trace *t, uint64_t offset, fb_chunk_header *head, piece
     (void)snprintf(p->name, sizeof p->name, "%.*s", (int)(names + count - zero - 1),
                    (const char *)zero + 1);
     p->bytes = b.at;
-    p->count = fb_bytes_left(&b);
+    p->count = (size_t)(section - PIECE_HEAD - count);
     return is_plain_name(p->main) && is_plain_name(p->name) && strcmp(p->main, p->name) != 0 &&
            p->count <= PIECE_BYTES && p->offset <= p->total && p->count <= p->total - p->offset;
+}
+
+/* The piece in the chunk at `offset`, checked, whose bytes lie in the reader's buffer until the
+ * next one. False where there is a chunk of another kind; that is no failure. */
+static bool get_piece(fb_trace *t, uint64_t offset, fb_chunk_header *head, piece *p)
+{
+    return fb__trace_sound_chunk(t, offset, head) && may_hold_piece(head) &&
+           parse_piece(fb_bytes_of(t->chunk.stored, head->packed_stored), head->packed_stored, p);
+}
+
+/* The same without its bytes, which are not read: p->bytes is NULL, *bytes_at where they lie in the
+ * file. What they hold is checked by who reads the part. */
+static bool look_at_piece(fb_trace *t, uint64_t offset, fb_chunk_header *head, piece *p,
+                          uint64_t *bytes_at)
+{
+    uint8_t bytes[PIECE_LOOK];
+    const uint64_t body = offset + FB_CHUNK_HEADER_BYTES;
+    size_t got;
+
+    if (fb__trace_chunk_header(t, offset, head, NULL) != FB_OK || !may_hold_piece(head) ||
+        fb__trace_read(t, bytes, sizeof bytes, body, &got, NULL) != FB_OK)
+        return false;
+    got = got < head->packed_stored ? got : head->packed_stored;
+    if (!parse_piece(fb_bytes_of(bytes, got), head->packed_stored, p))
+        return false;
+    *bytes_at = body + (uint64_t)(p->bytes - bytes);
+    p->bytes = NULL;
+    return true;
 }
 
 /* Where the pieces begin; the end of the chunks where there are none. *before: the last chunk of
  * the main trace itself. */
 static uint64_t first_piece(fb_trace *t, fb_chunk_header *before)
 {
-    uint64_t at = t->end;
+    uint64_t at = t->end, bytes_at;
     fb_chunk_header head;
     piece p;
 
     *before = t->last;
-    while (t->has_last && before->sequence > 0 && get_piece(t, before->offset, &head, &p)) {
+    while (t->has_last && before->sequence > 0 &&
+           look_at_piece(t, before->offset, &head, &p, &bytes_at)) {
         at = before->offset;
         if (fb__trace_chunk_header(t, head.skip[0], before, NULL) != FB_OK)
             break;
@@ -206,16 +238,27 @@ static uint64_t first_piece(fb_trace *t, fb_chunk_header *before)
     return at;
 }
 
+/* "child1" of run.child1.fbt in a run whose main trace was run.fbt. */
+static void role_of_piece(fb_linked_part *part, const piece *p)
+{
+    const size_t main = fb__linked_stem(p->main), own = fb__linked_stem(p->name);
+
+    if (own > main + 1 && strncmp(p->name, p->main, main) == 0)
+        (void)snprintf(part->role, sizeof part->role, "%.*s", (int)(own - main - 1),
+                       p->name + main + 1);
+}
+
 fb_status fb_packed_find(fb_linked *out, fb_trace *packed, fb_error *err)
 {
     fb_chunk_header before, head;
-    uint64_t at;
+    uint64_t at, bytes_at;
     piece p;
 
     *out = (fb_linked){.parts = calloc(FB_LINKED_MAX, sizeof *out->parts)};
     if (out->parts == NULL)
         return no_memory(err);
-    for (at = first_piece(packed, &before); at < packed->end && get_piece(packed, at, &head, &p);
+    for (at = first_piece(packed, &before);
+         at < packed->end && look_at_piece(packed, at, &head, &p, &bytes_at);
          at = fb__align_up(at + fb__chunk_bytes(&head))) {
         fb_linked_part *part = &out->parts[out->count];
 
@@ -226,10 +269,72 @@ fb_status fb_packed_find(fb_linked *out, fb_trace *packed, fb_error *err)
             break;
         }
         memcpy(part->name, p.name, sizeof part->name);
+        role_of_piece(part, &p);
+        part->inside = true;
         part->bytes = p.total;
         out->count++;
     }
     return FB_OK;
+}
+
+/* --- Reading a part where it lies --------------------------------------------------------------
+ */
+
+/* Takes the part's pieces one after the other. False where there is none, or where they do not lie
+ * as this program writes them. */
+static bool find_place(fb_trace *packed, const char *name, fb_part_place *place, uint64_t *total)
+{
+    uint64_t bytes_at = 0, done = 0, count = 0;
+    fb_chunk_header before, head;
+    bool found = false;
+    piece p;
+
+    for (uint64_t at = first_piece(packed, &before);
+         at < packed->end && look_at_piece(packed, at, &head, &p, &bytes_at);
+         at = fb__align_up(at + fb__chunk_bytes(&head))) {
+        if (found && done == *total)
+            return true;
+        if (strcmp(p.name, name) != 0)
+            continue;
+        if (p.offset != done || p.count == 0 || (found && p.total != *total))
+            return false;
+        if (count == 0)
+            *place = (fb_part_place){bytes_at, 0, p.count};
+        else if (count == 1)
+            place->stride = bytes_at - place->first;
+        if (bytes_at != place->first + count * place->stride ||
+            (p.count != place->piece_bytes && done + p.count != p.total))
+            return false;
+        found = true;
+        *total = p.total;
+        done += p.count;
+        count++;
+    }
+    return found && done == *total;
+}
+
+fb_status fb__trace_open_packed(fb_trace *t, fb_error *err)
+{
+    const char *name = base_name(t->path);
+    char *path = name == t->path ? NULL : strndup(t->path, (size_t)(name - t->path - 1));
+    fb_trace *packed = NULL;
+    struct stat st;
+    fb_status status;
+
+    /* A folder on the way that is none, and no packed trace either: as the system says it. */
+    if (path == NULL || stat(path, &st) != 0 || !S_ISREG(st.st_mode) ||
+        fb_trace_open(&packed, path, NULL) != FB_OK)
+        status = fb__fail(err, FB_E_NOT_FOUND, FB_NO_OFFSET, "%s: %s", t->path, strerror(ENOTDIR));
+    else if (!find_place(packed, name, &t->part, &t->size))
+        status = fb__fail(err, FB_E_NOT_FOUND, FB_NO_OFFSET, "%s: holds no such part", t->path);
+    else {
+        t->descriptor = packed->descriptor;
+        packed->descriptor = -1;
+        status = FB_OK;
+    }
+    fb_trace_close(packed);
+    free(path);
+    return status;
 }
 
 /* --- Packing -----------------------------------------------------------------------------------

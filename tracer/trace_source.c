@@ -15,13 +15,33 @@
 
 #include "base/error.h"
 
+/* Where byte `offset` of the trace lies in its file; *room: how many bytes lie there together. */
+static uint64_t place_of(const fb_trace *t, uint64_t offset, uint64_t *room)
+{
+    const fb_part_place *part = &t->part;
+    uint64_t within;
+
+    if (part->piece_bytes == 0) {
+        *room = UINT64_MAX;
+        return offset;
+    }
+    within = offset % part->piece_bytes;
+    *room = offset < t->size ? t->size - offset : 0;
+    if (*room > part->piece_bytes - within)
+        *room = part->piece_bytes - within;
+    return part->first + offset / part->piece_bytes * part->stride + within;
+}
+
 static fb_status read_file(fb_trace *t, void *to, size_t count, uint64_t offset, size_t *got,
                            fb_error *err)
 {
     *got = 0;
     while (*got < count) {
+        uint64_t room;
+        const uint64_t at = place_of(t, offset + *got, &room);
+        const size_t want = count - *got < room ? count - *got : (size_t)room;
         const ssize_t n =
-            pread(t->descriptor, (uint8_t *)to + *got, count - *got, (off_t)(offset + *got));
+            want == 0 ? 0 : pread(t->descriptor, (uint8_t *)to + *got, want, (off_t)at);
 
         if (n == 0)
             return FB_OK;
@@ -186,6 +206,8 @@ static fb_status open_file(fb_trace *t, fb_error *err)
 
     /* Without O_NONBLOCK a pipe would wait for its writer. */
     t->descriptor = open(t->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (t->descriptor < 0 && errno == ENOTDIR)
+        return fb__trace_open_packed(t, err);
     if (t->descriptor < 0 || fstat(t->descriptor, &st) != 0)
         return fb__fail(err, fb__status_of_errno(errno), FB_NO_OFFSET, "%s: %s", t->path,
                         strerror(errno));

@@ -14,9 +14,16 @@
 
 typedef struct fb_values_reader fb_values_reader; /* trace_values.c */
 
+/* Where a part of a packed trace lies in the file: pieces of equal size at equal distances. */
+typedef struct fb_part_place {
+    uint64_t first, stride; /* offset of the first piece's bytes; from a piece to the next one */
+    uint64_t piece_bytes;   /* of each but the last; 0: the trace is a file of its own */
+} fb_part_place;
+
 struct fb_trace {
     char *path;
     int descriptor;
+    fb_part_place part;
     uint64_t size, bytes_read;
     fb_file_header header;
     char *json;
@@ -86,6 +93,13 @@ FB_NODISCARD fb_status fb__trace_open_source(fb_trace *t, const char *path, fb_e
 
 /* Finds the footer or the last sound chunk; fills t->info. */
 FB_NODISCARD fb_status fb__trace_find_end(fb_trace *t, fb_error *err);
+
+/* --- pack.c ------------------------------------------------------------------------------------
+ */
+
+/* Opens "packed.fbt/run.child1.fbt", a part as it lies in its packed trace: sets t's descriptor,
+ * size and place. FB_E_NOT_FOUND where there is no such part, or no packed trace of that name. */
+FB_NODISCARD fb_status fb__trace_open_packed(fb_trace *t, fb_error *err);
 
 /* --- trace_tail.c ------------------------------------------------------------------------------
  */
