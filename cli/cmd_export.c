@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/export_sqlite.h"
 #include "cli/output.h"
+#include "cli/processes.h"
 #include "firstbit/trace.h"
 
 /* An output that appears under its name when it is whole; a pipe or device is written as it is. */
@@ -62,7 +63,8 @@ static int close_output(const cli_args *args, output *o, int status)
     return status;
 }
 
-static int write_lines(const cli_args *args, fb_trace *t, output *o)
+/* The events of one process. */
+static int write_events(const cli_args *args, fb_trace *t, const char *role, output *o)
 {
     const uint64_t total = fb_trace_get_info(t)->events;
     cli_progress progress = cli_progress_start();
@@ -83,7 +85,7 @@ static int write_lines(const cli_args *args, fb_trace *t, output *o)
         text = fb_trace_event_json(t, e, number);
         if (text == NULL)
             status = cli_fail(args, "out of memory");
-        else if (fputs(text, o->file) == EOF || putc('\n', o->file) == EOF)
+        else if (!cli_put_event(o->file, text, role))
             status = fail_output(args, o);
         free(text);
         if (cli_progress_due(&progress))
@@ -94,37 +96,66 @@ static int write_lines(const cli_args *args, fb_trace *t, output *o)
     return status;
 }
 
+static int write_lines(const cli_args *args, const cli_processes *processes, output *o)
+{
+    int status = 0;
+
+    for (size_t i = 0; i < processes->count && status == 0; i++) {
+        fb_trace *t;
+        fb_error err;
+
+        if (fb_trace_open(&t, processes->at[i].path, &err) != FB_OK)
+            return cli_fail_error(args, &err);
+        status = write_events(args, t, processes->at[i].role, o);
+        fb_trace_close(t);
+    }
+    return status;
+}
+
 /* A database is written in place, page by page: to a file, and to no other thing. */
-static int write_database(const cli_args *args, fb_trace *t, const output *o)
+static int write_database(const cli_args *args, const cli_processes *processes, const output *o)
 {
     return o->temporary == NULL
                ? cli_fail(args, "%s: a database needs a regular file", args->positional[2])
-               : cli_export_sqlite(args, t, o->temporary);
+               : cli_export_sqlite(args, processes, o->temporary);
+}
+
+/* One line for each trace that is not complete. */
+static void tell_ends(const cli_args *args, const cli_processes *processes)
+{
+    for (size_t i = 0; i < processes->count; i++) {
+        const fb_trace_info *info;
+        fb_trace *t;
+
+        if (fb_trace_open(&t, processes->at[i].path, NULL) != FB_OK)
+            continue;
+        info = fb_trace_get_info(t);
+        if (info->status != FB_TRACE_COMPLETE)
+            (void)cli_fail(args, "%s: %s", fb_trace_status_name(info->status), info->reason);
+        fb_trace_close(t);
+    }
 }
 
 static int run(const cli_args *args)
 {
     const bool sqlite = strcmp(args->positional[1], "sqlite") == 0;
     output o = {.path = args->positional[2]};
-    const fb_trace_info *info;
-    fb_trace *t;
-    fb_error err;
+    cli_processes processes;
     int status;
 
     if (!sqlite && strcmp(args->positional[1], "jsonl") != 0)
         return cli_fail(args, "%s: unknown format (expected jsonl or sqlite)", args->positional[1]);
-    if (fb_trace_open(&t, args->positional[0], &err) != FB_OK)
-        return cli_fail_error(args, &err);
+    if (cli_processes_find(&processes, args, args->positional[0]) != 0)
+        return CLI_TROUBLE;
     status = open_output(args, &o);
     if (status == 0 && sqlite)
-        status = write_database(args, t, &o);
+        status = write_database(args, &processes, &o);
     else if (status == 0)
-        status = write_lines(args, t, &o);
+        status = write_lines(args, &processes, &o);
     status = close_output(args, &o, status);
-    info = fb_trace_get_info(t);
-    if (status == 0 && info->status != FB_TRACE_COMPLETE)
-        (void)cli_fail(args, "%s: %s", fb_trace_status_name(info->status), info->reason);
-    fb_trace_close(t);
+    if (status == 0)
+        tell_ends(args, &processes);
+    cli_processes_free(&processes);
     return status;
 }
 
@@ -139,7 +170,8 @@ const cli_command cli_export = {
     .positional_max = 3,
     .details = "FORMAT is jsonl, one JSON object a line for each event, the same as show --json;\n"
                "or sqlite, a database with indexes whose schema docs/export.md describes. OUT\n"
-               "may be - for standard output (jsonl). A torn trace is exported to its end.\n"
+               "may be - for standard output (jsonl). A torn trace is exported to its end. The\n"
+               "other processes of a run (children, workers, ranks) follow the main one.\n"
                "\n"
                "Exit status: 0 written, 2 trouble (then OUT is not there).\n",
     .run = run,

@@ -12,17 +12,18 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
 #include "base/hash.h"
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/processes.h"
 #include "cli/show_line.h"
+#include "cli/show_story.h"
 #include "firstbit/trace.h"
 
 enum {
-    STORY_MAX = 4 << 20, /* of a step's text, held until its loss is known */
-    POLL_MS = 250,       /* how often --follow looks */
+    POLL_MS = 250, /* how often --follow looks, and every so manieth time for new processes */
+    POLLS_A_LOOK = 4,
 };
 
 typedef struct filter {
@@ -31,13 +32,6 @@ typedef struct filter {
     fb_kind kind;   /* FB_KIND_NONE: any */
     fb_phase phase; /* FB_PHASE_NONE: any */
 } filter;
-
-typedef struct place {
-    bool begun;
-    uint64_t step;
-    fb_phase phase;
-    int32_t micro;
-} place;
 
 /* --- Options ---------------------------------------------------------------------------------- */
 
@@ -75,110 +69,7 @@ static bool passes(const filter *f, const fb_site *site)
            (f->glob == NULL || fnmatch(f->glob, site->path, 0) == 0);
 }
 
-/* --- The story -------------------------------------------------------------------------------- */
-
-/* What a reader wants to know of a step before anything else. */
-typedef struct headline {
-    bool has_loss, has_lr, has_norm;
-    double loss, lr, norm;
-} headline;
-
-static void notice(headline *h, const fb_site *site, const fb_event *e)
-{
-    if (site->kind != FB_KIND_SCALAR || e->micro != FB_MICRO_NONE || site->phase == FB_PHASE_EVAL)
-        return;
-    if (strcmp(site->slot, "loss") == 0) {
-        h->has_loss = true;
-        h->loss = e->value;
-    } else if (strcmp(site->slot, "lr") == 0) {
-        h->has_lr = true;
-        h->lr = e->value;
-    } else if (strcmp(site->slot, "grad_norm") == 0) {
-        h->has_norm = true;
-        h->norm = e->value;
-    }
-}
-
-/* A step under way: its lines wait until its headline is known, or there are too many. */
-typedef struct story {
-    place at;
-    headline head;
-    bool begun, told; /* told: the headline is printed */
-    uint64_t step, steps_told;
-    FILE *lines;
-    fb_buffer text; /* what was written to `lines`; open_memstream would hide that memory is out */
-    bool failed;
-} story;
-
-static void print_headline(story *s)
-{
-    char digits[32];
-
-    printf("%sstep %s", s->steps_told++ > 0 ? "\n" : "", cli_count(digits, s->step));
-    if (s->step == 0)
-        printf(" (before the first update)");
-    if (s->head.has_loss)
-        printf("   loss %.6g", s->head.loss);
-    if (s->head.has_lr)
-        printf("   lr %.4g", s->head.lr);
-    if (s->head.has_norm)
-        printf("   gradient norm %.4g", s->head.norm);
-    putchar('\n');
-    s->told = true;
-}
-
-/* Prints what is held back; a step of which nothing passed the filter is not mentioned. */
-static void tell(story *s)
-{
-    if (s->lines == NULL)
-        return;
-    s->failed |= fclose(s->lines) != 0 || s->text.failed;
-    s->lines = NULL;
-    if (s->text.count > 0 && !s->told)
-        print_headline(s);
-    fwrite(s->text.data, 1, s->text.count, stdout);
-    fb_buffer_free(&s->text);
-}
-
-static void enter_step(story *s, uint64_t step)
-{
-    if (s->begun && s->step == step)
-        return;
-    tell(s);
-    s->begun = true;
-    s->told = false;
-    s->step = step;
-    s->head = (headline){0};
-}
-
-static ssize_t keep_lines(void *text, const char *bytes, size_t count)
-{
-    fb_buffer_append(text, bytes, count);
-    return (ssize_t)count;
-}
-
-static FILE *lines_of(story *s)
-{
-    if (s->lines != NULL && s->text.count > STORY_MAX)
-        tell(s);
-    if (s->lines == NULL) {
-        s->lines = fopencookie(&s->text, "w", (cookie_io_functions_t){.write = keep_lines});
-        s->failed |= s->lines == NULL;
-    }
-    return s->lines;
-}
-
-static void print_place(FILE *out, place *at, const fb_site *site, const fb_event *e)
-{
-    if (at->begun && at->step == e->step && at->phase == site->phase && at->micro == e->micro)
-        return;
-    fprintf(out, "  %s", site->phase == FB_PHASE_NONE ? "(no phase)" : fb_phase_name(site->phase));
-    if (e->micro != FB_MICRO_NONE)
-        fprintf(out, ", %s %" PRId32, site->phase == FB_PHASE_EVAL ? "batch" : "micro-batch",
-                e->micro);
-    putc('\n', out);
-    *at = (place){true, e->step, site->phase, e->micro};
-}
+/* --- Events ----------------------------------------------------------------------------------- */
 
 static void print_stack(FILE *out, fb_trace *t, uint32_t site)
 {
@@ -199,24 +90,16 @@ static void print_stack(FILE *out, fb_trace *t, uint32_t site)
     free(copy);
 }
 
-static int print_json(const cli_args *args, fb_trace *t, const fb_event *e, uint64_t number)
-{
-    char *text = fb_trace_event_json(t, e, number);
-
-    if (text == NULL)
-        return cli_fail(args, "out of memory");
-    puts(text);
-    free(text);
-    return 0;
-}
-
+/* What is shown of one process. */
 typedef struct showing {
     const cli_args *args;
-    filter filter;
+    const filter *filter;
     bool json, stacks, follow;
-    story story;
+    cli_process process; /* owned */
+    cli_story story;
     uint64_t next; /* number of the first event that was not looked at */
     bool done;     /* past the last step that is asked for */
+    bool ended;    /* the trace is closed, or another one has taken its name */
     bool has_id;
     fb_hash id;
     uint8_t *stacked; /* by the reader's site number: its stack was printed */
@@ -242,23 +125,31 @@ static bool is_new_stack(showing *s, uint32_t site)
     return true;
 }
 
+static int show_json(const showing *s, fb_trace *t, const fb_event *e, uint64_t number)
+{
+    char *text = fb_trace_event_json(t, e, number);
+
+    if (text == NULL)
+        return cli_fail(s->args, "out of memory");
+    (void)cli_put_event(stdout, text, s->process.role); /* the caller checks stdout */
+    free(text);
+    return 0;
+}
+
 static int show_event(showing *s, fb_trace *t, const fb_event *e, uint64_t number)
 {
     const fb_site *site = fb_trace_site(t, e->site);
     FILE *out;
 
-    if (!s->json) {
-        enter_step(&s->story, e->step);
-        notice(&s->story.head, site, e);
-    }
-    if (!passes(&s->filter, site))
+    if (!s->json)
+        cli_story_notice(&s->story, site, e);
+    if (!passes(s->filter, site))
         return 0;
     if (s->json)
-        return print_json(s->args, t, e, number);
-    out = lines_of(&s->story);
+        return show_json(s, t, e, number);
+    out = cli_story_lines(&s->story, site, e);
     if (out == NULL)
         return cli_fail(s->args, "out of memory");
-    print_place(out, &s->story.at, site, e);
     cli_show_line(out, site, e, number);
     if (s->stacks && is_new_stack(s, e->site))
         print_stack(out, t, e->site);
@@ -280,61 +171,42 @@ static int print_events(showing *s, fb_trace *t)
     fb_error err;
 
     if ((s->next > 0 ? fb_trace_seek_event(t, s->next, &err)
-                     : fb_trace_seek(t, s->filter.first, &err)) != FB_OK)
+                     : fb_trace_seek(t, s->filter->first, &err)) != FB_OK)
         return cli_fail_error(s->args, &err);
     while (status == CLI_SAME && !s->done && !ferror(stdout) && !cli_interrupted()) {
         const fb_event *e;
         uint64_t number;
 
         if (fb_trace_next(t, &e, &number, &err) != FB_OK) {
-            tell(&s->story);
+            cli_story_tell(&s->story);
             fflush(stdout);
             return cli_fail_error(s->args, &err);
         }
         if (e == NULL || is_for_later(s, t, e->step))
             break;
         s->next = number + 1;
-        s->done = e->step > s->filter.last;
+        s->done = e->step > s->filter->last;
         if (!s->done)
             status = show_event(s, t, e, number);
     }
-    tell(&s->story);
+    cli_story_tell(&s->story);
     return status == CLI_SAME && s->story.failed ? cli_fail(s->args, "out of memory") : status;
 }
 
-static int print_whole(showing *s)
+/* One line for what is not complete. */
+static int tell_end(const showing *s, const fb_trace_info *info)
 {
-    const fb_trace_info *info;
-    fb_trace *t;
-    fb_error err;
-    int status;
-
-    if (fb_trace_open(&t, s->args->positional[0], &err) != FB_OK)
-        return cli_fail_error(s->args, &err);
-    status = print_events(s, t);
-    info = fb_trace_get_info(t);
-    if (status == CLI_SAME && info->status != FB_TRACE_COMPLETE) {
-        fflush(stdout);
-        (void)cli_fail(s->args, "%s: %s", fb_trace_status_name(info->status), info->reason);
-        status = info->status == FB_TRACE_CORRUPT ? CLI_TROUBLE : CLI_SAME;
-    }
-    fb_trace_close(t);
-    return status;
+    if (info->status == FB_TRACE_COMPLETE)
+        return CLI_SAME;
+    fflush(stdout);
+    (void)cli_fail(s->args, "%s: %s", fb_trace_status_name(info->status), info->reason);
+    return info->status == FB_TRACE_CORRUPT ? CLI_TROUBLE : CLI_SAME;
 }
 
-/* --- Following -------------------------------------------------------------------------------- */
-
-static bool exists(const char *path)
+/* Shows what is new since the last look, or all of it. */
+static int show_process(showing *s)
 {
-    struct stat st;
-
-    return stat(path, &st) == 0;
-}
-
-/* Shows what is new. *ended: the trace is closed, or another one has taken its name. */
-static int look_again(showing *s, bool *ended)
-{
-    const char *path = s->args->positional[0];
+    const char *path = s->process.path;
     const fb_trace_info *info;
     fb_trace *t;
     fb_error err;
@@ -343,59 +215,157 @@ static int look_again(showing *s, bool *ended)
     if (fb_trace_open(&t, path, &err) != FB_OK)
         return cli_fail_error(s->args, &err);
     info = fb_trace_get_info(t);
-    *ended = info->status != FB_TRACE_TORN;
+    s->ended = info->status != FB_TRACE_TORN;
     if (s->has_id && !fb_hash_equal(s->id, info->id)) {
         fflush(stdout);
         (void)cli_fail(s->args, "%s: another trace has taken its place", path);
-        *ended = true;
+        s->ended = true;
     } else {
         s->has_id = true;
         s->id = info->id;
         s->stacked_count = 0; /* this reader has numbers of its own */
         status = print_events(s, t);
-        if (status == CLI_SAME && *ended && info->status != FB_TRACE_COMPLETE) {
-            fflush(stdout);
-            (void)cli_fail(s->args, "%s: %s", fb_trace_status_name(info->status), info->reason);
-            status = info->status == FB_TRACE_CORRUPT ? CLI_TROUBLE : CLI_SAME;
-        }
+        if (status == CLI_SAME && (s->ended || !s->follow))
+            status = tell_end(s, info);
     }
     fb_trace_close(t);
-    fflush(stdout);
+    if (s->follow)
+        fflush(stdout);
     return status;
 }
 
-static int follow(showing *s)
+/* --- All processes -----------------------------------------------------------------------------
+ */
+
+typedef struct show_run {
+    showing first; /* how each of them begins */
+    showing **of;  /* the main trace first, parts in the order in which they were found */
+    size_t count;
+    const char *last_role;
+} show_run;
+
+static void drop(showing *s)
+{
+    if (s != NULL) {
+        free(s->process.path);
+        free(s->stacked);
+    }
+    free(s);
+}
+
+/* Takes the process's path. */
+static bool take_process(show_run *run, cli_process *process)
+{
+    showing **of = realloc(run->of, (run->count + 1) * sizeof *of), *s;
+
+    if (of == NULL)
+        return false;
+    run->of = of;
+    s = malloc(sizeof *s);
+    if (s == NULL)
+        return false;
+    *s = run->first;
+    s->process = *process;
+    s->story.role = s->process.role;
+    s->story.last_role = &run->last_role;
+    process->path = NULL;
+    run->of[run->count++] = s;
+    return true;
+}
+
+/* Takes up those that were not there before. */
+static int take_processes(show_run *run)
+{
+    const cli_args *args = run->first.args;
+    cli_processes found;
+    int failed = cli_processes_find(&found, args, args->positional[0]);
+
+    if (failed == 0)
+        failed = cli_processes_choose(&found, args);
+    for (size_t i = 0; failed == 0 && i < found.count; i++) {
+        size_t k = 0;
+
+        while (k < run->count && strcmp(run->of[k]->process.path, found.at[i].path) != 0)
+            k++;
+        if (k == run->count && !take_process(run, &found.at[i]))
+            failed = cli_fail(args, "out of memory");
+    }
+    cli_processes_free(&found);
+    return failed;
+}
+
+static int show_all(show_run *run)
+{
+    int worst = CLI_SAME;
+
+    for (size_t i = 0; i < run->count && !cli_interrupted() && !ferror(stdout); i++) {
+        showing *s = run->of[i];
+        const int status = s->ended || s->done ? CLI_SAME : show_process(s);
+
+        worst = status > worst ? status : worst;
+    }
+    return worst;
+}
+
+static bool exists(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0;
+}
+
+/* Until the main trace has ended: then the others are shown to their ends. */
+static int follow(show_run *run)
 {
     const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
-    bool ended = false, waiting = false;
+    const char *path = run->first.args->positional[0];
+    bool waiting = false, over = false;
     int status = CLI_SAME;
 
     cli_catch_interrupts();
-    while (status == CLI_SAME && !ended && !s->done && !cli_interrupted() && !ferror(stdout)) {
-        if (s->has_id || exists(s->args->positional[0])) {
-            status = look_again(s, &ended);
+    for (int polls = 0; status == CLI_SAME && !over && !cli_interrupted() && !ferror(stdout);) {
+        if (run->count > 0 || exists(path)) {
+            if (polls++ % POLLS_A_LOOK == 0)
+                status = take_processes(run);
+            if (status == CLI_SAME)
+                status = show_all(run);
+            over = run->count == 0 || run->of[0]->ended || run->of[0]->done;
         } else if (!waiting) {
-            (void)cli_fail(s->args, "%s: not there yet; waiting for it", s->args->positional[0]);
+            (void)cli_fail(run->first.args, "%s: not there yet; waiting for it", path);
             waiting = true;
         }
-        if (status == CLI_SAME && !ended && !s->done && !cli_interrupted())
+        if (status == CLI_SAME && !over && !cli_interrupted())
             (void)nanosleep(&pause, NULL);
     }
-    return status;
+    if (status == CLI_SAME && over && !cli_interrupted())
+        status = take_processes(run);
+    for (size_t i = 0; i < run->count; i++)
+        run->of[i]->follow = false;
+    return status == CLI_SAME && over && !cli_interrupted() ? show_all(run) : status;
 }
 
 static int run(const cli_args *args)
 {
     int status;
-    showing s = {.args = args,
-                 .json = cli_has(args, "json"),
-                 .stacks = cli_has(args, "stacks"),
-                 .follow = cli_has(args, "follow")};
+    filter f;
+    show_run all = {.first = {.args = args,
+                              .filter = &f,
+                              .json = cli_has(args, "json"),
+                              .stacks = cli_has(args, "stacks"),
+                              .follow = cli_has(args, "follow")}};
 
-    if (read_filter(args, &s.filter) != 0)
+    if (read_filter(args, &f) != 0)
         return CLI_TROUBLE;
-    status = s.follow ? follow(&s) : print_whole(&s);
-    free(s.stacked);
+    if (all.first.follow) {
+        status = follow(&all);
+    } else {
+        status = take_processes(&all);
+        if (status == CLI_SAME)
+            status = show_all(&all);
+    }
+    for (size_t i = 0; i < all.count; i++)
+        drop(all.of[i]);
+    free(all.of);
     return status;
 }
 
@@ -410,6 +380,7 @@ static const cli_option options[] = {
      "one phase only: init, data, forward, loss, backward,\ncomm, optimizer, schedule, eval or "
      "checkpoint",
      false},
+    {"process", 0, "ROLE", "one process only: main, or child1 as firstbit info says", false},
     {"stacks", 0, NULL, "call stacks, each below the first event that has it", false},
     {"follow", 0, NULL, "go on as the run does, until its trace is closed", false},
     {"json", 0, NULL, "one JSON object a line: everything that is on record", false},
@@ -419,14 +390,16 @@ static const cli_option options[] = {
 const cli_command cli_show = {
     .name = "show",
     .summary = "print the events of a trace, one a line",
-    .synopsis = "RUN.fbt [--step N[:M]] [--path GLOB] [--kind K] [--phase P]\n[--stacks] "
-                "[--follow] [--json]",
+    .synopsis = "RUN.fbt [--step N[:M]] [--path GLOB] [--kind K] [--phase P]\n[--process "
+                "ROLE] [--stacks] [--follow] [--json]",
     .options = options,
     .positional_min = 1,
     .positional_max = 1,
     .details = "Events are grouped by step and phase; each line has the event's number, path,\n"
                "operation and slot, and what it holds; of a hash the first 12 of 32 digits. A\n"
-               "torn trace is shown to its end, with a line on stderr that says so.\n"
+               "torn trace is shown to its end, with a line on stderr that says so. The other\n"
+               "processes of a run (children, workers, ranks) follow the main one, each under\n"
+               "its name; in JSON their events have a last member \"process\".\n"
                "--follow prints each step when it has ended, waits for a file that is not there\n"
                "yet, and ends with the trace; Ctrl-C ends it too.\n"
                "\n"

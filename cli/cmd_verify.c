@@ -3,6 +3,7 @@
  * cmd_verify.c - firstbit verify: reads a whole trace and holds it against its own checks.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/args.h"
@@ -99,19 +100,10 @@ static int verify(verified *v, fb_linked *parts)
     status = fb_trace_verify(&v->info, t, show_progress, &progress, &v->err);
     cli_progress_end(&progress);
     if (status == FB_OK && parts != NULL)
-        status = fb_linked_find(parts, t, v->path, &v->err);
+        status = fb_linked_parts(parts, t, v->path, &v->err);
     v->read = status == FB_OK;
     fb_trace_close(t);
     return status == FB_OK ? exit_status_of(v->info.status) : CLI_TROUBLE;
-}
-
-/* The file of a part lies beside that of the main trace. */
-static void name_part(verified *v, const char *main, const char *name)
-{
-    const char *slash = strrchr(main, '/');
-
-    (void)snprintf(v->path, sizeof v->path, "%.*s%s", slash == NULL ? 0 : (int)(slash + 1 - main),
-                   main, name);
 }
 
 static int verify_all(const cli_args *args, cJSON *json, fb_linked *parts)
@@ -130,7 +122,12 @@ static int verify_all(const cli_args *args, cJSON *json, fb_linked *parts)
     if (json != NULL)
         json = cJSON_AddArrayToObject(json, "parts");
     for (size_t i = 0; i < parts->count; i++) {
-        name_part(&v, args->positional[0], parts->parts[i].name);
+        char *path = fb_linked_path(&parts->parts[i], args->positional[0]);
+
+        if (path == NULL)
+            return cli_fail(args, "out of memory");
+        (void)snprintf(v.path, sizeof v.path, "%s", path);
+        free(path);
         result = verify(&v, NULL);
         worst = result > worst ? result : worst;
         if (json == NULL)
@@ -172,7 +169,8 @@ const cli_command cli_verify = {
     .details = "Reads everything: the check of every chunk; roots and chains computed again from\n"
                "the events; the order of steps; pointers and footer against the contents. This\n"
                "finds accidents, not forgery: the hashes are not cryptographic. The parts of a\n"
-               "run, files of its children and workers beside it, are read too.\n"
+               "run, traces of its children and workers beside it or packed into it, are read\n"
+               "too.\n"
                "\n"
                "Exit status, the worst of all files: 0 complete, 1 torn (ends early) or full\n"
                "(the disk was), 2 corrupt or unreadable.\n",

@@ -5,10 +5,12 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/processes.h"
 #include "diff/why.h"
 
 static void show_progress(void *argument, uint64_t step, uint64_t from)
@@ -30,6 +32,26 @@ static void put_lines(char *text)
     }
 }
 
+/* What the main trace lacks may be in that of another process. */
+static fb_status find_in_parts(fb_why **why, const cli_args *args, const fb_why_options *options,
+                               fb_status status)
+{
+    cli_processes processes;
+
+    if (access(args->positional[0], R_OK) != 0 ||
+        cli_processes_find(&processes, args, args->positional[0]) != 0)
+        return status;
+    for (size_t i = 1; i < processes.count && status == FB_E_NOT_FOUND; i++) {
+        fb_error ignored; /* of several failures the main trace's is told */
+
+        status = fb_why_find(why, processes.at[i].path, args->positional[1], options, &ignored);
+        if (status == FB_OK)
+            fprintf(stderr, "firstbit why: in process %s\n", processes.at[i].role);
+    }
+    cli_processes_free(&processes);
+    return status;
+}
+
 static int run(const cli_args *args)
 {
     cli_progress progress = cli_progress_start();
@@ -44,6 +66,8 @@ static int run(const cli_args *args)
     if (cli_number(args, "depth", 0, 1000, &depth) != 0)
         return CLI_TROUBLE;
     status = fb_why_find(&why, args->positional[0], args->positional[1], &options, &err);
+    if (status == FB_E_NOT_FOUND)
+        status = find_in_parts(&why, args, &options, status);
     cli_progress_end(&progress);
     if (status != FB_OK)
         return cli_fail_error(args, &err);

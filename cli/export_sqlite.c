@@ -7,12 +7,13 @@
 
 #include "cli/command.h"
 #include "cli/output.h"
+#include "firstbit/trace.h"
 
 #ifndef FB_HAVE_SQLITE
 
-int cli_export_sqlite(const cli_args *args, fb_trace *t, const char *path)
+int cli_export_sqlite(const cli_args *args, const cli_processes *processes, const char *path)
 {
-    (void)t;
+    (void)processes;
     (void)path;
     return cli_fail(args, "this build has no SQLite (install libsqlite3-dev and build again)");
 }
@@ -27,15 +28,18 @@ int cli_export_sqlite(const cli_args *args, fb_trace *t, const char *path)
 static const char tables[] =
     "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN;"
     "CREATE TABLE trace (key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-    "CREATE TABLE steps (step INTEGER PRIMARY KEY, first_event INTEGER, events INTEGER,"
-    " scalars TEXT, data TEXT, state TEXT, ops TEXT, notes TEXT);"
+    "CREATE TABLE processes (process INTEGER PRIMARY KEY, role TEXT, id TEXT, status TEXT,"
+    " level TEXT, header TEXT, first_event INTEGER, events INTEGER);"
+    "CREATE TABLE steps (step INTEGER, first_event INTEGER, events INTEGER,"
+    " scalars TEXT, data TEXT, state TEXT, ops TEXT, notes TEXT, process INTEGER,"
+    " PRIMARY KEY (process, step)) WITHOUT ROWID;"
     "CREATE TABLE sites (site INTEGER PRIMARY KEY, kind TEXT, phase TEXT, class TEXT, path TEXT,"
     " op TEXT, slot TEXT, occurrence INTEGER, dtype TEXT, shape TEXT, stream TEXT, algorithm TEXT,"
     " distribution TEXT, parameter0 REAL, parameter1 REAL, consumer TEXT, dataset TEXT,"
     " role TEXT);"
     "CREATE TABLE events (event INTEGER PRIMARY KEY, step INTEGER, micro INTEGER, site INTEGER,"
     " hash TEXT, value REAL, key TEXT, counter TEXT, count INTEGER, text TEXT,"
-    " nonfinite INTEGER, undefined INTEGER);"
+    " nonfinite INTEGER, undefined INTEGER, process INTEGER);"
     "CREATE TABLE inputs (event INTEGER, position INTEGER, site INTEGER, step INTEGER,"
     " micro INTEGER, PRIMARY KEY (event, position)) WITHOUT ROWID;"
     "CREATE TABLE samples (event INTEGER, position INTEGER, sample TEXT,"
@@ -49,13 +53,14 @@ static const char indexes[] =
     " shape FROM events JOIN sites USING (site);"
     "COMMIT;";
 
-typedef enum statement { TRACE, STEP, SITE, EVENT, INPUT, SAMPLE, STATEMENTS } statement;
+typedef enum statement { TRACE, PROCESS, STEP, SITE, EVENT, INPUT, SAMPLE, STATEMENTS } statement;
 
 static const char *const inserts[STATEMENTS] = {
     [TRACE] = "INSERT INTO trace VALUES (?, ?)",
-    [STEP] = "INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    [PROCESS] = "INSERT INTO processes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    [STEP] = "INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [SITE] = "INSERT INTO sites VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    [EVENT] = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [EVENT] = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [INPUT] = "INSERT INTO inputs VALUES (?, ?, ?, ?, ?)",
     [SAMPLE] = "INSERT INTO samples VALUES (?, ?, ?)",
 };
@@ -63,7 +68,9 @@ static const char *const inserts[STATEMENTS] = {
 typedef struct database {
     sqlite3 *db;
     sqlite3_stmt *insert[STATEMENTS];
-    uint32_t sites; /* that are in it */
+    /* Numbers of events and sites go on from process to process: */
+    uint64_t process, first_event, first_site;
+    uint32_t sites; /* of this process that are in it */
 } database;
 
 /* --- Binding: what is absent stays NULL ---------------------------------------------------------
@@ -137,6 +144,22 @@ static bool put_trace(database *d, const fb_trace_info *info)
            put_fact(d, "level", fb_level_name(info->level)) && put_fact(d, "header", info->header);
 }
 
+static bool put_process(database *d, const char *role, const fb_trace_info *info)
+{
+    sqlite3_stmt *s = d->insert[PROCESS];
+    char id[33];
+
+    bind_count(s, 1, d->process);
+    bind_text(s, 2, role);
+    bind_text(s, 3, cli_hash(id, info->id));
+    bind_text(s, 4, fb_trace_status_name(info->status));
+    bind_text(s, 5, fb_level_name(info->level));
+    bind_text(s, 6, info->header);
+    bind_count(s, 7, d->first_event);
+    bind_count(s, 8, info->events);
+    return insert(s);
+}
+
 static void shape_text(char *out, size_t size, const fb_site *site)
 {
     size_t used = (size_t)snprintf(out, size, "[");
@@ -152,7 +175,7 @@ static bool put_site(database *d, uint32_t number, const fb_site *site)
     sqlite3_stmt *s = d->insert[SITE];
     char shape[FB_RANK_MAX * 24];
 
-    bind_count(s, 1, number);
+    bind_count(s, 1, d->first_site + number);
     bind_text(s, 2, fb_kind_name(site->kind));
     bind_text(s, 3, site->phase == FB_PHASE_NONE ? NULL : fb_phase_name(site->phase));
     bind_text(s, 4, fb_class_name(fb_site_class(site)));
@@ -187,7 +210,7 @@ static bool put_inputs(database *d, const fb_event *e, uint64_t number)
 
         bind_count(s, 1, number);
         bind_count(s, 2, i);
-        bind_count(s, 3, e->inputs[i].site);
+        bind_count(s, 3, d->first_site + e->inputs[i].site);
         bind_count(s, 4, e->inputs[i].step);
         bind_micro(s, 5, e->inputs[i].micro);
         good = insert(s);
@@ -211,7 +234,7 @@ static bool put_event(database *d, const fb_site *site, const fb_event *e, uint6
     bind_count(s, 1, number);
     bind_count(s, 2, e->step);
     bind_micro(s, 3, e->micro);
-    bind_count(s, 4, e->site);
+    bind_count(s, 4, d->first_site + e->site);
     bind_hash(s, 5, e->hash);
     if (site->kind == FB_KIND_SCALAR || site->kind == FB_KIND_MODE)
         bind_real(s, 6, e->value);
@@ -224,6 +247,7 @@ static bool put_event(database *d, const fb_site *site, const fb_event *e, uint6
     bind_text(s, 10, e->text);
     bind_count(s, 11, (e->flags & FB_EVENT_NONFINITE) != 0);
     bind_count(s, 12, (e->flags & FB_EVENT_UNDEFINED) != 0);
+    bind_count(s, 13, d->process);
     return insert(s) && put_inputs(d, e, number);
 }
 
@@ -264,7 +288,8 @@ static int put_events(const cli_args *args, database *d, fb_trace *t)
             break;
         else if (cli_interrupted())
             status = CLI_TROUBLE;
-        else if (!put_new_sites(d, t) || !put_event(d, fb_trace_site(t, e->site), e, number))
+        else if (!put_new_sites(d, t) ||
+                 !put_event(d, fb_trace_site(t, e->site), e, d->first_event + number))
             status = fail_database(args, d);
         if (cli_progress_due(&progress))
             cli_progress_show(&progress, "%s of %s events%s", cli_count(a, number),
@@ -288,10 +313,11 @@ static int put_steps(const cli_args *args, database *d, fb_trace *t)
         if (status != FB_OK)
             return cli_fail_error(args, &err);
         bind_count(s, 1, step.step);
-        bind_count(s, 2, step.first_event);
+        bind_count(s, 2, d->first_event + step.first_event);
         bind_count(s, 3, step.events);
         for (int c = 0; c < FB_CLASS_COUNT; c++)
             bind_hash(s, 4 + c, step.chain[c]);
+        bind_count(s, 9, d->process);
         if (!insert(s))
             return fail_database(args, d);
         at = step.step + 1;
@@ -309,18 +335,39 @@ static bool begin(database *d, const char *path)
     return good;
 }
 
-int cli_export_sqlite(const cli_args *args, fb_trace *t, const char *path)
+static int put_one(const cli_args *args, database *d, const cli_process *process)
+{
+    fb_trace *t;
+    fb_error err;
+    int status = 0;
+
+    if (fb_trace_open(&t, process->path, &err) != FB_OK)
+        return cli_fail_error(args, &err);
+    if ((d->process == 0 && !put_trace(d, fb_trace_get_info(t))) ||
+        !put_process(d, process->role, fb_trace_get_info(t)))
+        status = fail_database(args, d);
+    if (status == 0)
+        status = put_events(args, d, t);
+    if (status == 0)
+        status = put_steps(args, d, t);
+    d->process++;
+    d->first_event += fb_trace_get_info(t)->events;
+    d->first_site += d->sites;
+    d->sites = 0;
+    fb_trace_close(t);
+    return status;
+}
+
+int cli_export_sqlite(const cli_args *args, const cli_processes *processes, const char *path)
 {
     database d = {.db = NULL};
     int status = 0;
 
     cli_catch_interrupts();
-    if (!begin(&d, path) || !put_trace(&d, fb_trace_get_info(t)))
+    if (!begin(&d, path))
         status = fail_database(args, &d);
-    if (status == 0)
-        status = put_events(args, &d, t);
-    if (status == 0)
-        status = put_steps(args, &d, t);
+    for (size_t i = 0; i < processes->count && status == 0; i++)
+        status = put_one(args, &d, &processes->at[i]);
     for (int i = 0; i < STATEMENTS; i++)
         (void)sqlite3_finalize(d.insert[i]);
     if (status == 0 && sqlite3_exec(d.db, indexes, NULL, NULL, NULL) != SQLITE_OK)

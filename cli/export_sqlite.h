@@ -6,10 +6,10 @@
 #define FB_CLI_EXPORT_SQLITE_H
 
 #include "cli/args.h"
-#include "firstbit/trace.h"
+#include "cli/processes.h"
 
-/* Writes the trace into a new database file `path` in one transaction. Returns 0, or CLI_TROUBLE
- * after a line on stderr: also where this build has no SQLite. */
-int cli_export_sqlite(const cli_args *args, fb_trace *t, const char *path);
+/* Writes the traces of a run into a new database file `path` in one transaction. Returns 0, or
+ * CLI_TROUBLE after a line on stderr: also where this build has no SQLite. */
+int cli_export_sqlite(const cli_args *args, const cli_processes *processes, const char *path);
 
 #endif

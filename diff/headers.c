@@ -217,8 +217,7 @@ static fb_status compare_all(fb_diff_report *report, const fb__headers *h, fb_er
 
             /* A part names its main trace by an id that no two runs share. */
             if (strcmp(child->string, "files") == 0 || strcmp(child->string, "seed") == 0 ||
-                strcmp(child->string, "parent") == 0 ||
-                (side == 1 && other != NULL))
+                strcmp(child->string, "parent") == 0 || (side == 1 && other != NULL))
                 continue;
             /* Keys of the configuration are told without the word in front of them. */
             status =

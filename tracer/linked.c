@@ -38,6 +38,15 @@ static bool may_be_part(const char *name, const char *main_name)
            strncmp(name, main_name, stem) == 0 && name[stem] == '.';
 }
 
+/* A role is a word: it stands in reports and JSON as it is. */
+void fb__make_word(char *text)
+{
+    for (; *text != '\0'; text++)
+        if (!(*text >= 'a' && *text <= 'z') && !(*text >= 'A' && *text <= 'Z') &&
+            !(*text >= '0' && *text <= '9') && strchr("._-+", *text) == NULL)
+            *text = '?';
+}
+
 /* Whether the trace's header names `parent`; copies its role. */
 static bool is_part_of(const fb_trace *t, fb_hash parent, fb_linked_part *part)
 {
@@ -49,6 +58,7 @@ static bool is_part_of(const fb_trace *t, fb_hash parent, fb_linked_part *part)
 
     if (role != NULL)
         (void)snprintf(part->role, sizeof part->role, "%s", role);
+    fb__make_word(part->role);
     cJSON_Delete(header);
     return is;
 }
@@ -101,6 +111,8 @@ static fb_status look_around(fb_linked *out, const fb_trace *main, const char *f
     fb_status status = FB_OK;
     int looked = 0;
 
+    if (files == NULL && errno == ENOTDIR) /* a part inside a packed trace has no parts */
+        return FB_OK;
     if (files == NULL)
         return fb__fail(err, fb__status_of_errno(errno), FB_NO_OFFSET, "%s: %s", folder,
                         strerror(errno));

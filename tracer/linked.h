@@ -16,7 +16,7 @@ enum {
 
 typedef struct fb_linked_part {
     char name[256]; /* of the file, without folder */
-    char role[64];  /* "child1": as its header says, else as its name does; "" where neither */
+    char role[64];  /* "child1": as its header says, else as its name does; a word */
     bool inside;    /* of a packed trace: it is not opened, and what follows but `bytes` is zero */
     uint64_t bytes, events;
     fb_hash id;
@@ -46,8 +46,10 @@ FB_NODISCARD fb_status fb_linked_parts(fb_linked *out, fb_trace *main, const cha
  * it, "FOLDER/packed.fbt/run.child1.fbt" of one inside. malloc'd; NULL when memory is out. */
 char *fb_linked_path(const fb_linked_part *part, const char *main);
 
-/* Bytes of a file's name without ".fbt". Private to tracer. */
+/* Bytes of a file's name without ".fbt"; replaces what is no letter, digit or . _ - + by '?'.
+ * Private to tracer. */
 size_t fb__linked_stem(const char *name);
+void fb__make_word(char *text);
 
 void fb_linked_free(fb_linked *linked);
 

@@ -246,6 +246,7 @@ static void role_of_piece(fb_linked_part *part, const piece *p)
     if (own > main + 1 && strncmp(p->name, p->main, main) == 0)
         (void)snprintf(part->role, sizeof part->role, "%.*s", (int)(own - main - 1),
                        p->name + main + 1);
+    fb__make_word(part->role);
 }
 
 fb_status fb_packed_find(fb_linked *out, fb_trace *packed, fb_error *err)

@@ -4,6 +4,7 @@
 import ctypes
 import json
 import os
+import sys
 import struct
 import threading
 import weakref
@@ -31,8 +32,18 @@ _alive: "weakref.WeakSet[Recorder]" = weakref.WeakSet()
 
 
 def _forget_in_child() -> None:
+    util = sys.modules.get("multiprocessing.util")
     for recorder in list(_alive):
         recorder._forget()
+        if util is not None:
+            util.register_after_fork(recorder, _close_at_exit)
+
+
+def _close_at_exit(recorder: "Recorder") -> None:
+    """A worker of multiprocessing leaves by os._exit: without this its trace would be a torn one.
+    Called when it has dropped the finalizers of its parent."""
+    util = sys.modules["multiprocessing.util"]
+    util.Finalize(None, recorder.close, exitpriority=0)
 
 
 os.register_at_fork(after_in_child=_forget_in_child)
