@@ -20,6 +20,7 @@
 #include "cli/show_line.h"
 #include "cli/show_story.h"
 #include "firstbit/trace.h"
+#include "tracer/linked.h"
 
 enum {
     POLL_MS = 250, /* how often --follow looks, and every so manieth time for new processes */
@@ -238,8 +239,8 @@ static int show_process(showing *s)
  */
 
 typedef struct show_run {
-    showing first; /* how each of them begins */
-    showing **of;  /* the main trace first, parts in the order in which they were found */
+    showing first;                  /* how each of them begins */
+    showing *of[FB_LINKED_MAX + 1]; /* the main trace first, parts in the order they were found */
     size_t count;
     const char *last_role;
 } show_run;
@@ -256,12 +257,8 @@ static void drop(showing *s)
 /* Takes the process's path. */
 static bool take_process(show_run *run, cli_process *process)
 {
-    showing **of = realloc(run->of, (run->count + 1) * sizeof *of), *s;
+    showing *s = malloc(sizeof *s);
 
-    if (of == NULL)
-        return false;
-    run->of = of;
-    s = malloc(sizeof *s);
     if (s == NULL)
         return false;
     *s = run->first;
@@ -287,7 +284,7 @@ static int take_processes(show_run *run)
 
         while (k < run->count && strcmp(run->of[k]->process.path, found.at[i].path) != 0)
             k++;
-        if (k == run->count && !take_process(run, &found.at[i]))
+        if (k == run->count && k <= FB_LINKED_MAX && !take_process(run, &found.at[i]))
             failed = cli_fail(args, "out of memory");
     }
     cli_processes_free(&found);
@@ -365,7 +362,6 @@ static int run(const cli_args *args)
     }
     for (size_t i = 0; i < all.count; i++)
         drop(all.of[i]);
-    free(all.of);
     return status;
 }
 

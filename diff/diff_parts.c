@@ -97,6 +97,8 @@ static fb_status find_side(side *s, fb_diff_report *report, fb_error *err)
     status = fb_linked_parts(&s->linked, t, s->main, &failure);
     report->bytes_read += fb_trace_bytes_read(t);
     fb_trace_close(t);
+    if (status != FB_OK)
+        s->linked = (fb_linked){.count = 0};
     if (status == FB_E_MEMORY)
         return no_memory(err);
     if (status != FB_OK)
@@ -140,6 +142,8 @@ static void find_partners(side *a, side *b)
 {
     static fits *const rules[] = {has_both, has_content, has_role, is_another_child};
 
+    if (a->linked.parts == NULL || b->linked.parts == NULL) /* then there are none */
+        return;
     for (size_t rule = 0; rule < sizeof rules / sizeof rules[0]; rule++)
         for (size_t i = 0; i < a->linked.count; i++)
             for (size_t k = 0; k < b->linked.count && a->partner[i] == NONE; k++)
