@@ -67,6 +67,23 @@ uint32_t fb__key_index_find(const fb__key_index *index, const fb__step *step, fb
 
 /* --- Pairs ------------------------------------------------------------------------------------ */
 
+typedef struct aligner {
+    fb__step_pair *pair;
+    fb__key_index in_a, in_b;
+} aligner;
+
+/* Two inputs are the same when they are one event: by key, or because alignment made them so. */
+static bool same_input(const fb__step_pair *p, const fb__key_index *in_a, const fb__key_index *in_b,
+                       fb_hash a, fb_hash b)
+{
+    const uint32_t i = fb__key_index_find(in_a, &p->a, a);
+    const uint32_t j = fb__key_index_find(in_b, &p->b, b);
+
+    if (i == NONE || j == NONE)
+        return fb_hash_equal(a, b);
+    return p->a.events[i].partner == j;
+}
+
 static void pair_up(fb__step_pair *p, uint32_t i, uint32_t j)
 {
     p->a.events[i].partner = j;
@@ -121,22 +138,58 @@ static size_t group_end(const member *m, size_t from, size_t count)
     return end;
 }
 
-/* How alike two events of a group are: 2 equal contents, 1 equal but for positions in a random
- * stream and for values, 0 not alike. */
-static unsigned likeness(const fb__step_event *a, const fb__step_event *b)
+/* Integers and booleans choose and count, floats compute: an op on the one is never the same op on
+ * the other. */
+static bool is_real(fb_dtype dtype)
 {
-    if (fb_hash_equal(a->content, b->content))
-        return 2;
-    if (a->site->kind != b->site->kind || a->count != b->count)
+    return dtype >= FB_DTYPE_F64 && dtype <= FB_DTYPE_C128;
+}
+
+static bool same_form(const fb_site *a, const fb_site *b)
+{
+    if (a->dtype != b->dtype || a->rank != b->rank)
+        return false;
+    for (uint32_t i = 0; i < a->rank && i < FB_RANK_MAX; i++)
+        if (a->shape[i] != b->shape[i])
+            return false;
+    return true;
+}
+
+/* Whether both name the same inputs, as far as these have been paired. */
+static bool same_sources(const aligner *al, const fb__step_event *a, const fb__step_event *b)
+{
+    const fb__step_pair *p = al->pair;
+
+    if (a->input_count != b->input_count)
+        return false;
+    for (uint32_t k = 0; k < a->input_count; k++)
+        if (!same_input(p, &al->in_a, &al->in_b, p->a.inputs[a->first_input + k],
+                        p->b.inputs[b->first_input + k]))
+            return false;
+    return true;
+}
+
+/* How alike two events of a group are; 0: not one event. Equal contents weigh more than all that
+ * two different ones can have in common. */
+static unsigned likeness(const aligner *al, const fb__step_event *a, const fb__step_event *b)
+{
+    enum { EQUAL = 8, ALIKE = 1, FORM = 2, SOURCES = 2 };
+
+    if (a->site->kind != b->site->kind || a->count != b->count ||
+        is_real(a->site->dtype) != is_real(b->site->dtype))
         return 0;
-    return 1;
+    if (fb_hash_equal(a->content, b->content))
+        return EQUAL;
+    return ALIKE + (same_form(a->site, b->site) ? FORM : 0) +
+           (same_sources(al, a, b) ? SOURCES : 0);
 }
 
 /* The longest common subsequence by likeness, of at most GAP_MAX x GAP_MAX. score has
  * (n+1)·(m+1) cells. */
-static void pair_gap(fb__step_pair *p, const member *a, size_t n, const member *b, size_t m,
+static void pair_gap(const aligner *al, const member *a, size_t n, const member *b, size_t m,
                      uint32_t *score)
 {
+    fb__step_pair *p = al->pair;
     const size_t width = m + 1;
     size_t i = 0, j = 0;
 
@@ -145,7 +198,8 @@ static void pair_gap(fb__step_pair *p, const member *a, size_t n, const member *
             uint32_t best = 0;
 
             if (x < n && y < m) {
-                const unsigned like = likeness(&p->a.events[a[x].event], &p->b.events[b[y].event]);
+                const unsigned like =
+                    likeness(al, &p->a.events[a[x].event], &p->b.events[b[y].event]);
                 const uint32_t skip_a = score[(x + 1) * width + y];
                 const uint32_t skip_b = score[x * width + y + 1];
 
@@ -156,7 +210,7 @@ static void pair_gap(fb__step_pair *p, const member *a, size_t n, const member *
             score[x * width + y] = best;
         }
     while (i < n && j < m) {
-        const unsigned like = likeness(&p->a.events[a[i].event], &p->b.events[b[j].event]);
+        const unsigned like = likeness(al, &p->a.events[a[i].event], &p->b.events[b[j].event]);
 
         if (like > 0 && score[i * width + j] == score[(i + 1) * width + j + 1] + like)
             pair_up(p, a[i++].event, b[j++].event);
@@ -167,7 +221,7 @@ static void pair_gap(fb__step_pair *p, const member *a, size_t n, const member *
     }
 }
 
-static fb_status pair_between(fb__step_pair *p, const member *a, size_t n, const member *b,
+static fb_status pair_between(const aligner *al, const member *a, size_t n, const member *b,
                               size_t m, fb_error *err)
 {
     uint32_t *score;
@@ -176,13 +230,13 @@ static fb_status pair_between(fb__step_pair *p, const member *a, size_t n, const
         return FB_OK;
     if (n > GAP_MAX || m > GAP_MAX) {
         for (size_t i = 0; i < n && i < m; i++)
-            pair_up(p, a[i].event, b[i].event);
+            pair_up(al->pair, a[i].event, b[i].event);
         return FB_OK;
     }
     score = malloc((n + 1) * (m + 1) * sizeof *score);
     if (score == NULL)
         return out_of_memory(err);
-    pair_gap(p, a, n, b, m, score);
+    pair_gap(al, a, n, b, m, score);
     free(score);
     return FB_OK;
 }
@@ -274,9 +328,10 @@ static fb_status keep_increasing(uint32_t *mate, size_t n, fb_error *err)
 }
 
 /* Aligns the members of one group as two sequences. */
-static fb_status pair_group(fb__step_pair *p, const member *a, size_t n, const member *b, size_t m,
+static fb_status pair_group(const aligner *al, const member *a, size_t n, const member *b, size_t m,
                             fb_error *err)
 {
+    fb__step_pair *p = al->pair;
     uint32_t *mate = malloc((n + 1) * sizeof *mate);
     size_t i = 0, j = 0;
     fb_status status;
@@ -292,20 +347,34 @@ static fb_status pair_group(fb__step_pair *p, const member *a, size_t n, const m
         status = keep_increasing(mate, n, err);
     for (size_t x = 0; x < n && status == FB_OK; x++)
         if (mate[x] != NONE) {
-            status = pair_between(p, a + i, x - i, b + j, mate[x] - j, err);
+            status = pair_between(al, a + i, x - i, b + j, mate[x] - j, err);
             pair_up(p, a[x].event, b[mate[x]].event);
             i = x + 1;
             j = (size_t)mate[x] + 1;
         }
     if (status == FB_OK)
-        status = pair_between(p, a + i, n - i, b + j, m - j, err);
+        status = pair_between(al, a + i, n - i, b + j, m - j, err);
     free(mate);
     return status;
 }
 
-/* Groups that have several members on a side and another number on the other. */
-static fb_status pair_shifted_groups(fb__step_pair *p, fb_error *err)
+/* Whether identity pairs the members of two groups of one size with others of their form. An op
+ * less here and one more there leave the number as it was. */
+static bool is_crossed(const fb__step_pair *p, const member *a, const member *b, size_t n)
 {
+    for (size_t i = 0; i < n && n > 1; i++) {
+        const fb_site *x = p->a.events[a[i].event].site, *y = p->b.events[b[i].event].site;
+
+        if (x->kind == FB_KIND_TENSOR && y->kind == FB_KIND_TENSOR && !same_form(x, y))
+            return true;
+    }
+    return false;
+}
+
+/* Groups that have another number of members on the other side, or others in their places. */
+static fb_status pair_shifted_groups(const aligner *al, fb_error *err)
+{
+    const fb__step_pair *p = al->pair;
     member *a = members_of(&p->a), *b = members_of(&p->b);
     size_t i = 0, j = 0;
     fb_status status = a == NULL || b == NULL ? out_of_memory(err) : FB_OK;
@@ -315,8 +384,8 @@ static fb_status pair_shifted_groups(fb__step_pair *p, fb_error *err)
         const member x = {a[i].group, 0}, y = {b[j].group, 0};
         const int order = by_group(&x, &y);
 
-        if (order == 0 && end_a - i != end_b - j)
-            status = pair_group(p, a + i, end_a - i, b + j, end_b - j, err);
+        if (order == 0 && (end_a - i != end_b - j || is_crossed(p, a + i, b + j, end_a - i)))
+            status = pair_group(al, a + i, end_a - i, b + j, end_b - j, err);
         i = order <= 0 ? end_a : i;
         j = order >= 0 ? end_b : j;
     }
@@ -326,28 +395,6 @@ static fb_status pair_shifted_groups(fb__step_pair *p, fb_error *err)
 }
 
 /* --- Judging pairs ---------------------------------------------------------------------------- */
-
-static void mark_consumed(fb__step *step, const fb__key_index *index)
-{
-    for (size_t i = 0; i < step->input_count; i++) {
-        const uint32_t at = fb__key_index_find(index, step, step->inputs[i]);
-
-        if (at != NONE)
-            step->events[at].consumed = true;
-    }
-}
-
-/* Two inputs are the same when they are one event: by key, or because alignment made them so. */
-static bool same_input(const fb__step_pair *p, const fb__key_index *in_a, const fb__key_index *in_b,
-                       fb_hash a, fb_hash b)
-{
-    const uint32_t i = fb__key_index_find(in_a, &p->a, a);
-    const uint32_t j = fb__key_index_find(in_b, &p->b, b);
-
-    if (i == NONE || j == NONE)
-        return fb_hash_equal(a, b);
-    return p->a.events[i].partner == j;
-}
 
 /* Behind the last event that has a partner, a side whose other side is cut says nothing. */
 static void mark_beyond(fb__step *step, const fb__step *other)
@@ -391,24 +438,22 @@ static void judge(fb__alignment *out, fb__step_pair *p, const fb__key_index *in_
 
 fb_status fb__align(fb__alignment *out, fb__step_pair *pair, fb_error *err)
 {
-    fb__key_index in_a = {0}, in_b = {0};
-    fb_status status = fb__key_index_make(&in_a, &pair->a, err);
+    aligner al = {.pair = pair};
+    fb_status status = fb__key_index_make(&al.in_a, &pair->a, err);
 
     *out = (fb__alignment){.aligned = pair->common, .equal = pair->common};
     if (status == FB_OK)
-        status = fb__key_index_make(&in_b, &pair->b, err);
+        status = fb__key_index_make(&al.in_b, &pair->b, err);
     if (status == FB_OK) {
-        pair_by_key(pair, &in_b);
-        status = pair_shifted_groups(pair, err);
+        pair_by_key(pair, &al.in_b);
+        status = pair_shifted_groups(&al, err);
     }
     if (status == FB_OK) {
         mark_beyond(&pair->a, &pair->b);
         mark_beyond(&pair->b, &pair->a);
-        mark_consumed(&pair->a, &in_a);
-        mark_consumed(&pair->b, &in_b);
-        judge(out, pair, &in_a, &in_b);
+        judge(out, pair, &al.in_a, &al.in_b);
     }
-    fb__key_index_free(&in_a);
-    fb__key_index_free(&in_b);
+    fb__key_index_free(&al.in_a);
+    fb__key_index_free(&al.in_b);
     return status;
 }

@@ -15,7 +15,7 @@ typedef struct fb__alignment {
     uint64_t moved; /* pairs that stand in another order on the two sides */
 } fb__alignment;
 
-/* Sets partner, equal, same_inputs, same_content and consumed of every event. FB_E_MEMORY. */
+/* Sets partner, equal, same_inputs and same_content of every event. FB_E_MEMORY. */
 FB_NODISCARD fb_status fb__align(fb__alignment *out, fb__step_pair *pair, fb_error *err);
 
 /* The event of this key on a side, or NULL: for inputs. Valid while the pair lives. */

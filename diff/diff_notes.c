@@ -55,8 +55,16 @@ static fb_status tell(fb__noted *noted, fb_diff_report *report, const fb__step *
 static void keep_draw(fb__noted *noted, const fb__step *step, const fb__step_event *event,
                       bool in_b)
 {
-    if (event->site->kind == FB_KIND_DRAW && noted->draw_count < FB__NOTED_DRAWS_MAX)
+    if (event->site->kind == FB_KIND_DRAW && event->partner == UINT32_MAX &&
+        noted->draw_count < FB__NOTED_DRAWS_MAX)
         noted->draws[noted->draw_count++] = (fb__noted_draw){*event, step->step, in_b};
+}
+
+static fb_diff_what what_of(const fb__step_event *e, bool in_b)
+{
+    if (e->partner != UINT32_MAX)
+        return e->same_content ? FB_DIFF_INPUTS : FB_DIFF_CONTENT;
+    return in_b ? FB_DIFF_ONLY_B : FB_DIFF_ONLY_A;
 }
 
 fb_status fb__note_step(fb__noted *noted, fb_diff_report *report, const fb__step_pair *pair,
@@ -67,12 +75,18 @@ fb_status fb__note_step(fb__noted *noted, fb_diff_report *report, const fb__step
     for (size_t i = 0; i < notes->count && status == FB_OK; i++) {
         const bool in_b = i >= notes->count_a;
         const fb__step *step = in_b ? &pair->b : &pair->a;
+        const fb__step_event *e = notes->at[i];
         char matter[96];
 
-        (void)snprintf(matter, sizeof matter, "only in %s, and nothing uses it", in_b ? "b" : "a");
-        keep_draw(noted, step, notes->at[i], in_b);
-        status = tell(noted, report, step, notes->at[i], in_b ? FB_DIFF_ONLY_B : FB_DIFF_ONLY_A,
-                      matter, err);
+        if (e->partner != UINT32_MAX)
+            (void)snprintf(matter, sizeof matter, "%s",
+                           e->same_content ? "made from other events, with an equal result"
+                                           : "differs, and nothing of the training uses it");
+        else
+            (void)snprintf(matter, sizeof matter, "only in %s, and changes no result",
+                           in_b ? "b" : "a");
+        keep_draw(noted, step, e, in_b);
+        status = tell(noted, report, step, e, what_of(e, in_b), matter, err);
     }
     return status;
 }

@@ -8,76 +8,58 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/hash.h"
+#include "diff/guilt.h"
 
 enum { NONE = UINT32_MAX };
 
-typedef struct judge {
-    const fb__step_pair *pair;
-    fb__key_index in_a, in_b;
-    bool *innocent_a, *innocent_b; /* only on this side, and reaching nothing */
-} judge;
-
 /* --- Notes ------------------------------------------------------------------------------------ */
 
-static bool same_text(const char *a, const char *b)
+/* The first of a chain stands for it: what is made from a note is not told. */
+static bool is_told(const fb__step *step, const fb__key_index *index, const uint8_t *marks,
+                    size_t i)
 {
-    return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
-}
+    const fb__step_event *e = &step->events[i];
 
-/* Whether a draw of this stream that both sides have says something else on the other side. */
-static bool stream_differs(const fb__step_pair *pair, const char *stream)
-{
-    for (size_t i = 0; i < pair->a.count; i++) {
-        const fb__step_event *e = &pair->a.events[i];
-
-        if (e->site->kind == FB_KIND_DRAW && e->partner != NONE && !e->same_content &&
-            same_text(e->site->stream, stream))
-            return true;
-    }
-    return false;
-}
-
-/* An event that one side lacks and that nothing of the step reads. A draw is innocent when it moves
- * no other draw of its stream; a tensor when it is an output that a program looked at: gradients,
- * parameters, samples, scalars and modes are training state by themselves. */
-static bool is_innocent(const judge *j, const fb__step_event *e)
-{
-    if (e->partner != NONE || e->consumed || e->beyond)
+    if ((marks[i] & (FB__DIFFERS | FB__COUNTS)) != FB__DIFFERS)
         return false;
-    if (e->site->kind == FB_KIND_DRAW)
-        return !stream_differs(j->pair, e->site->stream);
-    return e->site->kind == FB_KIND_TENSOR && e->site->phase == FB_PHASE_FORWARD;
+    for (uint32_t k = 0; k < e->input_count; k++) {
+        const uint32_t at = fb__key_index_find(index, step, step->inputs[e->first_input + k]);
+
+        if (at != NONE && (marks[at] & FB__DIFFERS) != 0)
+            return false;
+    }
+    return true;
 }
 
-static void mark_innocent(const judge *j, const fb__step *step, bool *innocent)
+static fb_status collect(fb__step_notes *notes, const fb__guilt *g, fb_error *err)
 {
-    for (size_t i = 0; i < step->count; i++)
-        innocent[i] = is_innocent(j, &step->events[i]);
-}
+    const fb__step *a = &g->pair->a, *b = &g->pair->b;
 
-static void collect(fb__step_notes *notes, const fb__step *step, const bool *innocent)
-{
-    for (size_t i = 0; i < step->count; i++)
-        if (innocent[i])
-            notes->at[notes->count++] = &step->events[i];
+    notes->at = calloc(a->count + b->count + 1, sizeof(fb__step_event *));
+    if (notes->at == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging a step: out of memory");
+    for (size_t i = 0; i < a->count; i++)
+        if (is_told(a, &g->in_a, g->a, i))
+            notes->at[notes->count++] = &a->events[i];
+    notes->count_a = notes->count;
+    for (size_t i = 0; i < b->count; i++)
+        if (b->events[i].partner == NONE && is_told(b, &g->in_b, g->b, i))
+            notes->at[notes->count++] = &b->events[i];
+    return FB_OK;
 }
 
 /* --- Blame ------------------------------------------------------------------------------------ */
 
-static bool is_difference(const fb__step *step, const bool *innocent, size_t i)
-{
-    return !step->events[i].equal && !step->events[i].beyond && !innocent[i];
-}
-
-/* Whether an input of the event is itself a difference, so that the event only passes it on. */
-static bool inherits(const fb__step *step, const fb__key_index *index, const bool *innocent,
+/* Whether an input of the event is itself a difference that counts, so that the event only passes
+ * it on. A constant is blamed on what it was made for. */
+static bool inherits(const fb__step *step, const fb__key_index *index, const uint8_t *marks,
                      const fb__step_event *e)
 {
     for (uint32_t k = 0; k < e->input_count; k++) {
         const uint32_t at = fb__key_index_find(index, step, step->inputs[e->first_input + k]);
 
-        if (at != NONE && &step->events[at] != e && is_difference(step, innocent, at))
+        if (at != NONE && &step->events[at] != e &&
+            (marks[at] & (FB__COUNTS | FB__CONSTANT)) == FB__COUNTS)
             return true;
     }
     return false;
@@ -108,20 +90,37 @@ static void take(fb__culprit *out, place *best, place at, fb_diff_what what,
     *best = at;
 }
 
-/* roots_only: consider events only whose inputs are equal. */
-static void find(fb__culprit *out, place *best, const judge *j, bool roots_only)
+/* Who may be blamed, the strictest search first. */
+typedef enum search {
+    ROOTS,     /* events whose inputs are equal, on one side at least: where the flow of data is
+                * another one, an event stands elsewhere on the other side. No constants, and no
+                * loss, which names no input */
+    ALL_ROOTS, /* these too */
+    ANY        /* a cycle of blame: only in a trace that no program wrote, or misaligned */
+} search;
+
+static bool may_be_blamed(const fb__step_event *e, uint8_t mark, search how)
 {
-    const fb__step *a = &j->pair->a, *b = &j->pair->b;
+    if ((mark & FB__COUNTS) == 0)
+        return false;
+    return how != ROOTS || ((mark & FB__CONSTANT) == 0 &&
+                            !(e->site->kind == FB_KIND_SCALAR && e->input_count == 0 &&
+                              e->site->phase == FB_PHASE_LOSS));
+}
+
+static void find(fb__culprit *out, place *best, const fb__guilt *g, search how)
+{
+    const fb__step *a = &g->pair->a, *b = &g->pair->b;
     uint64_t behind = 0;
 
     for (size_t i = 0; i < a->count; i++) {
         const fb__step_event *e = &a->events[i];
         const fb__step_event *partner = e->partner == NONE ? NULL : &b->events[e->partner];
 
-        if (!is_difference(a, j->innocent_a, i))
+        if (!may_be_blamed(e, g->a[i], how))
             continue;
-        if (roots_only && (inherits(a, &j->in_a, j->innocent_a, e) ||
-                           (partner != NULL && inherits(b, &j->in_b, j->innocent_b, partner))))
+        if (how != ANY && inherits(a, &g->in_a, g->a, e) &&
+            (partner == NULL || inherits(b, &g->in_b, g->b, partner)))
             continue;
         take(out, best, (place){i + 1, 0, i},
              partner == NULL   ? FB_DIFF_ONLY_A
@@ -132,20 +131,102 @@ static void find(fb__culprit *out, place *best, const judge *j, bool roots_only)
     for (size_t i = 0; i < b->count; i++) {
         const fb__step_event *e = &b->events[i];
 
-        if (e->partner != NONE) {
+        if (e->partner != NONE)
             behind = (uint64_t)e->partner + 1;
-            continue;
-        }
-        if (is_difference(b, j->innocent_b, i) &&
-            !(roots_only && inherits(b, &j->in_b, j->innocent_b, e)))
+        else if (may_be_blamed(e, g->b[i], how) && (how == ANY || !inherits(b, &g->in_b, g->b, e)))
             take(out, best, (place){behind, 1, i}, FB_DIFF_ONLY_B, NULL, e);
     }
 }
 
-/* The last equal event before the culprit, and how many equal ones follow. */
-static void look_around(fb__culprit *out, const judge *j, place best)
+/* Resets that one side has more before `end`; *last is the last of them. */
+static size_t count_resets(const fb__step_event **last, size_t *at, const fb__step *step,
+                           const uint8_t *marks, size_t end)
 {
-    const fb__step *a = &j->pair->a;
+    size_t n = 0;
+
+    for (size_t i = 0; i < step->count && i < end; i++)
+        if ((marks[i] & FB__RESET) != 0) {
+            *last = &step->events[i];
+            *at = i;
+            n++;
+        }
+    return n;
+}
+
+static size_t end_before(const fb__step *step, const fb__step_event *e)
+{
+    return e == NULL ? step->count : (size_t)(e - step->events);
+}
+
+/* A call of zero_grad changes nothing by itself: the gradients that it leaves or does not leave do.
+ * Where a gradient is the first difference and one side has more such calls before it, the call
+ * that the other side lacks is what to look at. */
+static void blame_reset(fb__culprit *out, place *best, const fb__guilt *g)
+{
+    const fb__step *a = &g->pair->a, *b = &g->pair->b;
+    const fb_phase phase = (out->a != NULL ? out->a : out->b)->site->phase;
+    const fb__step_event *in_a = NULL, *in_b = NULL;
+    size_t at_a = 0, at_b = 0, count_a, count_b;
+
+    if (phase != FB_PHASE_BACKWARD && phase != FB_PHASE_OPTIMIZER)
+        return;
+    count_a = count_resets(&in_a, &at_a, a, g->a, end_before(a, out->a));
+    count_b = count_resets(&in_b, &at_b, b, g->b, end_before(b, out->b));
+    if (count_a == count_b)
+        return;
+    out->a = count_a > count_b ? in_a : NULL;
+    out->b = count_a > count_b ? NULL : in_b;
+    out->what = count_a > count_b ? FB_DIFF_ONLY_A : FB_DIFF_ONLY_B;
+    if (count_a > count_b)
+        *best = (place){at_a + 1, 0, at_a};
+}
+
+static bool is_outside_modules(const fb_site *site)
+{
+    return site->kind == FB_KIND_TENSOR && (site->path == NULL || site->path[0] == '\0') &&
+           (site->phase == FB_PHASE_INIT || site->phase == FB_PHASE_FORWARD);
+}
+
+static bool same_samples(const fb__step_pair *p, const fb__step_event *x, const fb__step_event *y)
+{
+    return x->count == y->count && x->index_count == y->index_count &&
+           (x->index_count == 0 ||
+            memcmp(p->a.indices + x->first_index, p->b.indices + y->first_index,
+                   x->index_count * sizeof(uint64_t)) == 0);
+}
+
+/* What a dataset computes differs where it is asked for other samples, and a batch names none of
+ * it: then the batch is the first difference. */
+static void blame_sample(fb__culprit *out, place *best, const fb__guilt *g)
+{
+    const fb__step *a = &g->pair->a, *b = &g->pair->b;
+    const size_t from = out->a != NULL ? best->own : best->behind;
+
+    if (!is_outside_modules((out->a != NULL ? out->a : out->b)->site))
+        return;
+    for (size_t i = from > 0 ? from - 1 : 0; i < a->count; i++) {
+        const fb__step_event *e = &a->events[i];
+        const bool counts = (g->a[i] & FB__COUNTS) != 0;
+
+        if (e->site->kind == FB_KIND_SAMPLE && counts) {
+            const fb__step_event *partner = e->partner == NONE ? NULL : &b->events[e->partner];
+
+            if (partner != NULL && same_samples(g->pair, e, partner))
+                return; /* other contents of the same samples: made where they differ */
+            out->a = e;
+            out->b = partner;
+            out->what = partner == NULL ? FB_DIFF_ONLY_A : FB_DIFF_CONTENT;
+            *best = (place){i + 1, 0, i};
+            return;
+        }
+        if (counts && !is_outside_modules(e->site))
+            return;
+    }
+}
+
+/* The last equal event before the culprit, and how many equal ones follow. */
+static void look_around(fb__culprit *out, const fb__step *a, place best)
+{
     const uint64_t here = out->a != NULL ? best.own : best.behind;
 
     if (a->has_last_equal) {
@@ -164,45 +245,26 @@ static void look_around(fb__culprit *out, const judge *j, place best)
     }
 }
 
-static fb_status decide(fb__culprit *out, fb__step_notes *notes, judge *j, fb_error *err)
-{
-    const fb__step *a = &j->pair->a, *b = &j->pair->b;
-    place best = {0, 0, 0};
-
-    j->innocent_a = calloc(a->count + 1, sizeof *j->innocent_a);
-    j->innocent_b = calloc(b->count + 1, sizeof *j->innocent_b);
-    notes->at = calloc(a->count + b->count + 1, sizeof(fb__step_event *));
-    if (j->innocent_a == NULL || j->innocent_b == NULL || notes->at == NULL)
-        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging a step: out of memory");
-    mark_innocent(j, a, j->innocent_a);
-    mark_innocent(j, b, j->innocent_b);
-    collect(notes, a, j->innocent_a);
-    notes->count_a = notes->count;
-    collect(notes, b, j->innocent_b);
-    find(out, &best, j, true);
-    if (!out->found) /* a cycle of blame: only in a trace that no program wrote */
-        find(out, &best, j, false);
-    if (out->found)
-        look_around(out, j, best);
-    return FB_OK;
-}
-
 fb_status fb__judge(fb__culprit *out, fb__step_notes *notes, const fb__step_pair *pair,
                     fb_error *err)
 {
-    judge j = {.pair = pair};
-    fb_status status = fb__key_index_make(&j.in_a, &pair->a, err);
+    place best = {0, 0, 0};
+    fb__guilt guilt;
+    fb_status status;
 
     *out = (fb__culprit){0};
     *notes = (fb__step_notes){0};
+    status = fb__guilt_find(&guilt, pair, err);
     if (status == FB_OK)
-        status = fb__key_index_make(&j.in_b, &pair->b, err);
-    if (status == FB_OK)
-        status = decide(out, notes, &j, err);
-    fb__key_index_free(&j.in_a);
-    fb__key_index_free(&j.in_b);
-    free(j.innocent_a);
-    free(j.innocent_b);
+        status = collect(notes, &guilt, err);
+    for (int how = ROOTS; how <= ANY && status == FB_OK && !out->found; how++)
+        find(out, &best, &guilt, (search)how);
+    if (status == FB_OK && out->found) {
+        blame_reset(out, &best, &guilt);
+        blame_sample(out, &best, &guilt);
+        look_around(out, &pair->a, best);
+    }
+    fb__guilt_free(&guilt);
     return status;
 }
 

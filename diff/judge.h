@@ -20,10 +20,10 @@ typedef struct fb__culprit {
     uint64_t later_equal;   /* equal events of the step behind it */
 } fb__culprit;
 
-/* Differences of the step that reach nothing: extra draws that nobody consumes and that shift no
- * later draw, extra outputs that nobody reads. */
+/* Differences of the step that reach no training state (guilt.h). Of a chain the first. */
 typedef struct fb__step_notes {
-    const fb__step_event **at; /* first `count_a` on side a, the others on side b */
+    const fb__step_event **at; /* first `count_a` on side a (with a partner or without), the
+                                * others on side b, without */
     size_t count_a, count;
 } fb__step_notes;
 

@@ -319,7 +319,8 @@ fb_status fb__step_pair_load(fb__step_pair *out, fb_trace *a, fb_trace *b, uint6
     bool equal = true;
     fb_status status;
 
-    *out = (fb__step_pair){.a = {.trace = a, .step = step}, .b = {.trace = b, .step = step}};
+    *out = (fb__step_pair){
+        .a = {.trace = a, .step = step}, .b = {.trace = b, .step = step}, .classes = classes};
     status = fb_trace_seek(a, step, err);
     if (status == FB_OK)
         status = fb_trace_seek(b, step, err);

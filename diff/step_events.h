@@ -36,7 +36,6 @@ typedef struct fb__step_event {
     uint32_t flags;
     uint32_t first_input, input_count; /* keys of inputs, in fb__step.inputs */
     uint32_t first_index, index_count; /* sample indices, in fb__step.indices */
-    bool consumed;                     /* an event of this step names it as an input */
 
     /* By align.c: */
     uint32_t partner; /* index on the other side, or UINT32_MAX */
@@ -78,6 +77,7 @@ typedef struct fb__step_pair {
     fb__step a, b;
     uint64_t common; /* events at the start of the step that are equal on both sides */
     uint64_t common_of_phase[FB__STEP_PHASES];
+    uint32_t classes; /* that were read: bits 1u << FB_CLASS_... */
 } fb__step_pair;
 
 /*
