@@ -90,7 +90,8 @@ BUGS = [
     Bug("adam-for-adamw", "nntrainer PR#3565", "decay in the gradient instead of beside it", "gpt", """
 -    return torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95), eps=1e-8)
 +    return torch.optim.Adam(groups, lr=1e-2, betas=(0.9, 0.95), eps=1e-8)
-""", (Event(1, "optimizer", "*", "*adam*", "param|exp_avg*"),), "optimizer-formula"),
+""", (Event(1, "optimizer", "*", "*adam*", "param|exp_avg*"),
+      Event(0, op="adam*", slot="held by *")), "optimizer-formula"),
 
     Bug("warmup-peak-quartered", "transformers#18436", "warm-up ends at a quarter of the rate", "gpt",
         """
@@ -110,14 +111,14 @@ BUGS = [
 +    schedule.step()
 +    generator = torch.Generator().manual_seed(7)
 +    rows = sequences(48, generator)
-""", (Event(1, slot="lr"),), "schedule"),
+""", (Event(1, slot="lr"), Event(0, "schedule")), "schedule"),
 
     Bug("layer-not-in-optimizer", "pytorch-forum-84911",
         "a block's parameters are never given to the optimizer", "gpt", """
 -    matrices = [p for p in model.parameters() if p.dim() >= 2]
 +    matrices = [p for n, p in model.named_parameters() if p.dim() >= 2 and "h.1." not in n]
 """, (Event(1, "optimizer", "GPT.h.1.*", slot="param"), Event(1, "backward", "GPT.h.1.*", slot="grad"),
-      Event(1, "optimizer", "optimizer0*"), Event(0, "*", "optimizer0*")), "optimizer-formula"),
+      Event(0, "init", "GPT.h.1.*", slot="held by *")), "optimizer-formula"),
 
     Bug("tied-weights-untied", "lingua PR#75", "output and embedding no longer share their weights",
         "gpt", """

@@ -42,7 +42,8 @@ class Bug:
     """One mechanism.
 
     reference: the public report whose mechanism is re-created, or "" for one of our own
-    program, both: the correct program, and a change of it that both twins share
+    program, both: the correct program, and a change of it that both twins share. Of "engine FILE"
+        change and both are arguments of `firstbit train`
     change: makes the buggy twin of it. Lines with "-" are replaced by those with "+"; "@@" begins
         another place. Each must fit in exactly one place
     events: where the runs part, by the mechanism; several where one cause has several first traces
@@ -59,6 +60,7 @@ class Bug:
     both: str = ""
     options: Tuple[str, ...] = ()  # of diff
     environment: Tuple[Tuple[str, str], Tuple[str, str]] = (("", ""), ("", ""))  # of either run
+    arguments: Tuple[Tuple[str, ...], Tuple[str, ...]] = ((), ())  # of either run
     quick: bool = False
     unseen: bool = False  # not shown to who writes the rules
 
@@ -78,6 +80,7 @@ class Clean:
     cause: str = ""
     options: Tuple[str, ...] = ()
     environment: Tuple[Tuple[str, str], Tuple[str, str]] = (("", ""), ("", ""))
+    arguments: Tuple[Tuple[str, ...], Tuple[str, ...]] = ((), ())
     quick: bool = False
 
 

@@ -2,11 +2,17 @@
 """All cases of the suite. Names are unique."""
 
 import bugs_draws
+import bugs_engine
 import bugs_forward
+import bugs_handmade
+import bugs_modern
+import bugs_parallel
+import bugs_state
 import bugs_training
 import clean_pairs
 
-BUGS = bugs_forward.BUGS + bugs_draws.BUGS + bugs_training.BUGS
+BUGS = [bug for group in (bugs_forward, bugs_modern, bugs_draws, bugs_training, bugs_handmade,
+                          bugs_state, bugs_parallel, bugs_engine) for bug in group.BUGS]
 CLEANS = clean_pairs.CLEANS
 
 _names = [case.id for case in BUGS + CLEANS]

@@ -66,6 +66,13 @@ CLEANS = [
 +                        prefetch_factor=4)
 """),
 
+    Clean("no-sync-around-backward-alone", "synchronization-left-out",
+          "no_sync() that begins behind the forward pass has no effect", "wrapped", """
+-            loss.backward()
++            with model.no_sync():
++                loss.backward()
+"""),
+
     Clean("modules-renamed", "gelu-variant", "functional activation for the module", "gpt", """
 -        return x + self.out(self.act(self.fc(self.ln2(x))))
 +        return x + self.out(F.gelu(self.fc(self.ln2(x))))

@@ -7,15 +7,21 @@ usage: fork_programs.py FOLDER...    each with a train.py; a line FOLDER<tab>FAI
 
 import os
 import runpy
+import signal
 import sys
+import time
+import traceback
 
 import torch  # noqa: F401  what every program imports
 
 import firstbit.torch
 
+SECONDS = 60
+
 
 def child(folder):
-    """Never returns: the program ends this process as it ends its own."""
+    """Runs one program and ends as it ends."""
+    os.setsid()  # with the processes that it forks it can be ended
     os.chdir(folder)
     output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
@@ -30,6 +36,29 @@ def child(folder):
         sys.stdout.flush()
 
 
+def ended(process):
+    """The status of a process, or None where it does not end in time."""
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            return status
+        time.sleep(0.02)
+    os.killpg(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return None
+
+
+def failure_of(folder, status):
+    if status is None:
+        return f"did not end within {SECONDS} s"
+    with open(os.path.join(folder, "output.txt"), encoding="utf-8") as file:
+        said = file.read()
+    if status == 0 and "firstbit:" not in said:
+        return None
+    return said.strip().replace("\n", " | ")[-600:]
+
+
 def main():
     for folder in sys.argv[1:]:
         process = os.fork()
@@ -38,17 +67,13 @@ def main():
             try:
                 child(folder)
                 status = 0
+            except BaseException:  # the program's own end is what is reported
+                traceback.print_exc()
             finally:
-                if status:
-                    import traceback
-                    traceback.print_exc()
-                    sys.stderr.flush()
                 os._exit(status)
-        _, status = os.waitpid(process, 0)
-        with open(os.path.join(folder, "output.txt"), encoding="utf-8") as file:
-            said = file.read()
-        if status != 0 or "firstbit:" in said:
-            print(folder, said.strip().replace("\n", " | ")[-600:], sep="\t", flush=True)
+        failure = failure_of(folder, ended(process))
+        if failure is not None:
+            print(folder, failure, sep="\t", flush=True)
 
 
 if __name__ == "__main__":

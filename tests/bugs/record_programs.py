@@ -10,14 +10,19 @@ import sys
 from case import changed, source_of
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+PACKAGE = os.path.join(ROOT, "recorders", "python")
 SECONDS = 120
 
 
 class Run:
-    """One program in a folder of its own: train.py, and after it ran run.fbt and result.pt."""
+    """One program in a folder of its own: train.py, and after it ran run.fbt and result.pt. Of the
+    engine, `text` is a tuple: what follows `firstbit train`."""
 
-    def __init__(self, folder, text, environment):
-        self.folder, self.text, self.environment = folder, text, environment
+    def __init__(self, folder, text, environment, arguments):
+        self.folder, self.text = folder, text
+        self.environment, self.arguments = environment, arguments
+        self.is_engine = isinstance(text, tuple)
         self.trace = os.path.join(folder, "run.fbt")
         self.result = os.path.join(folder, "result.pt")
         self.failure = None
@@ -25,6 +30,9 @@ class Run:
 
 def twins_of(case):
     """The texts of both programs of a case."""
+    if case.program.startswith("engine "):
+        first = ("examples/" + case.program.split(" ", 1)[1], *case.both.split())
+        return first, first + tuple(case.change.split())
     first = changed(source_of(case.program), case.both)
     return first, changed(first, case.change)
 
@@ -41,28 +49,29 @@ class Recordings:
         for case in cases:
             self.pair(case)
         with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
-            list(pool.map(self._chunk if self.fast else self._record_one,
-                          self._chunks() if self.fast else self.runs.values()))
+            list(pool.map(self._record_all, self._chunks()))
 
     def pair(self, case):
         """Both runs of a case. Equal texts with equal settings are one run, unless they are the two
         sides of one case: that program is run twice."""
         texts = twins_of(case)
-        first = self._run(texts[0], case.environment[0], "")
-        same = texts[0] == texts[1] and case.environment[0] == case.environment[1]
-        return first, self._run(texts[1], case.environment[1], "again" if same else "")
+        sides = [(texts[i], case.environment[i], case.arguments[i]) for i in range(2)]
+        return self._run(*sides[0]), self._run(*sides[1], sides[0] == sides[1])
 
-    def _run(self, text, variable, again):
-        key = hashlib.blake2b(repr((text, variable, again)).encode(), digest_size=8).hexdigest()
+    def _run(self, text, variable, arguments, again=False):
+        what = repr((text, variable, arguments, again))
+        key = hashlib.blake2b(what.encode(), digest_size=8).hexdigest()
         if key not in self.runs:
-            self.runs[key] = Run(os.path.join(self.folder, key), text, variable)
+            self.runs[key] = Run(os.path.join(self.folder, key), text, variable, arguments)
         return self.runs[key]
 
     def _prepare(self, run):
         os.makedirs(run.folder, exist_ok=True)
-        with open(os.path.join(run.folder, "train.py"), "w", encoding="utf-8") as file:
-            file.write(run.text)
+        if not run.is_engine:
+            with open(os.path.join(run.folder, "train.py"), "w", encoding="utf-8") as file:
+                file.write(run.text)
         environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1")
+        environment.setdefault("FIRSTBIT_PYTHON", PACKAGE)
         environment.setdefault("PYTHONHASHSEED", "0")
         if run.environment[0]:
             environment[run.environment[0]] = run.environment[1]
@@ -70,11 +79,14 @@ class Recordings:
 
     def _record_one(self, run):
         command = [self.firstbit, "record", "--level", "sketch", "-o", "run.fbt", "--",
-                   "/usr/bin/python3", "train.py"]
+                   "/usr/bin/python3", "train.py", *run.arguments]
+        if run.is_engine:
+            command = [self.firstbit, "train", *run.text, "-o", run.trace]
         environment = self._prepare(run)
         try:
-            done = subprocess.run(command, cwd=run.folder, env=environment, capture_output=True,
-                                  text=True, timeout=SECONDS, check=False)
+            done = subprocess.run(command, cwd=ROOT if run.is_engine else run.folder,
+                                  env=environment, capture_output=True, text=True,
+                                  timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired:
             run.failure = f"took more than {SECONDS} s"
             return
@@ -85,19 +97,20 @@ class Recordings:
 
     def _chunks(self):
         """The runs, dealt to as many processes as there are jobs; those with settings of the
-        environment are processes of their own."""
-        runs = [run for run in self.runs.values() if not run.environment[0]]
-        return [runs[i::self.jobs] for i in range(self.jobs)] + [
-            [run] for run in self.runs.values() if run.environment[0]]
+        environment, and the engine's, are processes of their own."""
+        alone = [run for run in self.runs.values()
+                 if not self.fast or run.is_engine or run.environment[0] or run.arguments]
+        runs = [run for run in self.runs.values() if run not in alone]
+        dealt = [runs[i::self.jobs] for i in range(self.jobs)]
+        return [chunk for chunk in dealt if chunk] + [[run] for run in alone]
 
-    def _chunk(self, runs):
+    def _record_all(self, runs):
         if len(runs) == 1:
             self._record_one(runs[0])
             return
         for run in runs:
             environment = self._prepare(run)
-        if not runs:
-            return
+        environment["PYTHONPATH"] = PACKAGE
         done = subprocess.run(
             [sys.executable, os.path.join(HERE, "fork_programs.py"), *[run.folder for run in runs]],
             env=environment, capture_output=True, text=True, timeout=SECONDS * len(runs),

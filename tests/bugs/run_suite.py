@@ -3,7 +3,8 @@
 """Runs the bug suite: records each program and its changed twin, diffs them, and prints what was
 found beside what was planted.
 
-usage: run_suite.py FIRSTBIT [--only ID]... [--quick] [--jobs N] [--fast] [--json] [--keep FOLDER]
+usage: run_suite.py FIRSTBIT [--only ID]... [--also FILE.py]... [--quick] [--jobs N] [--fast]
+                    [--strict] [--json] [--keep FOLDER]
 
 Programs are recorded as a user would, by `firstbit record --level sketch`; --fast imports torch
 once and forks for each of them. Exit status: 0 where every bug is detected and every clean pair is
@@ -11,6 +12,7 @@ silent (with --strict: where also event and cause are as planted), else 1.
 """
 
 import argparse
+import importlib.util
 import json
 import sys
 import tempfile
@@ -30,6 +32,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("firstbit", help="the program")
     parser.add_argument("--only", action="append", metavar="ID", help="only this case; repeatable")
+    parser.add_argument("--also", action="append", metavar="FILE.py", default=[],
+                        help="a further file with BUGS, CLEANS or both; repeatable")
     parser.add_argument("--quick", action="store_true", help="only cases that cover the causes")
     parser.add_argument("--jobs", type=int, default=2, help="programs at a time")
     parser.add_argument("--fast", action="store_true", help="import torch once")
@@ -39,9 +43,18 @@ def arguments():
     return parser.parse_args()
 
 
+def load(path):
+    """The cases of a file that is not part of the catalogue."""
+    spec = importlib.util.spec_from_file_location("also", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def run(options, folder):
-    bugs = selected(catalogue.BUGS, options)
-    cleans = selected(catalogue.CLEANS, options)
+    also = [load(path) for path in options.also]
+    bugs = selected(sum((getattr(m, "BUGS", []) for m in also), catalogue.BUGS), options)
+    cleans = selected(sum((getattr(m, "CLEANS", []) for m in also), catalogue.CLEANS), options)
     recordings = Recordings(options.firstbit, folder, options.jobs, options.fast)
     recordings.make(bugs + cleans)
     return ([judge_bug(recordings, bug) for bug in bugs],

@@ -2,6 +2,7 @@
 """A table: split, scaled by what the training rows show, a classifier with a validation and an
 exponential moving average of its weights."""
 
+import argparse
 import copy
 import random
 
@@ -56,6 +57,9 @@ def validate(model, x, y):
 
 
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lr", type=float, default=0.01)
+    options = parser.parse_args()
     torch.manual_seed(2)
     x, y = make_table()
     train, held_out = split(ROWS)
@@ -63,7 +67,7 @@ def main():
     x = (x - mean) / deviation
     model = Classifier()
     average = copy.deepcopy(model)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
     loader = DataLoader(Subset(TensorDataset(x, y), train), batch_size=8, shuffle=True,
                         generator=torch.Generator().manual_seed(6))
     losses = []
