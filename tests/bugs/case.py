@@ -107,7 +107,8 @@ def changed(source: str, change: str) -> str:
 
 
 def _replaced(source: str, old: str, new: str) -> str:
-    parts = ("\n" + source).split("\n" + old)
-    if len(parts) != 2:
-        raise NoPlace(f"{len(parts) - 1} places fit, one must:\n{old}")
-    return (parts[0] + "\n" + new + parts[1])[1:]
+    whole, old = "\n" + source, "\n" + old
+    at = whole.find(old)
+    if at < 0 or whole.find(old, at + 1) >= 0:
+        raise NoPlace(f"{'no place fits' if at < 0 else 'two places fit'}, one must:{old}")
+    return (whole[:at] + "\n" + new + whole[at + len(old):])[1:]

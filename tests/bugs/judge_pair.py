@@ -56,12 +56,14 @@ def judge_bug(recordings, bug):
 
 
 def judge_clean(recordings, clean):
+    """A pair that is to be the same must also end with the same bits: else the case is wrong."""
     answer = said(diff(recordings, clean))
     return {"id": clean.id, "neighbour": clean.neighbour, "what": clean.what,
             "expected_verdict": clean.verdict, "expected_cause": clean.cause,
             "as_expected": answer["verdict"] == clean.verdict and (
                 not clean.cause or answer["cause"] == clean.cause),
-            "answer": answer, "tolerances": tolerances(*recordings.pair(clean))}
+            "answer": answer, "equal_bits": equal_bits(*recordings.pair(clean)),
+            "tolerances": tolerances(*recordings.pair(clean))}
 
 
 # --- Tolerances -----------------------------------------------------------------------------------
@@ -78,6 +80,17 @@ def tolerances(a, b):
     alarms.update({name: not abs(last[0] - last[1]) <= limit * abs(last[0])
                    for name, limit in LOSS_CHANGES.items()})
     return alarms
+
+
+def equal_bits(a, b):
+    """Whether two runs end with the same parameters and had the same losses; None where unknown."""
+    try:
+        x, y = torch.load(a.result), torch.load(b.result)
+    except (OSError, RuntimeError, EOFError):
+        return None
+    return (x["losses"] == y["losses"] and
+            len(x["model"]) == len(y["model"]) and
+            all(torch.equal(p, q) for p, q in zip(x["model"].values(), y["model"].values())))
 
 
 def _close(x, y, relative, absolute):

@@ -41,6 +41,8 @@ def print_tables(bugs, cleans):
     print()
     for clean in cleans:
         answer = clean["answer"]
+        if clean["expected_verdict"] == "same" and clean["equal_bits"] is False:
+            print(f"    {clean['id']}: the two programs do not end with the same bits")
         print(" | ".join([
             clean["id"], clean["neighbour"], "as expected" if clean["as_expected"] else
             f"EXPECTED {clean['expected_verdict']} {clean['expected_cause']}",
