@@ -18,8 +18,11 @@
 #include "diff/first_event.h"
 #include "diff/headers.h"
 #include "diff/judge.h"
+#include "diff/next_command.h"
 #include "diff/parts.h"
+#include "diff/recorded_values.h"
 #include "diff/resume.h"
+#include "diff/scope.h"
 #include "diff/step_events.h"
 #include "diff/values.h"
 
@@ -146,6 +149,8 @@ static fb_status blame(comparison *c, const fb__step_pair *pair, fb__culprit *cu
     r->verdict = FB_DIFF_DIFFER;
     fb__first_event_fill(r, pair, culprit, step, !c->options->no_stacks);
     status = fb__values_find(&values, r, &c->headers, c->options, err);
+    if (status == FB_OK)
+        status = fb__recorded_values_find(&r->first, c->a, c->b, err);
     if (status == FB_OK) {
         const fb__case k = {.report = r,
                             .options = c->options,
@@ -490,6 +495,10 @@ static fb_status compare(comparison *c, const char *a, const char *b, fb_error *
         status = search_tail(c, err);
     if (status == FB_OK && !c->judged)
         status = judge_equal(c, err);
+    if (status == FB_OK)
+        status = fb__scope_depth(&c->report->depth, &c->headers, c->chains.last, err);
+    if (status == FB_OK)
+        status = fb__next_command(c->report, &c->headers, err);
     if (c->noted.lines > c->report->notes.count && status == FB_OK)
         status = fb__list_add(&c->report->notes, err, "and %" PRIu64 " more",
                               c->noted.lines - c->report->notes.count);
@@ -577,5 +586,7 @@ void fb_diff_report_free(fb_diff_report *report)
     free(report->cause.text);
     free(report->cause.fix);
     free(report->why);
+    free(report->next);
+    free(report->depth);
     *report = (fb_diff_report){0};
 }

@@ -96,7 +96,8 @@ typedef struct fb_diff_report {
     fb_diff_first first;
     bool has_cause;
     fb_diff_cause cause;
-    char *why; /* of UNDECIDABLE: one sentence; else NULL */
+    char *why;  /* of UNDECIDABLE: one sentence; else NULL */
+    char *next; /* the command to go on with, for a shell; NULL without a first difference */
 
     fb_diff_candidate *candidates;
     size_t candidate_count;
@@ -110,6 +111,7 @@ typedef struct fb_diff_report {
     uint64_t first_step, last_step; /* that both have */
     uint64_t events_a, events_b;    /* in both files */
     uint64_t aligned, unaligned;
+    char *depth;           /* "ops in steps 0-10": NULL where ops and state are of every step */
     fb_diff_list left_out; /* what was not compared, one phrase each */
     fb_diff_list expected; /* "KEY a | b": differences that were applied to a before (expect.h) */
     fb_diff_list notes;    /* differences that never reach training state, and remarks */

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "diff/diff_notes.h"
 #include "diff/headers.h"
+#include "diff/next_command.h"
 #include "engine/json.h"
 #include "firstbit/recorder.h"
 #include "replay/rebuild.h"
@@ -286,12 +287,17 @@ void fb_expect_free(fb_diff_list *expected)
 fb_status fb_expect_tell(fb_diff_report *report, const char *a, fb_diff_list *expected,
                          fb_error *err)
 {
-    char *name = strdup(a);
+    char *name = strdup(a), *next = NULL;
 
-    if (name == NULL)
+    /* The run of a that was compared is not the one in its trace. */
+    if (name == NULL || !fb__next_show(&next, report, report->name_b)) {
+        free(name);
         return out_of_memory(err);
+    }
     free(report->name_a);
+    free(report->next);
     report->name_a = name;
+    report->next = next;
     report->expected = *expected;
     *expected = (fb_diff_list){0};
     return FB_OK;

@@ -23,10 +23,15 @@ enum {
 static const struct {
     const char *key, *what;
 } kinds[] = {
-    {"configuration", "config"}, {"contract", "contract"},
-    {"fingerprint", "contract"}, {"environment", "environment"},
-    {"version", "code"},         {"git", "code"},
-    {"sources", "code"},         {"argv", "code"},
+    {"configuration", "config"},
+    {"contract", "contract"},
+    {"fingerprint", "contract"},
+    {"environment", "environment"},
+    {"recording", "recording"},
+    {"version", "code"},
+    {"git", "code"},
+    {"sources", "code"},
+    {"argv", "code"},
 };
 
 static const char *what_of(const char *key)

@@ -203,23 +203,10 @@ static void put_stacks(FILE *out, const fb_diff_report *r)
         put_stack(out, "call stack of b", b);
 }
 
-/* The command to go on with, for a shell: what a quote in a name would end is left to the user. */
 static void put_next(FILE *out, const fb_diff_report *r)
 {
-    const fb_event_name *n = &r->first.name;
-    char text[3 * FB_NAME_MAX];
-
-    if (r->expected.count > 0) /* what was compared is not in the trace of a */
-        (void)snprintf(text, sizeof text, "firstbit show %s --step %" PRIu64 " --path '%s*'",
-                       r->name_b, n->step, n->path);
-    else if (r->first.has_element)
-        (void)snprintf(text, sizeof text,
-                       "firstbit replay %s --to %" PRIu64 " --make '%s*' -o out/", r->name_a,
-                       n->step, n->path);
-    else
-        (void)snprintf(text, sizeof text, "firstbit show %s --step %" PRIu64 " --path '%s*'",
-                       r->first.what == FB_DIFF_ONLY_B ? r->name_b : r->name_a, n->step, n->path);
-    fb__put_tagged(out, "<h3>go on with</h3><pre>", text, "</pre>\n");
+    if (r->next != NULL)
+        fb__put_tagged(out, "<h3>go on with</h3><pre>", r->next, "</pre>\n");
 }
 
 static void put_cause(FILE *out, const fb_diff_report *r)

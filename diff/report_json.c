@@ -9,6 +9,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "base/sketch.h"
 #include "diff/diff.h"
 #include "engine/json.h"
 
@@ -62,8 +63,8 @@ static void add_bits(cJSON *object, const char *key, const fb_diff_first *first,
         cJSON_AddNullToObject(object, key);
         return;
     }
-    (void)snprintf(text, sizeof text, "0x%0*" PRIx64, first->dtype == FB_DTYPE_F32 ? 8 : 16,
-                   value->bits);
+    (void)snprintf(text, sizeof text, "0x%0*" PRIx64,
+                   2 * (int)fb_sketch_element_bytes(first->dtype), value->bits);
     cJSON_AddStringToObject(object, key, text);
 }
 
@@ -208,6 +209,7 @@ static void add_scope(cJSON *object, const fb_diff_report *r)
     add_pair(o, "status", fb_trace_status_name(r->status_a), fb_trace_status_name(r->status_b));
     add_optional_count(o, "first_step", r->has_steps, r->first_step);
     add_optional_count(o, "last_step", r->has_steps, r->last_step);
+    add_text(o, "depth", r->depth);
     add_list(o, "left_out", &r->left_out);
 }
 
@@ -255,6 +257,7 @@ char *fb_diff_report_json(const fb_diff_report *report)
     add_text(object, "why", report->why);
     add_first(object, report);
     add_cause(object, report);
+    add_text(object, "next", report->next);
     add_candidates(object, report);
     cJSON_AddBoolToObject(object, "environment_cleared", report->environment_cleared);
     add_scope(object, report);

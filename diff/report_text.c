@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sketch.h"
 #include "diff/diff.h"
 #include "diff/headers.h"
 #include "diff/parts.h"
@@ -117,7 +118,7 @@ static void print_headline(FILE *out, const fb_diff_first *first)
 static void print_values(FILE *out, const fb_diff_first *first)
 {
     char where[256] = "", text[256], ulps[40] = "", x[40], y[40], more[32];
-    const int digits = first->dtype == FB_DTYPE_F32 ? 8 : 16;
+    const int digits = 2 * (int)fb_sketch_element_bytes(first->dtype);
     size_t used = 0;
     uint64_t rest = first->element, stride = 1;
 
@@ -223,7 +224,8 @@ static void gather(gathered *line, const fb_diff_candidate *k, const char *a, co
 /* What was typed differs in nearly every pair; that a run was resumed is told by the scope. */
 static bool is_told(const fb_diff_candidate *k)
 {
-    return strcmp(k->what, "argv") != 0 && strncmp(k->key, "resume", 6) != 0;
+    return strcmp(k->what, "argv") != 0 && strcmp(k->what, "recording") != 0 &&
+           strncmp(k->key, "resume", 6) != 0;
 }
 
 /* Code and environment in a line each, other differences one by one. */
@@ -262,20 +264,11 @@ static void print_candidates(FILE *out, const fb_diff_report *r)
                    : "");
 }
 
+/* A command longer than the lines of an entry is told whole: it is there to be copied. */
 static void print_next(FILE *out, const fb_diff_report *r)
 {
-    const fb_event_name *name = &r->first.name;
-
-    /* The run of a that was compared is not the one in its trace. */
-    if (r->expected.count > 0)
-        entryf(out, "next", "firstbit show %s --step %" PRIu64 " --path '%s*'", r->name_b,
-               name->step, name->path);
-    else if (r->first.has_element)
-        entryf(out, "next", "firstbit replay %s --to %" PRIu64 " --make '%s*' -o out/", r->name_a,
-               name->step, name->path);
-    else
-        entryf(out, "next", "firstbit show %s --step %" PRIu64 " --path '%s*'",
-               r->first.what == FB_DIFF_ONLY_B ? r->name_b : r->name_a, name->step, name->path);
+    if (r->next != NULL)
+        fprintf(out, "%-*s%s\n", INDENT, "next", r->next);
 }
 
 static void print_list(FILE *out, const char *label, const fb_diff_list *list)
@@ -318,9 +311,10 @@ static void print_parts(FILE *out, const fb_diff_report *r)
 
 static void print_scope(FILE *out, const fb_diff_report *r)
 {
+    static const uint32_t deep = 1u << FB_CLASS_STATE | 1u << FB_CLASS_OPS;
     char classes[128], a[32], b[32], events[96], torn[96] = "";
 
-    name_classes(classes, sizeof classes, r->classes);
+    name_classes(classes, sizeof classes, r->depth == NULL ? r->classes : r->classes & ~deep);
     fb__grouped(a, r->events_a);
     fb__grouped(b, r->events_b);
     if (r->events_a == r->events_b)
@@ -330,9 +324,11 @@ static void print_scope(FILE *out, const fb_diff_report *r)
     if (r->status_a != FB_TRACE_COMPLETE || r->status_b != FB_TRACE_COMPLETE)
         (void)snprintf(torn, sizeof torn, "; a is %s, b is %s", fb_trace_status_name(r->status_a),
                        fb_trace_status_name(r->status_b));
-    entryf(out, "scope", "%s%s, %s%s%s", classes,
-           r->level_a == r->level_b ? "" : ", recorded at different levels", events, torn,
-           r->left_out.count == 0 ? "; nothing left out" : "");
+    entryf(out, "scope", "%s%s%s%s%s %s%s%s", classes,
+           r->level_a == r->level_b ? "" : ", recorded at different levels",
+           r->depth != NULL ? "; " : "", r->depth != NULL ? r->depth : "",
+           r->depth != NULL ? ";" : ",", events, torn,
+           r->left_out.count == 0 && r->depth == NULL ? "; nothing left out" : "");
     print_list(out, "left", &r->left_out);
 }
 

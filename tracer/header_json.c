@@ -5,6 +5,7 @@
 #include "tracer/header_json.h"
 
 #include <cjson/cJSON.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,16 +51,21 @@ static const char *skip_value(const char *s)
     return s;
 }
 
-/* Appends the members of `object` except "environment", each followed by a comma. */
-static void put_members(fb_buffer *out, const char *object)
+static bool is_member(const char *s, const char *name)
 {
-    static const char environment[] = "\"environment\"";
+    return strncmp(s + 1, name, strlen(name)) == 0 && s[1 + strlen(name)] == '"';
+}
+
+/* Appends the members of `object` except "environment" and, where it is told anew, "recording",
+ * each followed by a comma. */
+static void put_members(fb_buffer *out, const char *object, bool recording)
+{
     const char *s = skip_space(skip_space(object) + 1);
 
     while (*s == '"') {
         const char *end = skip_value(s);
 
-        if (strncmp(s, environment, sizeof environment - 1) != 0) {
+        if (!is_member(s, "environment") && !(recording && is_member(s, "recording"))) {
             fb_buffer_append(out, s, (size_t)(end - s));
             fb_buffer_u8(out, ',');
         }
@@ -107,7 +113,7 @@ static char *environment_text(const cJSON *document)
     return text;
 }
 
-fb_status fb__header_json(char **out, const char *object, fb_error *err)
+fb_status fb__header_json(char **out, const char *object, const char *recording, fb_error *err)
 {
     const char *given = object == NULL ? "{}" : object;
     cJSON *document = cJSON_ParseWithOpts(given, NULL, true);
@@ -122,7 +128,12 @@ fb_status fb__header_json(char **out, const char *object, fb_error *err)
     environment = environment_text(document);
     cJSON_Delete(document);
     fb_buffer_u8(&text, '{');
-    put_members(&text, given);
+    put_members(&text, given, recording != NULL);
+    if (recording != NULL) {
+        fb_buffer_append(&text, "\"recording\":", strlen("\"recording\":"));
+        fb_buffer_append(&text, recording, strlen(recording));
+        fb_buffer_u8(&text, ',');
+    }
     fb_buffer_append(&text, "\"environment\":", strlen("\"environment\":"));
     if (environment != NULL)
         fb_buffer_append(&text, environment, strlen(environment));

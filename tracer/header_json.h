@@ -8,8 +8,10 @@
 #include "firstbit/status.h"
 
 /* The caller's object (text, or NULL for an empty one) with the environment added, malloc'd.
- * Members of the caller's own "environment" stay. FB_E_USAGE where it is no JSON object, FB_E_LIMIT
+ * Members of the caller's own "environment" stay. recording: the member of that name, JSON text;
+ * NULL: the caller's, if there is one. FB_E_USAGE where it is no JSON object, FB_E_LIMIT
  * where the header would be too long, FB_E_MEMORY. */
-FB_NODISCARD fb_status fb__header_json(char **out, const char *object, fb_error *err);
+FB_NODISCARD fb_status fb__header_json(char **out, const char *object, const char *recording,
+                                       fb_error *err);
 
 #endif

@@ -98,9 +98,14 @@ static bool stage_event(fb_recorder *r, uint32_t site, const fb_event *event, co
 /* --- Steps -------------------------------------------------------------------------------------
  */
 
+uint64_t fb__recorder_state_every(const fb_recorder *r)
+{
+    return r->options.state_every == 0 ? STATE_EVERY : r->options.state_every;
+}
+
 uint32_t fb__recorder_classes(const fb_recorder *r, uint64_t step)
 {
-    const uint64_t every = r->options.state_every == 0 ? STATE_EVERY : r->options.state_every;
+    const uint64_t every = fb__recorder_state_every(r);
     const uint64_t checkpoint = r->options.checkpoint_every;
     const bool deep = fb__step_list_has(&r->ops_steps, step);
     const fb_level level =

@@ -130,13 +130,31 @@ static fb_status check_options(fb_recorder *r, fb_error *err)
     return status == FB_OK ? FB_OK : fb__fail_in(err, status, "ops_steps: ");
 }
 
+/* What the header says of the depth, malloc'd; NULL where every step is recorded alike, and where
+ * memory is out. The list of steps has been read: nothing in it needs escaping. */
+static char *recording_text(const fb_recorder *r)
+{
+    const bool listed = r->ops_steps.count > 0;
+    const unsigned long long every = fb__recorder_state_every(r);
+    char *text = NULL;
+    int length = 0;
+
+    if (listed)
+        length = asprintf(&text, "{\"ops_steps\":\"%s\",\"state_every\":%llu}",
+                          r->options.ops_steps, every);
+    else if (r->options.level < FB_LEVEL_OPS)
+        length = asprintf(&text, "{\"ops_steps\":null,\"state_every\":%llu}", every);
+    return length < 0 ? NULL : text;
+}
+
 static fb_status create_file(fb_recorder *r, const char *path, fb_error *err)
 {
-    char *json = NULL;
-    fb_status status = fb__header_json(&json, r->options.header, err);
+    char *json = NULL, *recording = recording_text(r);
+    fb_status status = fb__header_json(&json, r->options.header, recording, err);
     fb_file_header header = {.version = FB_FORMAT_VERSION, .id = r->id, .level = r->options.level};
     uint8_t *image;
 
+    free(recording);
     if (status != FB_OK)
         return status;
     header.json_bytes = strlen(json);

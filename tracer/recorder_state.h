@@ -99,6 +99,9 @@ void fb__recorder_in_child(fb_recorder *r);
 bool fb__recorder_make_pages(fb_recorder *r); /* false when memory is out */
 void fb__recorder_free_pages(fb_recorder *r);
 
+/* Steps between records of the class state where ops are not recorded. */
+uint64_t fb__recorder_state_every(const fb_recorder *r);
+
 /* The classes that are recorded in a step. */
 uint32_t fb__recorder_classes(const fb_recorder *r, uint64_t step);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * step_list.h - which steps: "0:10,500,every=1000". Private to tracer.
+ * step_list.h - which steps: "0:10,500,every=1000". Of tracer, and of
+ * diff, which tells them.
  */
 #ifndef FB_TRACER_STEP_LIST_H
 #define FB_TRACER_STEP_LIST_H

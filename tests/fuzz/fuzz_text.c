@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (fb__step_list_read(&list, text, NULL) == FB_OK)
         for (uint64_t step = 0; step < 50; step++)
             (void)fb__step_list_has(&list, step * step);
-    if (size > 0 && text[0] == '{' && fb__header_json(&json, text, NULL) == FB_OK)
+    if (size > 0 && text[0] == '{' && fb__header_json(&json, text, NULL, NULL) == FB_OK)
         fuzz_expect(json != NULL && json[0] == '{', "a header is an object");
     free(json);
     free(text);

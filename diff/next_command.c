@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * next_command.c - the command to go on with, its words quoted for a shell.
+ */
+#include "diff/next_command.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+/* A word as a shell reads it: as it is where nothing in it is special, else in single quotes. */
+static void put_word(FILE *out, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_-./:=,+%@";
+
+    if (word[0] != '\0' && word[strspn(word, plain)] == '\0') {
+        fputs(word, out);
+        return;
+    }
+    fputc('\'', out);
+    for (; *word != '\0'; word++)
+        if (*word == '\'')
+            fputs("'\\''", out);
+        else
+            fputc(*word, out);
+    fputc('\'', out);
+}
+
+/* The program's command line as the recording saw it, without what it hides; NULL: not told. */
+static const cJSON *argv_of(const fb__headers *headers)
+{
+    const cJSON *environment = cJSON_GetObjectItemCaseSensitive(headers->a.json, "environment");
+    const cJSON *argv = cJSON_GetObjectItemCaseSensitive(environment, "argv");
+
+    return cJSON_IsArray(argv) && argv->child != NULL ? argv : NULL;
+}
+
+/* "firstbit record --at 3 --path 'h.0.attn' --level values -- python3 train.py" */
+static void put_record(FILE *out, const fb_diff_first *first, const cJSON *argv)
+{
+    const cJSON *word;
+
+    fprintf(out, "firstbit record --at %" PRIu64 " --path ", first->name.step);
+    put_word(out, first->name.path);
+    fputs(" --level values --", out);
+    cJSON_ArrayForEach(word, argv)
+    {
+        fputc(' ', out);
+        put_word(out, cJSON_IsString(word) ? word->valuestring : "");
+    }
+}
+
+/* A pattern that begins with the path. */
+static void put_pattern(FILE *out, const char *path)
+{
+    char pattern[FB_NAME_MAX + 2];
+
+    (void)snprintf(pattern, sizeof pattern, "%s*", path);
+    put_word(out, pattern);
+}
+
+static void put_show(FILE *out, const fb_diff_first *first, const char *trace)
+{
+    fputs("firstbit show ", out);
+    put_word(out, trace);
+    fprintf(out, " --step %" PRIu64 " --path ", first->name.step);
+    put_pattern(out, first->name.path);
+}
+
+static void put_command(FILE *out, const fb_diff_report *r, const fb__headers *headers)
+{
+    const fb_diff_first *first = &r->first;
+    const fb_kind kind = first->name.kind;
+    const cJSON *argv = argv_of(headers);
+    const bool replayable = headers->a.configuration != NULL;
+
+    if (first->has_element && replayable) {
+        fputs("firstbit replay ", out);
+        put_word(out, r->name_a);
+        fprintf(out, " --to %" PRIu64 " --make ", first->name.step);
+        put_pattern(out, first->name.path);
+        fputs(" -o out/", out);
+    } else if (!replayable && argv != NULL && first->what == FB_DIFF_CONTENT && !first->has_value &&
+               (kind == FB_KIND_TENSOR || kind == FB_KIND_PARAM)) {
+        put_record(out, first, argv);
+    } else {
+        put_show(out, first, first->what == FB_DIFF_ONLY_B ? r->name_b : r->name_a);
+    }
+}
+
+fb_status fb__next_command(fb_diff_report *report, const fb__headers *headers, fb_error *err)
+{
+    size_t size;
+    FILE *out;
+
+    free(report->next);
+    report->next = NULL;
+    if (!report->has_first)
+        return FB_OK;
+    out = open_memstream(&report->next, &size);
+    if (out != NULL) {
+        put_command(out, report, headers);
+        if (fclose(out) == 0)
+            return FB_OK;
+    }
+    return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
+}
+
+bool fb__next_show(char **out, const fb_diff_report *report, const char *trace)
+{
+    size_t size;
+    FILE *text;
+
+    *out = NULL;
+    if (!report->has_first)
+        return true;
+    text = open_memstream(out, &size);
+    if (text == NULL)
+        return false;
+    put_show(text, &report->first, trace);
+    return fclose(text) == 0;
+}
