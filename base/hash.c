@@ -78,21 +78,37 @@ static void hash_one_block(void *argument, size_t index, unsigned worker, void *
         job->hash_block(job->dtype, job->data + from, bytes, &job->nonfinite[index]);
 }
 
+static void begin_tensor_hash(XXH3_state_t *state, fb_dtype dtype, uint64_t bytes)
+{
+    uint8_t head[9];
+
+    XXH3_INITSTATE(state);
+    XXH3_128bits_reset(state);
+    head[0] = (uint8_t)dtype;
+    memcpy(head + 1, &bytes, 8);
+    XXH3_128bits_update(state, head, sizeof head);
+}
+
+fb_hash fb__join_blocks(fb_dtype dtype, size_t bytes, const fb_hash *blocks, size_t count)
+{
+    XXH3_state_t state;
+    XXH128_hash_t h;
+
+    begin_tensor_hash(&state, dtype, bytes);
+    XXH3_128bits_update(&state, blocks, count * sizeof *blocks);
+    h = XXH3_128bits_digest(&state);
+    return (fb_hash){h.low64, h.high64};
+}
+
 fb_hash fb_tensor_hash(fb_pool *pool, fb_dtype dtype, const void *data, size_t bytes,
                        bool *nonfinite)
 {
     hash_job job = {.hash_block = fb__widest_hash_block(), .dtype = dtype};
-    const uint64_t count = bytes;
-    uint8_t head[9];
     XXH3_state_t state;
     XXH128_hash_t h;
     bool any = false;
 
-    XXH3_INITSTATE(&state);
-    XXH3_128bits_reset(&state);
-    head[0] = (uint8_t)dtype;
-    memcpy(head + 1, &count, 8);
-    XXH3_128bits_update(&state, head, sizeof head);
+    begin_tensor_hash(&state, dtype, bytes);
     for (size_t done = 0; done < bytes;) {
         const size_t batch_bytes = (size_t)BATCH * FB_HASH_BLOCK_BYTES;
         const size_t part = bytes - done < batch_bytes ? bytes - done : batch_bytes;

@@ -26,4 +26,7 @@ enum { FB__HASH_BLOCKS = 3 };
 size_t fb__hash_blocks(fb__hash_block out[FB__HASH_BLOCKS]);
 fb__hash_block fb__widest_hash_block(void);
 
+/* The hash of a tensor from those of its blocks. */
+fb_hash fb__join_blocks(fb_dtype dtype, size_t bytes, const fb_hash *blocks, size_t count);
+
 #endif

@@ -46,6 +46,9 @@ struct fb_pool {
     void *argument;
     size_t count;
 
+    fb_pool_watch *watches[FB_POOL_WATCHES_MAX]; /* change between runs, as the run itself */
+    unsigned watch_count;
+
     _Atomic size_t next;    /* index to hand out */
     _Atomic uint64_t state; /* the word; its generation also moves when the pool ends */
     _Atomic bool stop;
@@ -249,6 +252,64 @@ void fb_pool_run(fb_pool *pool, size_t count, fb_pool_task task, void *argument)
     move_generation(pool, OPEN);
     work(&pool->workers[0]);
     close_run(pool);
+}
+
+/* --- Watches ---------------------------------------------------------------------------------- */
+
+void fb_pool_watch_add(fb_pool *pool, fb_pool_watch *watch)
+{
+    if (pool->watch_count < FB_POOL_WATCHES_MAX)
+        pool->watches[pool->watch_count++] = watch;
+}
+
+void fb_pool_watch_none(fb_pool *pool)
+{
+    pool->watch_count = 0;
+}
+
+/* The writes of other threads to a piece happen before its last byte is counted. */
+static void count_down(fb_pool_watch *watch, size_t piece, size_t bytes)
+{
+    if (bytes > 0 &&
+        __atomic_sub_fetch(&watch->left[piece], (uint32_t)bytes, __ATOMIC_ACQ_REL) == 0)
+        watch->whole(watch, piece);
+}
+
+/* Rows of a watch, from byte `from` on: bytes are counted by piece before they are taken off. */
+static void tell(fb_pool_watch *watch, size_t from, size_t rows, size_t row_bytes, size_t stride)
+{
+    size_t piece = from / watch->piece_bytes, counted = 0;
+
+    for (size_t r = 0; r < rows; r++, from += stride)
+        for (size_t at = from, end = from + row_bytes; at < end;) {
+            const size_t here = at / watch->piece_bytes, limit = (here + 1) * watch->piece_bytes;
+            const size_t bytes = (limit < end ? limit : end) - at;
+
+            if (here != piece) {
+                count_down(watch, piece, counted);
+                piece = here;
+                counted = 0;
+            }
+            counted += bytes;
+            at += bytes;
+        }
+    count_down(watch, piece, counted);
+}
+
+void fb_pool_wrote_rows(fb_pool *pool, const void *at, size_t rows, size_t row_bytes, size_t stride)
+{
+    for (unsigned i = 0; i < pool->watch_count; i++) {
+        fb_pool_watch *watch = pool->watches[i];
+        const uintptr_t from = (uintptr_t)at - (uintptr_t)watch->data;
+
+        if ((uintptr_t)at >= (uintptr_t)watch->data && from < watch->bytes && rows > 0)
+            tell(watch, from, rows, row_bytes, stride);
+    }
+}
+
+void fb_pool_wrote(fb_pool *pool, const void *at, size_t bytes)
+{
+    fb_pool_wrote_rows(pool, at, 1, bytes, bytes);
 }
 
 void *fb_pool_scratch(fb_pool *pool)

@@ -14,26 +14,7 @@
 #include "base/hash_block.h"
 #include "base/sketch_part.h"
 
-/* Pieces that are shared out at once. A piece has at most four hash blocks (of float64). */
-enum { BATCH = 32, PIECE_BLOCKS = 4, PIECE_BF16_BLOCKS = 1 };
-
-typedef struct piece {
-    fb__sketch_part part;
-    fb_hash blocks[PIECE_BLOCKS];
-    fb_hash bf16;
-    bool nonfinite;
-} piece;
-
-typedef struct sketch_job {
-    fb__hash_block hash_block;
-    fb__sketch_f32 sketch_f32; /* NULL: the plain definition does */
-    fb_dtype dtype;
-    const uint8_t *data; /* of the whole tensor */
-    uint64_t elements;
-    size_t element_bytes, piece_elements;
-    uint64_t first_piece;
-    piece pieces[BATCH];
-} sketch_job;
+enum { BATCH = 32 }; /* pieces that are shared out at once */
 
 static fb__sketch_f32 widest_sketch(void)
 {
@@ -48,35 +29,51 @@ static fb__sketch_f32 widest_sketch(void)
     return NULL;
 }
 
-static void hash_piece(const sketch_job *job, piece *p, const uint8_t *data, size_t bytes)
+bool fb__sketch_describe(fb__sketch_tensor *out, fb_dtype dtype, const void *data, size_t bytes)
+{
+    const size_t element_bytes = fb_sketch_element_bytes(dtype);
+
+    if (element_bytes == 0 || bytes % element_bytes != 0)
+        return false;
+    *out = (fb__sketch_tensor){
+        .hash_block = fb__widest_hash_block(),
+        .sketch_f32 = widest_sketch(),
+        .dtype = dtype,
+        .data = data,
+        .bytes = bytes,
+        .elements = bytes / element_bytes,
+        .element_bytes = element_bytes,
+        .piece_elements = element_bytes == 1 ? 2 * FB_SKETCH_PIECE : FB_SKETCH_PIECE,
+    };
+    return true;
+}
+
+static void hash_piece(const fb__sketch_tensor *t, fb__sketch_piece *p, const uint8_t *data,
+                       size_t bytes)
 {
     p->nonfinite = false;
     for (size_t at = 0, b = 0; at < bytes; at += FB_HASH_BLOCK_BYTES, b++)
-        p->blocks[b] = job->hash_block(
-            job->dtype, data + at,
+        p->blocks[b] = t->hash_block(
+            t->dtype, data + at,
             bytes - at < FB_HASH_BLOCK_BYTES ? bytes - at : FB_HASH_BLOCK_BYTES, &p->nonfinite);
 }
 
-static void sketch_piece(void *argument, size_t index, unsigned worker, void *scratch)
+void fb__sketch_one_piece(fb__sketch_piece *p, const fb__sketch_tensor *t, uint64_t index)
 {
-    sketch_job *job = argument;
-    piece *p = &job->pieces[index];
-    const uint64_t first = (job->first_piece + index) * job->piece_elements;
-    const uint64_t left = job->elements - first;
-    const size_t n = left < job->piece_elements ? (size_t)left : job->piece_elements;
-    const uint8_t *data = job->data + first * job->element_bytes;
+    const uint64_t first = index * t->piece_elements;
+    const uint64_t left = t->elements - first;
+    const size_t n = left < t->piece_elements ? (size_t)left : t->piece_elements;
+    const uint8_t *data = t->data + first * t->element_bytes;
     uint16_t bf16[FB_SKETCH_BF16_BYTES / sizeof(uint16_t)];
     bool ignored = false;
 
-    (void)worker;
-    (void)scratch;
-    hash_piece(job, p, data, n * job->element_bytes);
-    if (job->dtype == FB_DTYPE_F32 && job->sketch_f32 != NULL && !p->nonfinite)
-        job->sketch_f32(&p->part, bf16, (const float *)(const void *)data, n, first);
+    hash_piece(t, p, data, n * t->element_bytes);
+    if (t->dtype == FB_DTYPE_F32 && t->sketch_f32 != NULL && !p->nonfinite)
+        t->sketch_f32(&p->part, bf16, (const float *)(const void *)data, n, first);
     else
-        fb__sketch_plain(&p->part, bf16, job->dtype, job->data, n, first);
-    if (fb__sketch_has_bf16(job->dtype)) /* NaNs are canonical already: hashed as they are */
-        p->bf16 = job->hash_block(FB_DTYPE_U16, bf16, n * sizeof *bf16, &ignored);
+        fb__sketch_plain(&p->part, bf16, t->dtype, t->data, n, first);
+    if (fb__sketch_has_bf16(t->dtype)) /* NaNs are canonical already: hashed as they are */
+        p->bf16 = t->hash_block(FB_DTYPE_U16, bf16, n * sizeof *bf16, &ignored);
 }
 
 /* --- Joining -----------------------------------------------------------------------------------
@@ -124,35 +121,25 @@ static fb_hash end_tensor_hash(const XXH3_state_t *state)
     return (fb_hash){h.low64, h.high64};
 }
 
-static void sketch_batch(sketch_job *job, fb_pool *pool, size_t count)
-{
-    if (pool != NULL && count > 1)
-        fb_pool_run(pool, count, sketch_piece, job);
-    else
-        for (size_t i = 0; i < count; i++)
-            sketch_piece(job, i, 0, NULL);
-}
-
-static fb_hash sketch_pieces(fb_sketch *out, fb_hash *blocks, fb_pool *pool, sketch_job *job,
-                             size_t bytes, bool *nonfinite)
+fb_hash fb__sketch_join(fb_sketch *out, fb_hash *blocks, const fb__sketch_tensor *t,
+                        fb__sketch_source source, void *context, bool *nonfinite)
 {
     const uint64_t pieces =
-        job->elements / job->piece_elements + (job->elements % job->piece_elements != 0);
-    size_t blocks_left = bytes / FB_HASH_BLOCK_BYTES + (bytes % FB_HASH_BLOCK_BYTES != 0);
+        t->elements / t->piece_elements + (t->elements % t->piece_elements != 0);
+    const size_t most = t->piece_elements * t->element_bytes / FB_HASH_BLOCK_BYTES;
+    size_t blocks_left = t->bytes / FB_HASH_BLOCK_BYTES + (t->bytes % FB_HASH_BLOCK_BYTES != 0);
     XXH3_state_t whole, rounded;
+    size_t count;
 
-    if (fb_sketch_blocks(bytes) == 0)
+    *out = (fb_sketch){.elements = t->elements, .min = __builtin_inf(), .max = -__builtin_inf()};
+    if (fb_sketch_blocks(t->bytes) == 0)
         blocks = NULL;
-    begin_tensor_hash(&whole, job->dtype, bytes);
-    begin_tensor_hash(&rounded, FB_DTYPE_BF16, job->elements * sizeof(uint16_t));
-    for (; job->first_piece < pieces; job->first_piece += BATCH) {
-        const uint64_t left = pieces - job->first_piece;
-        const size_t count = left < BATCH ? (size_t)left : BATCH;
+    begin_tensor_hash(&whole, t->dtype, t->bytes);
+    begin_tensor_hash(&rounded, FB_DTYPE_BF16, t->elements * sizeof(uint16_t));
+    for (uint64_t done = 0; done < pieces; done += count) {
+        const fb__sketch_piece *p = source(context, done, &count);
 
-        sketch_batch(job, pool, count);
-        for (size_t i = 0; i < count; i++) {
-            const piece *p = &job->pieces[i];
-            const size_t most = job->piece_elements * job->element_bytes / FB_HASH_BLOCK_BYTES;
+        for (size_t i = 0; i < count; i++, p++) {
             const size_t here = blocks_left < most ? blocks_left : most;
 
             join(out, &p->part);
@@ -166,9 +153,48 @@ static fb_hash sketch_pieces(fb_sketch *out, fb_hash *blocks, fb_pool *pool, ske
             blocks_left -= here;
         }
     }
-    if (fb__sketch_has_bf16(job->dtype))
+    if (fb__sketch_has_bf16(t->dtype))
         out->bf16 = end_tensor_hash(&rounded);
+    canonicalize(&out->sum, 1);
+    canonicalize(&out->sum_abs, 1);
+    canonicalize(&out->sum_square, 1);
+    canonicalize(out->linear, FB_SKETCH_BUCKETS);
+    for (unsigned j = 0; j < FB_SKETCH_SAMPLES && j < t->elements; j++)
+        out->samples[j] = fb__sketch_bits(t->dtype, t->data, fb_sketch_position(t->elements, j));
     return end_tensor_hash(&whole);
+}
+
+typedef struct sketch_job {
+    fb__sketch_tensor tensor;
+    fb_pool *pool;
+    uint64_t first_piece;
+    fb__sketch_piece pieces[BATCH];
+} sketch_job;
+
+static void sketch_task(void *argument, size_t index, unsigned worker, void *scratch)
+{
+    sketch_job *job = argument;
+
+    (void)worker;
+    (void)scratch;
+    fb__sketch_one_piece(&job->pieces[index], &job->tensor, job->first_piece + index);
+}
+
+/* The next batch of pieces, made when it is asked for. */
+static const fb__sketch_piece *make_batch(void *context, uint64_t index, size_t *count)
+{
+    sketch_job *job = context;
+    const size_t piece = job->tensor.piece_elements;
+    const uint64_t left = (job->tensor.elements + piece - 1) / piece - index;
+
+    *count = left < BATCH ? (size_t)left : BATCH;
+    job->first_piece = index;
+    if (job->pool != NULL && *count > 1)
+        fb_pool_run(job->pool, *count, sketch_task, job);
+    else
+        for (size_t i = 0; i < *count; i++)
+            sketch_task(job, i, 0, NULL);
+    return job->pieces;
 }
 
 fb_hash fb_tensor_sketch(fb_sketch *out, fb_hash *blocks, fb_pool *pool, fb_dtype dtype,
@@ -179,30 +205,13 @@ fb_hash fb_tensor_sketch(fb_sketch *out, fb_hash *blocks, fb_pool *pool, fb_dtyp
     bool any = false;
     fb_hash hash;
 
-    job.hash_block = fb__widest_hash_block();
-    job.sketch_f32 = widest_sketch();
-    job.dtype = dtype;
-    job.data = data;
-    job.first_piece = 0;
-    job.element_bytes = fb_sketch_element_bytes(dtype);
-    if (job.element_bytes == 0 || bytes % job.element_bytes != 0) { /* no tensor: a hash at most */
+    if (!fb__sketch_describe(&job.tensor, dtype, data, bytes)) { /* a hash at most */
         memset(out, 0, sizeof *out);
         return fb_tensor_hash(pool, dtype, data, bytes, nonfinite);
     }
     fb_fpenv_set();
-    job.elements = bytes / job.element_bytes;
-    job.piece_elements = job.element_bytes == 1 ? 2 * FB_SKETCH_PIECE : FB_SKETCH_PIECE;
-    memset(out, 0, sizeof *out);
-    out->elements = job.elements;
-    out->min = __builtin_inf();
-    out->max = -__builtin_inf();
-    hash = sketch_pieces(out, blocks, pool, &job, bytes, &any);
-    canonicalize(&out->sum, 1);
-    canonicalize(&out->sum_abs, 1);
-    canonicalize(&out->sum_square, 1);
-    canonicalize(out->linear, FB_SKETCH_BUCKETS);
-    for (unsigned j = 0; j < FB_SKETCH_SAMPLES && j < job.elements; j++)
-        out->samples[j] = fb__sketch_bits(dtype, data, fb_sketch_position(job.elements, j));
+    job.pool = pool;
+    hash = fb__sketch_join(out, blocks, &job.tensor, make_batch, &job, &any);
     fb_fpenv_restore(environment);
     if (nonfinite != NULL)
         *nonfinite = any;

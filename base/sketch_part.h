@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/hash_block.h"
 #include "firstbit/event.h"
 
 enum {
@@ -44,6 +45,40 @@ void fb__sketch_plain(fb__sketch_part *out, uint16_t *bf16, fb_dtype dtype, cons
                       size_t n, uint64_t first);
 
 bool fb__sketch_has_bf16(fb_dtype dtype);
+
+/* --- A whole tensor, piece by piece ----------------------------------------------------------- */
+
+enum { FB_SKETCH_PIECE_BLOCKS = 4 }; /* hash blocks that a piece has at most: of float64 */
+
+typedef struct fb__sketch_piece {
+    fb__sketch_part part;
+    fb_hash blocks[FB_SKETCH_PIECE_BLOCKS];
+    fb_hash bf16;
+    bool nonfinite;
+} fb__sketch_piece;
+
+/* What all pieces have in common. */
+typedef struct fb__sketch_tensor {
+    fb__hash_block hash_block;
+    fb__sketch_f32 sketch_f32; /* NULL: the plain definition does */
+    fb_dtype dtype;
+    const uint8_t *data; /* of the whole tensor */
+    size_t bytes;
+    uint64_t elements;
+    size_t element_bytes, piece_elements;
+} fb__sketch_tensor;
+
+/* False where bytes are no whole number of elements of the dtype: no tensor. */
+bool fb__sketch_describe(fb__sketch_tensor *out, fb_dtype dtype, const void *data, size_t bytes);
+
+/* Piece `index`; in the floating-point environment of contract 1. */
+void fb__sketch_one_piece(fb__sketch_piece *out, const fb__sketch_tensor *tensor, uint64_t index);
+
+/* Joins all pieces, in ascending order: what fb_tensor_sketch says. `pieces` gives number `index`
+ * and those after it, *count of them. */
+typedef const fb__sketch_piece *(*fb__sketch_source)(void *context, uint64_t index, size_t *count);
+fb_hash fb__sketch_join(fb_sketch *out, fb_hash *blocks, const fb__sketch_tensor *tensor,
+                        fb__sketch_source pieces, void *context, bool *nonfinite);
 
 /* The bits of element i as a sample holds them: zero-extended, NaNs canonicalized. */
 uint64_t fb__sketch_bits(fb_dtype dtype, const void *data, uint64_t i);

@@ -86,6 +86,7 @@ static void clip(fb_run *run)
         const bool unchanged = coefficient == 1.0;
 
         if (!unchanged) {
+            fb__report_expect(&run->report, param->clip_site, param->grad);
             run->kernels->scale(run->pool, param->grad, param->grad, (float)coefficient,
                                 param->count);
             param->grad_version++;
@@ -93,6 +94,7 @@ static void clip(fb_run *run)
         fb__report_tensor(&run->report, param->clip_site, FB_MICRO_NONE, param->grad,
                           param->grad_storage, param->grad_version,
                           unchanged ? &param->grad_contents : NULL);
+        fb__report_expect_none(&run->report);
     }
 }
 
@@ -132,6 +134,17 @@ static void update(fb_run *run, const fb__param *param, double lr, uint64_t step
     }
 }
 
+static void expect_update(fb_run *run, size_t index)
+{
+    const fb__optimizer *o = &run->optimizer;
+    const fb__param *param = run->model.params[index];
+
+    for (size_t s = 0; s < o->state_count; s++)
+        fb__report_expect(&run->report, o->states[s].first_site + (uint32_t)index,
+                          o->states[s].vector + param->offset);
+    fb__report_expect(&run->report, param->update_site, param->data);
+}
+
 static void report_update(fb_run *run, size_t index)
 {
     fb__optimizer *o = &run->optimizer;
@@ -164,7 +177,9 @@ void fb__optimizer_step(fb_run *run, uint64_t step)
     for (size_t s = 0; s < o->state_count; s++)
         o->states[s].version++;
     for (size_t i = 0; i < run->model.param_count && run->report.status == FB_OK; i++) {
+        expect_update(run, i);
         update(run, run->model.params[i], lr, step);
         report_update(run, i);
+        fb__report_expect_none(&run->report);
     }
 }

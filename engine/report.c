@@ -113,6 +113,8 @@ void fb__report_free(fb__report *report)
     free(report->sites);
     free(report->references);
     free(report->sketches);
+    for (size_t i = 0; i < FB_POOL_WATCHES_MAX; i++)
+        fb_watch_destroy(report->watches[i]);
     *report = (fb__report){0};
 }
 
@@ -178,6 +180,22 @@ static void make_room_for_sketches(fb__report *report)
     }
 }
 
+/* Room for the largest tensor of a site, made again when sketches are wanted later than hashes. */
+static void make_watches(fb__report *report, bool sketch)
+{
+    size_t most = 0;
+
+    for (size_t i = 0; i < report->site_count; i++) {
+        const size_t bytes = tensor_bytes(&report->sites[i].site);
+        most = bytes > most ? bytes : most;
+    }
+    for (size_t i = 0; i < FB_POOL_WATCHES_MAX && report->status == FB_OK; i++) {
+        fb_watch_destroy(report->watches[i]);
+        report->watches[i] = NULL;
+        report->status = fb_watch_create(&report->watches[i], most, sketch, &report->error);
+    }
+}
+
 void fb__report_begin_step(fb__report *report, uint64_t step)
 {
     const fb_observer *observer = report->observer;
@@ -191,8 +209,12 @@ void fb__report_begin_step(fb__report *report, uint64_t step)
                 announce(report, &report->sites[i]);
     report->classes = observer->wants == NULL ? (1u << FB_CLASS_COUNT) - 1
                                               : observer->wants(observer->self, step);
-    if ((report->classes & FB_WANT_SKETCH) != 0 && report->sketches == NULL)
+    if (report->watches[0] == NULL)
+        make_watches(report, false);
+    if ((report->classes & FB_WANT_SKETCH) != 0 && report->sketches == NULL) {
         make_room_for_sketches(report);
+        make_watches(report, true);
+    }
 }
 
 void fb__report_end_step(fb__report *report)
@@ -274,21 +296,63 @@ static void note_nonfinite(fb__report *report, const fb__site *entry, int32_t mi
     };
 }
 
+/* --- Tensors ---------------------------------------------------------------------------------- */
+
+static bool sketch_wanted(const fb__report *report, const fb__site *entry)
+{
+    return (report->classes & FB_WANT_SKETCH) != 0 && entry->sketch != NULL;
+}
+
+void fb__report_expect(fb__report *report, uint32_t site, const void *data)
+{
+    const fb__site *entry = &report->sites[site];
+
+    if (!fb__report_wants(report, site) || report->touched || report->pool == NULL ||
+        report->watched == FB_POOL_WATCHES_MAX)
+        return;
+    fb_watch_begin(report->watches[report->watched++], report->pool, entry->site.dtype, data,
+                   tensor_bytes(&entry->site), sketch_wanted(report, entry));
+}
+
+void fb__report_expect_none(fb__report *report)
+{
+    if (report->watched == 0)
+        return;
+    fb_pool_watch_none(report->pool);
+    report->watched = 0;
+}
+
+/* The watch that saw this tensor being written, or NULL. */
+static fb_watch *watch_of(const fb__report *report, const void *data, size_t bytes, bool sketch)
+{
+    for (size_t i = 0; i < report->watched; i++)
+        if (fb_watch_is_on(report->watches[i], data, bytes, sketch))
+            return report->watches[i];
+    return NULL;
+}
+
 /* Hash, and sketch where it is wanted. */
 static fb__contents contents_of(fb__report *report, const fb__site *entry, const void *data,
                                 size_t bytes)
 {
+    const bool sketch = sketch_wanted(report, entry);
+    fb_watch *watch = watch_of(report, data, bytes, sketch);
     fb__contents c = {.nonfinite = false};
+    fb_hash *blocks;
 
-    if ((report->classes & FB_WANT_SKETCH) == 0 || entry->sketch == NULL) {
-        c.hash = fb_tensor_hash(report->pool, entry->site.dtype, data, bytes, &c.nonfinite);
+    if (!sketch) {
+        c.hash = watch != NULL
+                     ? fb_watch_hash(watch, report->pool, &c.nonfinite)
+                     : fb_tensor_hash(report->pool, entry->site.dtype, data, bytes, &c.nonfinite);
         return c;
     }
     c.block_count = fb_sketch_blocks(bytes);
-    c.blocks = c.block_count == 0 ? NULL : entry->blocks;
+    c.blocks = blocks = c.block_count == 0 ? NULL : entry->blocks;
     c.sketch = entry->sketch;
-    c.hash = fb_tensor_sketch(entry->sketch, c.blocks == NULL ? NULL : entry->blocks, report->pool,
-                              entry->site.dtype, data, bytes, &c.nonfinite);
+    c.hash = watch != NULL
+                 ? fb_watch_sketch(entry->sketch, blocks, watch, report->pool, &c.nonfinite)
+                 : fb_tensor_sketch(entry->sketch, blocks, report->pool, entry->site.dtype, data,
+                                    bytes, &c.nonfinite);
     return c;
 }
 

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/pool.h"
+#include "base/watch.h"
 #include "engine/run.h"
 #include "firstbit/event.h"
 
@@ -57,6 +58,10 @@ typedef struct fb__report {
     fb_ref *references; /* room for the inputs of one event */
     size_t reference_capacity;
     void *sketches; /* the memory behind the sites' sketches and block hashes */
+
+    fb_watch *watches[FB_POOL_WATCHES_MAX]; /* made when an observer first wants a tensor */
+    size_t watched;                         /* of them in use */
+    bool touched; /* something changes tensors between their kernel and their report: no watches */
 
     uint64_t step;
     uint32_t classes;    /* that the observer wants in this step */
@@ -107,6 +112,12 @@ typedef struct fb__contents {
     const fb_hash *blocks;
     uint64_t block_count;
 } fb__contents;
+
+/* The kernels that run next write the whole tensor of this site, and its report follows before
+ * anything else does: its hash is made while they write (base/watch.h). Only a matter of speed. */
+void fb__report_expect(fb__report *report, uint32_t site, const void *data);
+/* No longer so, for any tensor. */
+void fb__report_expect_none(fb__report *report);
 
 /* A tensor or parameter as it is now, hashed and sketched if wanted. known: what a former event
  * said of the same contents, so that they are not hashed again; NULL: nothing. */

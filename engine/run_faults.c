@@ -113,6 +113,7 @@ fb_status fb__faults_plant(fb_run *run, const fb_fault *faults, size_t count, fb
     if (run->planted == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory for faults");
     run->planted_count = count;
+    run->report.touched = true;
     for (size_t i = 0; i < count && status == FB_OK; i++) {
         fb__planted *planted = &run->planted[i];
 

@@ -50,6 +50,8 @@ void fb__forward(fb_run *run, const fb__pass *pass, int32_t micro)
 
         if (pass->train && op->type == &fb__dropout_type)
             report_draw(run, op, pass, micro);
+        if (pass->train)
+            fb__report_expect(&run->report, out->out_site, out->data);
         op->type->forward(op, pass);
         const bool same = out->data == op->in[0]->data; /* another shape of its input */
 
@@ -60,6 +62,7 @@ void fb__forward(fb_run *run, const fb__pass *pass, int32_t micro)
         out->contents =
             fb__report_tensor(&run->report, out->out_site, micro, out->data, out->storage,
                               out->version, same ? &op->in[0]->contents : NULL);
+        fb__report_expect_none(&run->report);
     }
 }
 
@@ -130,10 +133,13 @@ static void join_value_gradient(fb_run *run, const fb__pass *pass, fb__value *va
     value->grad_version = shared != NULL ? shared->grad_version : value->grad_version + 1;
     if (value->use_count == 1 && value->uses[0].contribution != value->grad)
         memcpy(value->grad, value->uses[0].contribution, count * sizeof(float));
-    for (size_t i = 1; i < value->use_count; i++)
+    for (size_t i = 1; i < value->use_count; i++) {
+        if (i + 1 == value->use_count)
+            fb__report_expect(&run->report, value->grad_site, value->grad);
         run->kernels->add(run->pool, value->grad,
                           i == 1 ? value->uses[0].contribution : value->grad,
                           value->uses[i].contribution, count);
+    }
 }
 
 static void report_gradient(fb_run *run, fb__value *value, int32_t micro)
@@ -145,14 +151,33 @@ static void report_gradient(fb_run *run, fb__value *value, int32_t micro)
                           value->grad_version, shared != NULL ? &shared->grad_contents : NULL);
 }
 
+/* What the backward of op writes and is reported as it is: the gradients of values and parameters
+ * with one consumer. */
+static void expect_gradients(fb_run *run, const fb__op *op)
+{
+    for (unsigned i = 0; i < op->in_count; i++) {
+        const fb__value *in = op->in[i];
+
+        if (in->needs_grad && in->use_count == 1 && op->din[i] == in->grad &&
+            fb__shared_gradient(in) == NULL)
+            fb__report_expect(&run->report, in->grad_site, in->grad);
+    }
+    for (int p = 0; p < FB__OP_PARAMS; p++)
+        if (op->params[p] != NULL && op->params[p]->use_count == 1)
+            fb__report_expect(&run->report, op->params[p]->grad_site, op->dparams[p]);
+}
+
 /* A parameter's leaf is whole once the first of its consumers, the last in backward order, is done.
  */
 static void finish_param_gradient(fb_run *run, fb__param *param, float *leaf, int32_t micro)
 {
     float *const grad = leaf + param->offset;
 
-    for (size_t i = 1; i < param->use_count; i++)
+    for (size_t i = 1; i < param->use_count; i++) {
+        if (i + 1 == param->use_count)
+            fb__report_expect(&run->report, param->grad_site, grad);
         run->kernels->add(run->pool, grad, grad, param->uses[i].contribution, param->count);
+    }
     param->leaf_version++;
     fb__faults_flip_param(run, param, "grad", micro, grad);
     param->grad_contents = fb__report_tensor(&run->report, param->grad_site, micro, grad,
@@ -176,6 +201,7 @@ static void point_at_leaf(fb_run *run, float *leaf)
 static void backward(fb_run *run, const fb__pass *pass, float *leaf, int32_t micro)
 {
     point_at_leaf(run, leaf);
+    fb__report_expect(&run->report, run->model.output->grad_site, run->model.output->grad);
     loss_backward(run, pass);
     for (size_t i = run->model.op_count; i-- > 0 && run->report.status == FB_OK;) {
         const fb__op *op = run->model.ops[i];
@@ -186,12 +212,16 @@ static void backward(fb_run *run, const fb__pass *pass, float *leaf, int32_t mic
         join_value_gradient(run, pass, value);
         fb__faults_flip_value(run, value, "grad", micro, value->grad);
         report_gradient(run, value, micro);
-        if (op->type->backward != NULL)
+        fb__report_expect_none(&run->report);
+        if (op->type->backward != NULL) {
+            expect_gradients(run, op);
             op->type->backward(op, pass);
+        }
         for (int p = 0; p < FB__OP_PARAMS; p++)
             if (op->params[p] != NULL && op->params[p]->uses[0].op == op)
                 finish_param_gradient(run, op->params[p], leaf, micro);
     }
+    fb__report_expect_none(&run->report);
 }
 
 /* --- The tree over micro-batches -------------------------------------------------------------- */

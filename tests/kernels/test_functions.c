@@ -92,8 +92,9 @@ static void awkward_inputs_are_rounded_correctly(void **state)
         check_batch(function, x);
 }
 
-/* Near 0 sigmoid is 1/2 + x/4, on a tie wherever x is an odd multiple of 2^-23. */
-static void sigmoid_decides_its_ties_by_the_next_term(void **state)
+/* Near 0 sigmoid is 1/2 + x/4 and the slope of silu 1/2 + x/2, on a tie wherever x is an odd
+ * multiple of 2^-23 or 2^-24. */
+static void ties_around_one_half_are_decided_by_the_next_term(void **state)
 {
     static float x[BATCH];
 
@@ -101,6 +102,9 @@ static void sigmoid_decides_its_ties_by_the_next_term(void **state)
     for (int i = 0; i < BATCH; i++)
         x[i] = (float)(2 * i + 1 - BATCH) * 0x1p-23f;
     check_batch(PROBE_sigmoid, x);
+    for (int i = 0; i < BATCH; i++)
+        x[i] *= 0.5f;
+    check_batch(PROBE_silu_slope, x);
 }
 
 static void gates_have_their_limits_at_infinity(void **state)
@@ -147,7 +151,7 @@ int main(void)
         cmocka_unit_test(the_quick_reference_is_mpfr),
         cmocka_unit_test(sampled_inputs_are_rounded_correctly),
         cmocka_unit_test(awkward_inputs_are_rounded_correctly),
-        cmocka_unit_test(sigmoid_decides_its_ties_by_the_next_term),
+        cmocka_unit_test(ties_around_one_half_are_decided_by_the_next_term),
         cmocka_unit_test(gates_have_their_limits_at_infinity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
