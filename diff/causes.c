@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 
@@ -18,44 +19,108 @@ static bool rule_unknown(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+typedef enum scope {
+    ALL,
+    ENGINE,  /* runs of the engine: what happened is known from the configuration */
+    RECORDED /* other programs: names and relations of what they do */
+} scope;
+
 /* The first that fits wins. What is proved by replay stands before what a signature suggests; what
- * the user asked for (a seed, a key) before what only a program can do; names of single formulas
- * before the phase that they belong to. */
+ * the user asked for (a seed, a key) before what only a program can do; a relation that was checked
+ * before the name of an op, and that before the phase that it belongs to. */
 static const struct {
     const char *name;
     fb__rule *fits;
+    scope scope;
 } rules[] = {
-    {"bit-flip", fb__rule_bit_flip},
-    {"rng-seed", fb__rule_seed},
-    {"config", fb__rule_config},
-    {"checkpoint-resume", fb__rule_resume},
-    {"init", fb__rule_init},
-    {"data-content", fb__rule_data_content},
-    {"draw-parameters", fb__rule_draw_parameters},
-    {"rng-seed", fb__rule_first_draw},
-    {"rng-offset", fb__rule_rng_offset},
-    {"mode-flag", fb__rule_mode_flag},
-    {"data-order", fb__rule_data_order},
-    {"environment", fb__rule_environment},
-    {"nondeterminism", fb__rule_nondeterminism},
-    {"code", fb__rule_code},
-    {"clipping", fb__rule_clipping},
-    {"schedule", fb__rule_schedule},
-    {"optimizer-formula", fb__rule_optimizer_formula},
-    {"backward-op", fb__rule_backward_op},
-    {"forward-op", fb__rule_forward_op},
-    {"unknown", rule_unknown},
+    {"bit-flip", fb__rule_bit_flip, ALL},
+    {"rng-seed", fb__rule_seed, ALL},
+    {"config", fb__rule_config, ALL},
+    {"checkpoint-resume", fb__rule_resume, ALL},
+    {"evaluation-leak", fb__rule_leak, RECORDED},
+    {"evaluation-leak", fb__rule_fitted_on_all, RECORDED},
+    {"sample-duplicated-or-missing", fb__rule_repeated_samples, RECORDED},
+    {"aliasing-or-tying", fb__rule_aliasing, RECORDED},
+    {"mask-or-position", fb__rule_mask_at_init, RECORDED},
+    {"init", fb__rule_init_kind, RECORDED},
+    {"init", fb__rule_init, ALL},
+    {"data-content", fb__rule_data_content, ALL},
+    {"draw-parameters", fb__rule_draw_parameters, ENGINE},
+    {"forward-op", fb__rule_draw_parameters, RECORDED},
+    {"rng-seed", fb__rule_first_draw, ALL},
+    {"rng-key-reuse", fb__rule_key_reuse, RECORDED},
+    {"mode-flag", fb__rule_dropout_mode, RECORDED},
+    {"rng-offset", fb__rule_rng_offset, ALL},
+    {"grad-accumulation", fb__rule_accumulation, RECORDED},
+    {"mode-flag", fb__rule_mode_flag, ALL},
+    {"data-order", fb__rule_epoch_order, RECORDED},
+    {"data-order", fb__rule_data_order, ALL},
+    {"precision-cast", fb__rule_precision_cast, RECORDED},
+    {"loss-target", fb__rule_loss_target, RECORDED},
+    {"loss-normalization", fb__rule_loss_normalization, RECORDED},
+    {"mask-or-position", fb__rule_mask, RECORDED},
+    {"data-content", fb__rule_made_content, RECORDED},
+    {"clipping", fb__rule_clip_kind, RECORDED},
+    {"environment", fb__rule_environment, ALL},
+    {"nondeterminism", fb__rule_nondeterminism, ALL},
+    {"code", fb__rule_code, ENGINE},
+    {"clipping", fb__rule_clipping, ALL},
+    {"schedule", fb__rule_schedule_kind, RECORDED},
+    {"schedule", fb__rule_schedule, ALL},
+    {"optimizer-formula", fb__rule_update_kind, RECORDED},
+    {"optimizer-formula", fb__rule_optimizer_formula, ALL},
+    {"backward-op", fb__rule_backward_kind, RECORDED},
+    {"backward-op", fb__rule_backward_op, ALL},
+    {"forward-op", fb__rule_forward_kind, RECORDED},
+    {"forward-op", fb__rule_forward_op, ALL},
+    {"code", fb__rule_code, RECORDED},
+    {"unknown", rule_unknown, ALL},
 };
 
-fb_status fb__find_cause(fb_diff_cause *out, const fb__case *c, fb_error *err)
+static bool is_named(const fb_diff_report *r, const char *name)
 {
-    *out = (fb_diff_cause){0};
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
-        if (rules[i].fits(out, c)) {
-            out->name = rules[i].name;
+    for (size_t i = 0; i < r->guess_count; i++)
+        if (strcmp(r->guesses[i].name, name) == 0)
+            return true;
+    return r->cause.name != NULL && strcmp(r->cause.name, name) == 0;
+}
+
+static void free_cause(fb_diff_cause *cause)
+{
+    free(cause->text);
+    free(cause->fix);
+    *cause = (fb_diff_cause){0};
+}
+
+fb_status fb__find_cause(fb_diff_report *report, const fb__case *c, fb_error *err)
+{
+    fb__case k = *c;
+
+    report->cause = (fb_diff_cause){0};
+    report->guess_count = 0;
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        fb_diff_cause found = {0};
+
+        if (report->guess_count == FB_DIFF_GUESSES || is_named(report, rules[i].name) ||
+            rules[i].scope == (report->engine ? RECORDED : ENGINE))
+            continue;
+        if (report->cause.name != NULL && strcmp(rules[i].name, "unknown") == 0)
             break;
+        if (!rules[i].fits(&found, &k)) {
+            free_cause(&found);
+            continue;
         }
-    if (out->text == NULL || out->fix == NULL)
+        found.name = rules[i].name;
+        if (report->cause.name == NULL)
+            report->cause = found;
+        else
+            report->guesses[report->guess_count++] = found;
+        k.no_trials = true;
+    }
+    for (size_t i = 0; i < report->guess_count; i++)
+        if (report->guesses[i].text == NULL || report->guesses[i].fix == NULL)
+            return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "naming the cause: out of memory");
+    if (report->cause.text == NULL || report->cause.fix == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "naming the cause: out of memory");
     return FB_OK;
 }

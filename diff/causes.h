@@ -20,6 +20,7 @@ typedef struct fb__case {
     const fb__step_pair *pair;
     const fb__culprit *culprit;
     const fb__values *values;
+    bool no_trials; /* a rule may not replay: a further guess is not worth it */
 } fb__case;
 
 /* Returns whether the signature fits; then *out is filled (a text stays NULL when memory is out).
@@ -37,9 +38,23 @@ fb__rule fb__rule_draw_parameters, fb__rule_first_draw, fb__rule_rng_offset, fb_
 /* cause_formula.c */
 fb__rule fb__rule_environment, fb__rule_code, fb__rule_clipping, fb__rule_schedule,
     fb__rule_optimizer_formula, fb__rule_backward_op, fb__rule_forward_op;
+/* cause_tensor.c: the next ones are made for recorded programs */
+fb__rule fb__rule_precision_cast, fb__rule_mask, fb__rule_mask_at_init, fb__rule_forward_kind;
+/* cause_loss.c */
+fb__rule fb__rule_loss_normalization, fb__rule_loss_target;
+/* cause_gradient.c */
+fb__rule fb__rule_accumulation, fb__rule_clip_kind, fb__rule_backward_kind;
+/* cause_update.c */
+fb__rule fb__rule_schedule_kind, fb__rule_update_kind;
+/* cause_recorded.c */
+fb__rule fb__rule_aliasing, fb__rule_key_reuse, fb__rule_dropout_mode, fb__rule_init_kind,
+    fb__rule_fitted_on_all, fb__rule_made_content;
+/* cause_samples.c */
+fb__rule fb__rule_leak, fb__rule_repeated_samples, fb__rule_epoch_order;
 
-/* Fills out with the first cause that fits; `unknown` always does. FB_E_MEMORY. */
-FB_NODISCARD fb_status fb__find_cause(fb_diff_cause *out, const fb__case *c, fb_error *err);
+/* Fills report->cause with the first cause that fits, `unknown` always does, and report->guesses
+ * with the next ones of other names. FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__find_cause(fb_diff_report *report, const fb__case *c, fb_error *err);
 
 /* Sets text and fix of a cause. */
 void fb__say(fb_diff_cause *out, const char *format, ...) __attribute__((format(printf, 2, 3)));

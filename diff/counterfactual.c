@@ -8,7 +8,7 @@
 
 static bool can_replay(const fb__case *c)
 {
-    return !c->options->no_replay && c->headers->a.configuration != NULL &&
+    return !c->no_trials && !c->options->no_replay && c->headers->a.configuration != NULL &&
            c->headers->b.configuration != NULL;
 }
 

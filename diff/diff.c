@@ -160,7 +160,7 @@ static fb_status blame(comparison *c, const fb__step_pair *pair, fb__culprit *cu
                             .values = &values};
 
         r->environment_cleared = is_environment_cleared(&values);
-        status = fb__find_cause(&r->cause, &k, err);
+        status = fb__find_cause(r, &k, err);
         r->has_cause = status == FB_OK;
     }
     if (status == FB_OK && values.failure.status != FB_OK)
@@ -585,6 +585,10 @@ void fb_diff_report_free(fb_diff_report *report)
     free(report->first.stack_b);
     free(report->cause.text);
     free(report->cause.fix);
+    for (size_t i = 0; i < report->guess_count; i++) {
+        free(report->guesses[i].text);
+        free(report->guesses[i].fix);
+    }
     free(report->why);
     free(report->next);
     free(report->depth);

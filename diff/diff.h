@@ -89,6 +89,8 @@ typedef struct fb_diff_part {
     char *why; /* of UNDECIDABLE */
 } fb_diff_part;
 
+enum { FB_DIFF_GUESSES = 2 }; /* beside the cause */
+
 typedef struct fb_diff_report {
     char *name_a, *name_b; /* the paths given */
     fb_diff_verdict verdict;
@@ -96,6 +98,8 @@ typedef struct fb_diff_report {
     fb_diff_first first;
     bool has_cause;
     fb_diff_cause cause;
+    fb_diff_cause guesses[FB_DIFF_GUESSES]; /* the next best, in order */
+    size_t guess_count;
     char *why;  /* of UNDECIDABLE: one sentence; else NULL */
     char *next; /* the command to go on with, for a shell; NULL without a first difference */
 

@@ -160,7 +160,7 @@ static void add_first(cJSON *object, const fb_diff_report *r)
 
 static void add_cause(cJSON *object, const fb_diff_report *r)
 {
-    cJSON *o;
+    cJSON *o, *further;
 
     if (!r->has_cause) {
         cJSON_AddNullToObject(object, "cause");
@@ -171,6 +171,15 @@ static void add_cause(cJSON *object, const fb_diff_report *r)
     cJSON_AddStringToObject(o, "confidence", r->cause.confirmed ? "confirmed" : "likely");
     cJSON_AddStringToObject(o, "text", r->cause.text);
     cJSON_AddStringToObject(o, "fix", r->cause.fix);
+    further = cJSON_AddArrayToObject(o, "candidates");
+    for (size_t i = 0; i < r->guess_count; i++) {
+        cJSON *guess = cJSON_CreateObject();
+
+        cJSON_AddStringToObject(guess, "name", r->guesses[i].name);
+        cJSON_AddStringToObject(guess, "text", r->guesses[i].text);
+        cJSON_AddStringToObject(guess, "fix", r->guesses[i].fix);
+        cJSON_AddItemToArray(further, guess);
+    }
 }
 
 static void add_candidates(cJSON *object, const fb_diff_report *r)

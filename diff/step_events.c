@@ -116,6 +116,8 @@ static fb_hash content_of(const fb_site *site, const fb_event *event)
     bare.input_count = 0;
     if (site->kind == FB_KIND_SAMPLE && !fb_hash_is_zero(event->hash))
         nameless.dataset = "";
+    if (site->kind == FB_KIND_DRAW)
+        nameless.consumer = "";
     return fb_event_hash(none, &nameless, &bare, &none);
 }
 
@@ -124,7 +126,8 @@ void fb__step_note_names(fb__step *step, const fb_site *a, const fb_site *b)
     const char *x = a->dataset == NULL ? "" : a->dataset;
     const char *y = b->dataset == NULL ? "" : b->dataset;
 
-    step->renamed |= strcmp(x, y) != 0;
+    step->renamed |= strcmp(x, y) != 0 || strcmp(a->consumer == NULL ? "" : a->consumer,
+                                                 b->consumer == NULL ? "" : b->consumer) != 0;
 }
 
 /* The next event of this step whose class counts; *out is NULL at the end of the step. */
