@@ -92,7 +92,7 @@ class Recordings(unittest.TestCase):
                 self.assertEqual({key: found["first"][key] for key in expected}, expected)
 
     def test_causes_are_named(self):
-        causes = {"mlp": "schedule", "conv": "mode-flag", "gpt": "draw-parameters",
+        causes = {"mlp": "schedule", "conv": "mode-flag", "gpt": "forward-op",
                   "lstm": "rng-seed", "custom": "backward-op", "loader": "data-content"}
         for name, cause in causes.items():
             with self.subTest(name):
