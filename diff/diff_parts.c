@@ -115,42 +115,57 @@ static fb_status find_side(side *s, fb_diff_report *report, fb_error *err)
 /* --- Who is whose partner ----------------------------------------------------------------------
  */
 
-typedef bool fits(const side *a, size_t i, const side *b, size_t k);
+/* One process of one run, as the rules see it. */
+typedef struct member {
+    const fb_linked_part *part;
+    fb_hash content;
+} member;
 
-static bool has_role(const side *a, size_t i, const side *b, size_t k)
+typedef bool fits(member x, member y);
+
+static bool has_role(member x, member y)
 {
-    return strcmp(a->linked.parts[i].role, b->linked.parts[k].role) == 0;
+    return strcmp(x.part->role, y.part->role) == 0;
 }
 
-static bool has_content(const side *a, size_t i, const side *b, size_t k)
+static bool has_content(member x, member y)
 {
-    return !fb_hash_is_zero(a->content[i]) && fb_hash_equal(a->content[i], b->content[k]);
+    return !fb_hash_is_zero(x.content) && fb_hash_equal(x.content, y.content);
 }
 
-static bool has_both(const side *a, size_t i, const side *b, size_t k)
+static bool has_both(member x, member y)
 {
-    return has_role(a, i, b, k) && (!is_child(&a->linked.parts[i]) || has_content(a, i, b, k));
+    return has_role(x, y) && (!is_child(x.part) || has_content(x, y));
 }
 
-static bool is_another_child(const side *a, size_t i, const side *b, size_t k)
+static bool is_another_child(member x, member y)
 {
-    return is_child(&a->linked.parts[i]) && is_child(&b->linked.parts[k]);
+    return is_child(x.part) && is_child(y.part);
 }
 
-/* By role; children by what they did, and only what is left of them by role and then in order. */
-static void find_partners(side *a, side *b)
+static member member_of(const side *s, size_t i)
+{
+    return (member){&s->linked.parts[i], s->content[i]};
+}
+
+/* By role; children by what they did, and only what is left of them by role and then in order.
+ * Returns how many pairs have two roles. */
+static size_t find_partners(side *a, side *b)
 {
     static fits *const rules[] = {has_both, has_content, has_role, is_another_child};
+    size_t renumbered = 0;
 
     if (a->linked.parts == NULL || b->linked.parts == NULL) /* then there are none */
-        return;
+        return 0;
     for (size_t rule = 0; rule < sizeof rules / sizeof rules[0]; rule++)
         for (size_t i = 0; i < a->linked.count; i++)
             for (size_t k = 0; k < b->linked.count && a->partner[i] == NONE; k++)
-                if (b->partner[k] == NONE && rules[rule](a, i, b, k)) {
+                if (b->partner[k] == NONE && rules[rule](member_of(a, i), member_of(b, k))) {
                     a->partner[i] = k;
                     b->partner[k] = i;
+                    renumbered += !has_role(member_of(a, i), member_of(b, k));
                 }
+    return renumbered;
 }
 
 /* --- One pair ----------------------------------------------------------------------------------
@@ -342,16 +357,14 @@ static fb_diff_part *add_part(joining *j, const side *a, size_t i, const side *b
 static fb_status compare_parts(joining *j, side *a, side *b, const fb_diff_options *options,
                                fb_error *err)
 {
-    size_t renumbered = 0;
+    const size_t renumbered = find_partners(a, b);
     fb_status status = FB_OK;
 
-    find_partners(a, b);
     for (size_t i = 0; i < a->linked.count && status == FB_OK; i++) {
         const size_t k = a->partner[i];
 
         if (add_part(j, a, i, b, k) == NULL)
             return no_memory(err);
-        renumbered += k != NONE && !has_role(a, i, b, k);
         status = k != NONE ? compare_pair(j, j->rest.part_count, options, err)
                            : judge_single(j, j->rest.part_count, b->torn, options, err);
     }
