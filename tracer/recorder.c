@@ -77,10 +77,10 @@ static fb_status observe_event(void *self, const fb_event *event, fb_error *err)
     fb_error failure;
 
     (void)err;
+    if (!fb__recorder_on(r)) /* a forked child may find the lock taken by a thread that it lacks */
+        return FB_OK;
     (void)pthread_mutex_lock(&r->lock);
-    if (!fb__recorder_on(r)) {
-        ;
-    } else if (!known_sites(r, event)) {
+    if (!known_sites(r, event)) {
         (void)fb__fail(&failure, FB_E_USAGE, FB_NO_OFFSET, "event %llu: unknown site",
                        (unsigned long long)r->events);
         fb__sealing_stop(&r->sealing, &failure);

@@ -14,8 +14,6 @@
 /* --- Numbers -----------------------------------------------------------------------------------
  */
 
-enum { NUMBER_MAX = 1 << 24 }; /* of a definition: far more than any writer has */
-
 static bool set_number(const fb_sealer *s, fb_numbers *numbers, uint32_t number, uint32_t to)
 {
     if (number >= numbers->capacity) {
@@ -64,7 +62,7 @@ const char *fb__sealer_read_module(fb_sealer *s, uint32_t number, fb_bytes *b, b
     const char *flaw;
     uint32_t to;
 
-    if (b->failed || module.build_id_bytes > FB_BUILD_ID_MAX || number >= NUMBER_MAX)
+    if (b->failed || module.build_id_bytes > FB_BUILD_ID_MAX || number >= FB_SITES_MODULES_MAX)
         return "bad module";
     memcpy(module.build_id, id, module.build_id_bytes);
     flaw = read_name(s, b, &module.name, no_memory);
@@ -81,7 +79,7 @@ const char *fb__sealer_read_frame(fb_sealer *s, uint32_t number, fb_bytes *b, bo
     fb_frame frame = {.caller = FB_FRAME_NONE, .offset = fb_bytes_u64(b)};
     uint32_t to;
 
-    if (b->failed || number >= NUMBER_MAX ||
+    if (b->failed || number >= FB_SITES_FRAMES_MAX ||
         (caller != FB_FRAME_NONE && !get_number(s, &s->frame_numbers, caller, &frame.caller)) ||
         !get_number(s, &s->module_numbers, module, &frame.module))
         return "bad frame";
@@ -142,7 +140,7 @@ const char *fb__sealer_read_site(fb_sealer *s, uint32_t number, fb_bytes *b, boo
         flaw = read_optional(s, b, &names[FB_SITE_ARGUMENTS], no_memory);
     if (flaw != NULL || *no_memory)
         return flaw;
-    if (number >= NUMBER_MAX)
+    if (number >= FB_TRACE_SITES_MAX)
         return "bad site";
     switch (fb__sites_put_named(&s->sites, &site, names, &to, &err)) {
     case FB_OK:

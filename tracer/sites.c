@@ -12,7 +12,7 @@
 #include "tracer/format.h"
 
 /* Strings of one trace, all together: what keeps a hostile file from filling memory. */
-enum { STRING_BYTES_MAX = 8 << 20, FRAMES_MAX = 1 << 17, MODULES_MAX = 1 << 12 };
+enum { STRING_BYTES_MAX = 8 << 20 };
 
 bool fb__sites_init(fb_sites *sites)
 {
@@ -55,14 +55,14 @@ uint32_t fb__sites_string(fb_sites *sites, const char *text, size_t count)
 
 uint32_t fb__sites_module(fb_sites *sites, const fb_module *module)
 {
-    if (fb_intern_count(sites->module_keys) >= MODULES_MAX)
+    if (fb_intern_count(sites->module_keys) >= FB_SITES_MODULES_MAX)
         return fb_intern_find(sites->module_keys, module, sizeof *module);
     return fb_intern_put(sites->module_keys, module, sizeof *module, NULL);
 }
 
 uint32_t fb__sites_frame(fb_sites *sites, const fb_frame *frame)
 {
-    if (fb_intern_count(sites->frame_keys) >= FRAMES_MAX)
+    if (fb_intern_count(sites->frame_keys) >= FB_SITES_FRAMES_MAX)
         return fb_intern_find(sites->frame_keys, frame, sizeof *frame);
     return fb_intern_put(sites->frame_keys, frame, sizeof *frame, NULL);
 }

@@ -44,7 +44,11 @@ typedef struct fb_frame {
     uint64_t offset; /* ELF address of the call within the module */
 } fb_frame;
 
-enum { FB_BUILD_ID_MAX = 32 };
+enum {
+    FB_BUILD_ID_MAX = 32,
+    FB_SITES_FRAMES_MAX = 1 << 17, /* of a trace; numbers of frames and modules are below */
+    FB_SITES_MODULES_MAX = 1 << 12,
+};
 
 /* A loaded program file: known by its build id, called by its name without folder. */
 typedef struct fb_module {
