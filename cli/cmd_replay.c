@@ -151,6 +151,13 @@ static int replay_once(const cli_args *args, fb_replay_options *how, course *c)
     cli_progress_end(&c->line);
     if (status != FB_OK)
         return cli_fail_error(args, &err);
+    if (!report.diverged && report.events_checked == 0 && report.made == 0) {
+        result = cli_fail(args, "%s: %s: nothing to verify", path,
+                          report.ended_early ? "ends before an event of these steps"
+                                             : "no event of these steps is recorded");
+        fb_replay_report_free(&report);
+        return result;
+    }
     result = print_text(args, cli_has(args, "json") ? fb_replay_report_json(&report)
                                                     : fb_replay_report_text(&report, path));
     if (result == 0 && report.diverged)

@@ -24,6 +24,7 @@ static int take(cli_processes *out, const cli_args *args, const char *path, cons
 
         out->at[out->count].path = fb_linked_path(part, path);
         memcpy(out->at[out->count].role, part->role, sizeof part->role);
+        out->at[out->count].inside = part->inside;
     }
     for (size_t i = 0; i < out->count; i++)
         if (out->at[i].path == NULL)
@@ -74,6 +75,12 @@ int cli_processes_choose(cli_processes *processes, const cli_args *args)
     while (processes->count > 1)
         free(processes->at[--processes->count].path);
     return 0;
+}
+
+void cli_processes_drop_packed(cli_processes *processes)
+{
+    while (processes->count > 1 && processes->at[processes->count - 1].inside)
+        free(processes->at[--processes->count].path);
 }
 
 bool cli_put_event(FILE *out, const char *json, const char *role)

@@ -15,6 +15,7 @@
 typedef struct cli_process {
     char *path;    /* as fb_trace_open takes it */
     char role[64]; /* "child1"; "main" of the main trace */
+    bool inside;   /* of a packed trace */
 } cli_process;
 
 typedef struct cli_processes {
@@ -29,6 +30,9 @@ int cli_processes_find(cli_processes *out, const cli_args *args, const char *pat
 
 /* Drops all but the one of --process ROLE, where that is given. Returns 0, or what to return. */
 int cli_processes_choose(cli_processes *processes, const cli_args *args);
+
+/* Drops those that lie inside the main trace's file. */
+void cli_processes_drop_packed(cli_processes *processes);
 
 /* Prints an event's JSON as one line; of another process than the main one with a last member that
  * says which: "process". False where writing fails. */

@@ -99,7 +99,10 @@ char *fb_replay_report_json(const fb_replay_report *report)
     char *text;
 
     cJSON_AddNumberToObject(object, "schema", 1);
-    cJSON_AddStringToObject(object, "verdict", report->diverged ? "diverged" : "verified");
+    if (report->diverged || report->events_checked > 0)
+        cJSON_AddStringToObject(object, "verdict", report->diverged ? "diverged" : "verified");
+    else
+        cJSON_AddNullToObject(object, "verdict");
     cJSON_AddNumberToObject(object, "events_checked", (double)report->events_checked);
     fb__text_json(object, "final_hash",
                   report->has_final_hash ? fb_hash_hex(hash, report->final_hash) : NULL);
@@ -169,6 +172,8 @@ char *fb_replay_report_text(const fb_replay_report *report, const char *name)
         return NULL;
     if (report->diverged)
         fb__difference_print(out, &report->first);
+    else if (report->events_checked == 0)
+        fprintf(out, "UNCHECKED %s: no event of these steps is recorded\n", name);
     else
         fprintf(out, "VERIFIED %s, bit for bit, through step %" PRIu64 "%s\n", name, report->end,
                 report->ended_early ? " and up to its torn end" : "");

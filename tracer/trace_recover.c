@@ -105,13 +105,35 @@ static fb_status publish(fb_trace_file *file, fb_chunk_header *head, const fb_fo
     return status;
 }
 
-/* Takes t: two readers at once would need twice the memory. */
-static fb_status write_sound_part(fb_trace *t, const char *to, uint64_t end, fb_error *err)
+/* Events in what is left out, told by chunk headers: the last sound one says how many came before
+ * it, and the one that the file ends within how many it was to hold. */
+static void count_dropped(fb_recovered *out, fb_trace *t, uint64_t end)
+{
+    fb_chunk_header cut;
+
+    out->dropped_events = end < t->end ? t->info.events - out->events : 0;
+    out->events_known = t->has_footer || t->size <= t->end;
+    if (!out->events_known && fb__trace_chunk_header(t, t->end, &cut, NULL) == FB_OK &&
+        cut.type == FB_CHUNK_EVENTS && cut.first_event == t->info.events) {
+        out->events_known = true;
+        out->dropped_events += cut.events;
+    }
+}
+
+/* Takes t: two readers at once would need twice the memory. whole: nothing of it is lost, and its
+ * own end is written again. */
+static fb_status write_sound_part(fb_recovered *out, fb_trace *t, const char *to, uint64_t end,
+                                  bool whole, fb_error *err)
 {
     fb_chunk_header head;
     fb_footer footer;
     fb_trace_file file;
     fb_status status = describe(t, end, &head, &footer, err);
+
+    if (status == FB_OK && whole)
+        footer = t->footer;
+    out->events = footer.events;
+    count_dropped(out, t, end);
 
     if (status == FB_OK)
         status = fb__trace_file_begin(&file, to, err);
@@ -127,7 +149,7 @@ static fb_status write_sound_part(fb_trace *t, const char *to, uint64_t end, fb_
                            : (fb__trace_file_close(&file, NULL), status);
 }
 
-fb_status fb_trace_recover(uint64_t *dropped, const char *path, const char *to, fb_error *err)
+fb_status fb_trace_recover(fb_recovered *out, const char *path, const char *to, fb_error *err)
 {
     fb_trace_info found;
     fb_error damage;
@@ -150,8 +172,8 @@ fb_status fb_trace_recover(uint64_t *dropped, const char *path, const char *to, 
     /* A damaged chunk ends what can be kept: chains and event numbers of later ones build on it.
      * The footer of a whole trace is written anew. */
     end = found.status == FB_TRACE_CORRUPT && found.damage < t->end ? found.damage : t->end;
-    *dropped = t->size > end ? t->size - end : 0;
+    *out = (fb_recovered){.dropped_bytes = t->size > end ? t->size - end : 0};
     if (t->has_footer && end == t->end)
-        *dropped -= FB_FORMAT_ALIGN; /* it has been written anew */
-    return write_sound_part(t, to, end, err);
+        out->dropped_bytes -= FB_FORMAT_ALIGN; /* it has been written anew */
+    return write_sound_part(out, t, to, end, found.status == FB_TRACE_COMPLETE, err);
 }

@@ -151,10 +151,17 @@ FB_API FB_NODISCARD fb_status fb_trace_verify(fb_trace_info *out, fb_trace *trac
                                               void (*progress)(void *, uint64_t, uint64_t),
                                               void *argument, fb_error *err);
 
-/* Writes the sound part of `path` as a complete trace `to` and checks the result. *dropped: bytes
- * of `path` that were left out. FB_E_USAGE when both are one file; as fb_trace_open and
- * fb_recorder_open. */
-FB_API FB_NODISCARD fb_status fb_trace_recover(uint64_t *dropped, const char *path, const char *to,
+/* What became of a trace that was recovered. */
+typedef struct fb_recovered {
+    uint64_t events;        /* kept, and checked */
+    uint64_t dropped_bytes; /* of the file, left out */
+    bool events_known;      /* whether headers that are sound say how many events these held: */
+    uint64_t dropped_events;
+} fb_recovered;
+
+/* Writes the sound part of `path` as a complete trace `to` and checks the result. FB_E_USAGE when
+ * both are one file; as fb_trace_open and fb_recorder_open. */
+FB_API FB_NODISCARD fb_status fb_trace_recover(fb_recovered *out, const char *path, const char *to,
                                                fb_error *err);
 
 /*

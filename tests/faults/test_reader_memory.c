@@ -51,7 +51,7 @@ static void verify(const char *path, const char *other)
 static void recover(const char *path, const char *other)
 {
     char to[192];
-    uint64_t dropped;
+    fb_recovered dropped;
 
     (void)other;
     (void)snprintf(to, sizeof to, "%s.whole", path);

@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *path = fuzz_file(0, data, size);
     fb_trace_info info;
-    uint64_t dropped;
+    fb_recovered dropped;
     char to[96];
     fb_trace *t;
     fb_error err;

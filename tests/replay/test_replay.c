@@ -134,7 +134,7 @@ static void a_recovered_trace_is_verified_to_its_last_event(void **state)
 
     assert_int_equal(stat(f->trace, &s), 0);
     for (long off = 0; off < s.st_size; off += 4096) {
-        uint64_t dropped;
+        fb_recovered dropped;
         fb_replay_report r;
         fb_error err;
 

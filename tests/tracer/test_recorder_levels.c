@@ -177,7 +177,7 @@ static void contents_outlive_a_killed_program(void **state)
     const fb_recorder_options options = {.size = sizeof options, .level = FB_LEVEL_VALUES};
     test_folder folder;
     char whole[192];
-    uint64_t dropped;
+    fb_recovered dropped;
     int status;
 
     (void)state;

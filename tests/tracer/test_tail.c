@@ -130,7 +130,7 @@ static void check_killed(const test_folder *folder, const char *path, const orac
 {
     char whole[192];
     fb_trace_info info;
-    uint64_t dropped;
+    fb_recovered dropped;
     fb_error err;
     fb_trace *t = open_trace(path);
 

@@ -552,7 +552,7 @@ static void recovering_a_torn_trace_keeps_all_that_is_sound(void **state)
     sample s;
     outcome torn, whole;
     char out[160];
-    uint64_t dropped;
+    fb_recovered dropped;
 
     (void)state;
     make_sample(&s);
@@ -574,7 +574,7 @@ static void recovering_a_corrupt_trace_keeps_what_lies_before(void **state)
     sample s;
     outcome o;
     char out[160];
-    uint64_t dropped;
+    fb_recovered dropped;
 
     (void)state;
     make_sample(&s);
@@ -582,7 +582,7 @@ static void recovering_a_corrupt_trace_keeps_what_lies_before(void **state)
     s.bytes[FB_FORMAT_ALIGN + 600] ^= 1;
     write_file(s.folder.file, s.bytes, s.count);
     assert_int_equal(fb_trace_recover(&dropped, s.folder.file, out, NULL), FB_OK);
-    assert_int_equal(dropped, s.count - FB_FORMAT_ALIGN);
+    assert_int_equal(dropped.dropped_bytes, s.count - FB_FORMAT_ALIGN);
     assert_int_equal(rename(out, s.folder.file), 0);
     o = read_damaged(&s);
     assert_int_equal(o.verified, FB_TRACE_COMPLETE);
@@ -593,7 +593,7 @@ static void recovering_a_corrupt_trace_keeps_what_lies_before(void **state)
 static void recovering_onto_itself_is_refused(void **state)
 {
     sample s;
-    uint64_t dropped;
+    fb_recovered dropped;
 
     (void)state;
     make_sample(&s);
