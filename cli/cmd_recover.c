@@ -80,7 +80,7 @@ static int recover_all(const cli_args *args, const cli_processes *processes, cJS
     int worst = CLI_SAME;
 
     for (size_t i = 0; i < processes->count; i++) {
-        written w;
+        written w = {.steps = 0};
         int status;
 
         if (i == 0)
