@@ -246,14 +246,20 @@ static int compare_pair(const cli_args *args, const fb_diff_options *how, expect
 static int run_pair(const cli_args *args, fb_diff_options *how, cli_progress *progress)
 {
     expectation expected = {.path = ""};
-    int result = 0;
+    const char **noise = calloc(args->given_count + 1, sizeof *noise), *trace;
+    size_t at = 0;
+    int result = noise == NULL ? cli_fail(args, "out of memory") : 0;
 
-    if (cli_has(args, "expect"))
+    while (result == 0 && (trace = cli_next_value(args, "noise", &at)) != NULL)
+        noise[how->noise_count++] = trace;
+    how->noise = noise;
+    if (result == 0 && cli_has(args, "expect"))
         result = make_expectation(args, &expected, how);
     if (result == 0)
         result = compare_pair(args, how, &expected, progress);
     cli_progress_end(progress);
     drop_expectation(&expected);
+    free(noise);
     return result;
 }
 
@@ -262,6 +268,11 @@ static int check(const cli_args *args, size_t digests)
 {
     const bool page = cli_has(args, "html"), markdown = cli_has(args, "markdown");
 
+    if (cli_has(args, "bitwise") && (cli_has(args, "rounding") || cli_has(args, "noise")))
+        return cli_fail(args, "--bitwise excludes --rounding and --noise");
+    if ((cli_has(args, "noise") || cli_has(args, "map") || cli_has(args, "rounding")) &&
+        (digests > 0 || args->positional_count > 2))
+        return cli_fail(args, "--rounding, --noise and --map: compare two traces");
     if (cli_has(args, "expect") && (digests > 0 || args->positional_count > 2))
         return cli_fail(args, "--expect makes run a again: compare two traces");
     if (markdown && cli_has(args, "json"))
@@ -292,6 +303,9 @@ static int run(const cli_args *args)
         return run_digest(args);
     how.strict = cli_has(args, "strict");
     how.prefix = cli_has(args, "prefix");
+    how.bitwise = cli_has(args, "bitwise");
+    how.rounding = cli_has(args, "rounding");
+    how.map = cli_value(args, "map");
     how.data = cli_value(args, "data");
     how.progress = show_progress;
     how.argument = &progress;
@@ -300,7 +314,11 @@ static int run(const cli_args *args)
 }
 
 static const cli_option options[] = {
-    {"bitwise", 0, NULL, "compare bits (this is what diff does; the flag says so)", false},
+    {"bitwise", 0, NULL, "compare bits, also of different frameworks or kernels", false},
+    {"rounding", 0, NULL, "tell rounding from bugs, also of one program", false},
+    {"noise", 0, "TRACE",
+     "how far rounding may carry a or b: of firstbit noise, or\na repeat of either; repeatable", true},
+    {"map", 0, "FILE", "lines PATTERN -> REPLACEMENT: names of a as names of b", false},
     {"strict", 0, NULL, "notes count: evaluation, checkpoints, unused draws", false},
     {"prefix", 0, NULL, "equal to the end of the shorter trace is the same", false},
     {"data", 0, "PATH", "a further place for the data of replays: a folder or a\nfile", false},
@@ -317,7 +335,7 @@ static const cli_option options[] = {
 const cli_command cli_diff = {
     .name = "diff",
     .summary = "find the first event in which two traces part, and the cause",
-    .synopsis = "A B [--bitwise] [--strict] [--prefix] [--data PATH] [--expect KEY]... [--html "
+    .synopsis = "A B [--bitwise | --rounding] [--noise TRACE]... [--map FILE] [--strict] [--prefix] [--data PATH] [--expect KEY]... [--html "
                 "FILE] [--markdown] [--json]",
     .options = options,
     .positional_min = 2,

@@ -23,6 +23,7 @@
 #include "diff/recorded_values.h"
 #include "diff/resume.h"
 #include "diff/scope.h"
+#include "diff/rounding.h"
 #include "diff/step_events.h"
 #include "diff/values.h"
 
@@ -481,6 +482,25 @@ static fb_status judge_equal(comparison *c, fb_error *err)
     return status;
 }
 
+/* Other frameworks, kernels or names: judged by other rules, where both have steps. */
+static fb_status compare_by_rounding(comparison *c, fb_error *err)
+{
+    bool applies = false;
+    fb_status status;
+
+    if (!c->chains.any)
+        return FB_OK;
+    status = fb__rounding_applies(&applies, c->report, c->options, &c->headers, c->a, c->b, err);
+    if (status == FB_OK && applies) {
+        c->judged = true;
+        status = fb__rounding_compare(c->report, c->options, &c->headers, c->a, c->b,
+                                      c->chains.first, c->chains.last, err);
+        if (status == FB_OK && c->report->verdict != FB_DIFF_DIFFER)
+            status = check_integrity(c, err);
+    }
+    return status;
+}
+
 static fb_status compare(comparison *c, const char *a, const char *b, fb_error *err)
 {
     fb_status status = open_both(c, a, b, err);
@@ -488,6 +508,8 @@ static fb_status compare(comparison *c, const char *a, const char *b, fb_error *
     if (status == FB_OK)
         status = find_scope(c, err);
     if (status == FB_OK)
+        status = compare_by_rounding(c, err);
+    if (status == FB_OK && !c->judged)
         status = check_resume(c, err);
     if (status == FB_OK && !c->judged && c->chains.any)
         status = search(c, err);
@@ -579,6 +601,8 @@ void fb_diff_report_free(fb_diff_report *report)
     free_list(&report->left_out);
     free_list(&report->expected);
     free_list(&report->notes);
+    free_list(&report->rounding.unpaired_a);
+    free_list(&report->rounding.unpaired_b);
     free(report->name_a);
     free(report->name_b);
     free(report->first.stack_a);

@@ -18,7 +18,7 @@
 
 typedef enum fb_diff_verdict {
     FB_DIFF_SAME,
-    FB_DIFF_ROUNDING, /* reserved: no rule of this version gives it */
+    FB_DIFF_ROUNDING, /* different bits, and no more than rounding explains */
     FB_DIFF_DIFFER,
     FB_DIFF_UNDECIDABLE
 } fb_diff_verdict;
@@ -91,6 +91,33 @@ typedef struct fb_diff_part {
 
 enum { FB_DIFF_GUESSES = 2 }; /* beside the cause */
 
+enum { FB_DIFF_GROWTH_MAX = 64 };
+
+/* How large differences are in a step, relative to what they are differences of. */
+typedef struct fb_diff_step_size {
+    uint64_t step;
+    double parameters, loss; /* NaN where there is none */
+    double envelope;         /* of the parameters: how far rounding alone may carry them */
+} fb_diff_step_size;
+
+/* What a comparison by the rounding rules has besides (docs/diff.md, "Rounding or real"). */
+typedef struct fb_diff_rounding {
+    bool used;
+    uint64_t params, params_paired;         /* of a */
+    uint64_t boundaries, boundaries_paired; /* outputs, gradients, updates, scalars of one step of a */
+    fb_diff_list unpaired_a, unpaired_b;
+    char envelope[160];       /* what it is made of, for people */
+    uint64_t compared, equal; /* pairs over all steps; of these bit for bit */
+    double largest;           /* difference to envelope, of all that was compared */
+    bool has_largest;
+    fb_event_name largest_at;
+    fb_diff_step_size sizes[FB_DIFF_GROWTH_MAX]; /* of steps that are spread over all */
+    size_t size_count;
+    bool has_size; /* of the first difference: */
+    double relative, ratio;
+    fb_event_name name_b; /* and how b calls it */
+} fb_diff_rounding;
+
 typedef struct fb_diff_report {
     char *name_a, *name_b; /* the paths given */
     fb_diff_verdict verdict;
@@ -120,6 +147,8 @@ typedef struct fb_diff_report {
     fb_diff_list expected; /* "KEY a | b": differences that were applied to a before (expect.h) */
     fb_diff_list notes;    /* differences that never reach training state, and remarks */
 
+    fb_diff_rounding rounding;
+
     bool has_equal_through;
     uint64_t equal_through; /* all that was compared is equal up to and including this step */
     uint64_t bytes_read;
@@ -136,7 +165,12 @@ typedef struct fb_diff_options {
     bool prefix;      /* equal to the end of the shorter trace is the same */
     bool no_replay;   /* traces only: no values, nothing confirmed */
     bool no_stacks;   /* leave the call stacks out: spelling them takes time */
-    bool no_verify;   /* equal chains are taken at their word: the caller has verified both */
+    bool bitwise;     /* compare bits, whatever the programs are */
+    bool rounding;    /* judge by the rounding rules, whatever the programs are */
+    const char *map;  /* file of names, diff/map_file.h; NULL: none */
+    const char *const *noise; /* envelopes, or repeats of a's or b's program */
+    size_t noise_count;
+    bool no_verify; /* equal chains are taken at their word: the caller has verified both */
     const char *data; /* a further place for the data of replays; NULL: none */
     void (*progress)(void *argument, const char *doing, uint64_t step, uint64_t to); /* or NULL */
     void *argument;

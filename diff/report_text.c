@@ -13,6 +13,7 @@
 #include "diff/headers.h"
 #include "diff/parts.h"
 #include "diff/report_number.h"
+#include "diff/rounding_text.h"
 
 enum {
     COLUMNS = 80,
@@ -336,8 +337,10 @@ static void print_verdict(FILE *out, const fb_diff_report *r)
 {
     switch (r->verdict) {
     case FB_DIFF_SAME:
-    case FB_DIFF_ROUNDING:
         fprintf(out, "SAME through step %" PRIu64 ", bit for bit\n", r->equal_through);
+        break;
+    case FB_DIFF_ROUNDING:
+        fprintf(out, "WITHIN ROUNDING through step %" PRIu64 "\n", r->equal_through);
         break;
     case FB_DIFF_DIFFER:
         print_headline(out, &r->first);
@@ -351,6 +354,32 @@ static void print_verdict(FILE *out, const fb_diff_report *r)
     }
 }
 
+/* What was compared with what, and how large differences are. */
+static void print_rounding(FILE *out, const fb_diff_report *r)
+{
+    const fb_diff_rounding *x = &r->rounding;
+    char text[3 * FB_NAME_MAX + 160], name[3 * FB_NAME_MAX + 128];
+
+    if (!x->used)
+        return;
+    if (x->has_size) {
+        fb__rounding_size_text(text, sizeof text, x);
+        entry(out, "size", text);
+        entryf(out, "in b", "%s", fb_event_name_text(name, sizeof name, &x->name_b));
+    } else if (x->has_largest) {
+        entryf(out, "largest", "%.2g times the envelope: %s", x->largest,
+               fb_event_name_text(name, sizeof name, &x->largest_at));
+    }
+    if (x->size_count > 0) {
+        fb__rounding_growth_text(text, sizeof text, x);
+        entry(out, "growth", text);
+    }
+    fb__rounding_pairs_text(text, sizeof text, x);
+    entry(out, "paired", text);
+    print_list(out, "not", &x->unpaired_a);
+    entryf(out, "bounds", "%s", x->envelope);
+}
+
 char *fb_diff_report_text(const fb_diff_report *report)
 {
     char *text = NULL;
@@ -361,6 +390,7 @@ char *fb_diff_report_text(const fb_diff_report *report)
         return NULL;
     print_verdict(out, report);
     print_parts(out, report);
+    print_rounding(out, report);
     print_candidates(out, report);
     if (report->has_cause)
         entry(out, "fix", report->cause.fix);

@@ -19,7 +19,7 @@ static bool is_boundary(const char *path, const char *at)
     return at == path || at[-1] == '.';
 }
 
-static void unwrap(char out[FB_NAME_MAX + 1], const char *path)
+void fb__unwrap_path(char out[FB_NAME_MAX + 1], const char *path)
 {
     size_t n = 0;
     const char *at = path;
@@ -48,7 +48,7 @@ static fb_hash key_of_site(const fb_site *site, uint32_t occurrence, bool *renam
     char path[FB_NAME_MAX + 1];
     fb_site local = *site;
 
-    unwrap(path, plain);
+    fb__unwrap_path(path, plain);
     *renamed |= strcmp(path, plain) != 0;
     local.path = path;
     local.occurrence = occurrence;

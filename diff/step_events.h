@@ -89,6 +89,9 @@ FB_NODISCARD fb_status fb__step_pair_load(fb__step_pair *out, fb_trace *a, fb_tr
                                           uint64_t step, uint32_t classes, fb_error *err);
 void fb__step_pair_free(fb__step_pair *pair);
 
+/* A path without the names of the wrappers around modules. */
+void fb__unwrap_path(char out[FB_NAME_MAX + 1], const char *path);
+
 /* Takes down that two equal events have different names where names do not count. */
 void fb__step_note_names(fb__step *step, const fb_site *a, const fb_site *b);
 

@@ -156,6 +156,7 @@ static void report_update(fb_run *run, size_t index)
                           o->states[s].version, NULL);
     param->version++;
     fb__faults_flip_param(run, param, "param", FB_MICRO_NONE, param->data);
+    fb__noise_add(run, param->data, param->count);
     fb__report_tensor(&run->report, param->update_site, FB_MICRO_NONE, param->data, param->storage,
                       param->version, NULL);
 }

@@ -64,6 +64,7 @@ static fb_status create_inputs(fb_run *run, const fb_run_options *options, fb_er
 
     run->threads = options->threads == 0 ? processors() : options->threads;
     run->kernels = options->kernels == NULL ? fb_kernels_best() : options->kernels;
+    run->noise = options->noise;
     run->formulas = fb__formulas_default;
     run->schedule = fb__schedule_of(run->config);
     run->micros = (size_t)run->config->micro;

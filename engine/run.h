@@ -27,6 +27,9 @@ typedef struct fb_run_options {
     size_t fault_count;
     const char *checkpoint_folder; /* where checkpoints go (made when needed); NULL: none are
                                     * written, the events are reported all the same */
+    uint64_t noise;       /* seed of last-bit noise: each output, gradient and updated parameter is
+                           * moved by up to one unit in the last place, as another legal order of
+                           * its sums might; 0: none, every bit as contract 1 says */
     size_t memory_offset; /* bytes, rounded up to 16, by which all numbers lie further on in memory;
                            * changes no bit, which is what it is there to show */
 } fb_run_options;

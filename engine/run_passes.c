@@ -59,6 +59,8 @@ void fb__forward(fb_run *run, const fb__pass *pass, int32_t micro)
         if (!pass->train)
             continue;
         fb__faults_flip_value(run, out, "out", micro, out->data);
+        if (!same)
+            fb__noise_add(run, out->data, pass->batch * out->per_sample);
         out->contents =
             fb__report_tensor(&run->report, out->out_site, micro, out->data, out->storage,
                               out->version, same ? &op->in[0]->contents : NULL);
@@ -97,6 +99,7 @@ double fb__loss_forward(fb_run *run, const fb__pass *pass, int32_t micro)
     loss->version++;
     if (pass->train) {
         fb__faults_flip_losses(run, micro);
+        fb__noise_add(run, loss->losses, rows);
         fb__report_tensor(&run->report, loss->rows_site, micro, loss->losses, loss->storage,
                           loss->version, NULL);
     }
@@ -180,6 +183,7 @@ static void finish_param_gradient(fb_run *run, fb__param *param, float *leaf, in
     }
     param->leaf_version++;
     fb__faults_flip_param(run, param, "grad", micro, grad);
+    fb__noise_add(run, grad, param->count);
     param->grad_contents = fb__report_tensor(&run->report, param->grad_site, micro, grad,
                                              param->leaf_storage, param->leaf_version, NULL);
 }
@@ -211,6 +215,8 @@ static void backward(fb_run *run, const fb__pass *pass, float *leaf, int32_t mic
             continue;
         join_value_gradient(run, pass, value);
         fb__faults_flip_value(run, value, "grad", micro, value->grad);
+        if (fb__shared_gradient(value) == NULL)
+            fb__noise_add(run, value->grad, pass->batch * value->per_sample);
         report_gradient(run, value, micro);
         fb__report_expect_none(&run->report);
         if (op->type->backward != NULL) {

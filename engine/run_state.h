@@ -133,6 +133,7 @@ struct fb_run {
 
     fb__planted *planted;
     size_t planted_count;
+    uint64_t noise; /* state of the noise's generator; 0: there is none */
 
     bool begun;
     uint64_t step;
@@ -213,6 +214,11 @@ void fb__faults_flip_value(fb_run *run, const fb__value *value, const char *slot
 void fb__faults_flip_param(fb_run *run, const fb__param *param, const char *slot, int32_t micro,
                            float *data);
 void fb__faults_flip_losses(fb_run *run, int32_t micro);
+
+/* --- Last-bit noise (run_noise.c) -------------------------------------------------------------- */
+
+/* Moves each number by up to one unit in the last place, where the run was asked for noise. */
+void fb__noise_add(fb_run *run, float *data, size_t count);
 
 /* --- Together --------------------------------------------------------------------------------- */
 

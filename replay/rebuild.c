@@ -153,6 +153,7 @@ fb_status fb__rebuild(fb__rebuilt *out, const char *path, const fb_trace *trace,
     run.faults = options->faults;
     run.fault_count = options->fault_count;
     run.memory_offset = options->memory_offset;
+    run.noise = options->noise;
     status = fb_run_create(&out->run, &out->config, &run, err);
     return status == FB_OK ? check_fingerprint(out, path, err) : status;
 }

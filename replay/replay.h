@@ -79,6 +79,7 @@ typedef struct fb_replay_options {
     size_t fault_count;
     const fb_config_set *sets;
     size_t set_count;
+    uint64_t noise; /* seed of last-bit noise, as in fb_run_options; 0: none */
 
     /* Stops at this event, compared or not, and keeps its tensor. A difference there is not
      * reported as divergence: compare captured->hash with captured->recorded. */

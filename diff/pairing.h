@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * pairing.h - which tensor of one program is which of the other, where names and ops say nothing:
+ * parameters by content, the rest by what it is made from and what it is like. docs/diff.md, "Other
+ * frameworks".
+ *
+ * What is found is written into the nodes (partner, how, join). A node that nothing fits stays
+ * without a partner: none is guessed.
+ */
+#ifndef FB_DIFF_PAIRING_H
+#define FB_DIFF_PAIRING_H
+
+#include "diff/map_file.h"
+#include "diff/step_table.h"
+
+enum { FB__PARTS_MAX = 8 };
+
+/* One tensor that is several on the other side, fused weights for one. */
+typedef struct fb__join {
+    bool whole_in_b;
+    uint32_t whole, parts[FB__PARTS_MAX], part_count;
+} fb__join;
+
+typedef struct fb__pairing {
+    fb__table *a, *b; /* borrowed */
+    fb__join *joins;
+    uint32_t join_count, join_capacity;
+    const fb__map *map; /* borrowed, or NULL */
+    bool by_name;       /* equal identities are the same thing */
+    uint64_t budget;    /* comparisons of contents that may still be made */
+} fb__pairing;
+
+/* Pairs the start nodes of both tables by content. FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__pair_params(fb__pairing *p, fb_error *err);
+
+/* Pairs the nodes of the step; where parameters of equal contents could not be told apart by them,
+ * by who uses them. Call fb__pair_params first, or load the tables with paired start nodes. */
+FB_NODISCARD fb_status fb__pair_step(fb__pairing *p, fb_error *err);
+
+void fb__pairing_free(fb__pairing *p); /* not the tables */
+
+/* --- Inside of pairing*.c ---------------------------------------------------------------------- */
+
+void fb__pair(fb__pairing *p, uint32_t a, uint32_t b, fb__how how);
+
+/* Makes a join of unpaired nodes. FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__pair_join(fb__pairing *p, const fb__join *join, fb_error *err);
+
+/* By data flow and contents (pairing_flow.c). */
+FB_NODISCARD fb_status fb__pair_by_flow(fb__pairing *p, fb_error *err);
+
+static inline bool fb__is_paired(const fb__node *n)
+{
+    return n->how != FB__HOW_NONE;
+}
+
+#endif

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * pairing_flow.c - pairs activations and gradients of two programs whose ops differ.
+ *
+ * Nodes of a are taken in order. Where one node of b, and no other, has the same contents but for
+ * rounding, that is it: two tensors of some size agree in four digits for no other reason. Else a
+ * bug may have changed the contents, and the origins decide: the nearest paired nodes and parameters
+ * that a tensor is made from. A candidate must have mostly the same origins, and of several the most
+ * similar one counts.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "diff/pairing.h"
+
+enum {
+    ORIGINS_MAX = 64, /* of one node; what is made from more is not paired by them */
+    VISITS_MAX = 4096,
+    TINY = 16, /* elements: fewer agree by chance */
+};
+
+/* By their sketches. An estimate within some 20 %, so the gap between the best and the next is
+ * wide. */
+static const double same_relative = 1e-3, gap = 30;
+static const double origins_shared = 0.5, alike = 0.3;
+
+typedef struct origins {
+    uint32_t at[ORIGINS_MAX]; /* nodes of a, ascending */
+    uint32_t count;
+    bool whole; /* none was left out */
+} origins;
+
+typedef struct flow {
+    fb__pairing *p;
+    uint32_t *stack, *seen; /* of max(nodes) */
+    uint32_t stamp;
+} flow;
+
+/* --- Origins ---------------------------------------------------------------------------------- */
+
+static void add_origin(origins *o, uint32_t node)
+{
+    uint32_t at = o->count;
+
+    for (uint32_t i = 0; i < o->count; i++)
+        if (o->at[i] == node)
+            return;
+    if (o->count == ORIGINS_MAX) {
+        o->whole = false;
+        return;
+    }
+    for (; at > 0 && o->at[at - 1] > node; at--)
+        o->at[at] = o->at[at - 1];
+    o->at[at] = node;
+    o->count++;
+}
+
+/* The nearest paired nodes behind a node, as nodes of a. Parameters without a partner end the way
+ * and are left out: they say nothing to the other side. */
+static void find_origins(origins *o, flow *f, const fb__table *t, bool is_b, uint32_t node)
+{
+    uint32_t depth = 0, visits = 0;
+
+    *o = (origins){.whole = true};
+    f->stamp++;
+    f->stack[depth++] = node;
+    f->seen[node] = f->stamp;
+    while (depth > 0) {
+        const fb__node *n = &t->nodes[f->stack[--depth]];
+
+        if (++visits > VISITS_MAX) {
+            o->whole = false;
+            return;
+        }
+        for (uint32_t i = 0; i < n->input_count; i++) {
+            const uint32_t in = t->edges[n->first_input + i];
+            const fb__node *origin = &t->nodes[in];
+
+            if (f->seen[in] == f->stamp)
+                continue;
+            f->seen[in] = f->stamp;
+            /* There and back, so that a copy counts as what it is a copy of, and all parts of a
+             * fused tensor as one. */
+            if (fb__is_paired(origin) && origin->partner != FB__NODE_NONE)
+                add_origin(o, is_b ? origin->partner : f->p->b->nodes[origin->partner].partner);
+            else if (!origin->start)
+                f->stack[depth++] = in;
+        }
+    }
+}
+
+/* Shared origins, as a share of all; two nodes made from nothing known share everything. */
+static double shared(const origins *a, const origins *b)
+{
+    uint32_t both = 0;
+
+    for (uint32_t i = 0, k = 0; i < a->count && k < b->count;) {
+        both += a->at[i] == b->at[k];
+        if (a->at[i] < b->at[k])
+            i++;
+        else
+            k++;
+    }
+    if (a->count + b->count == 0)
+        return 1;
+    return (double)both / (double)(a->count + b->count - both);
+}
+
+/* --- Candidates ------------------------------------------------------------------------------- */
+
+static bool is_tensor(const fb__node *n)
+{
+    return n->site->kind == FB_KIND_TENSOR && n->real && n->has_sketch && n->elements > 0;
+}
+
+static bool is_candidate(const fb__node *a, const fb__node *b)
+{
+    return !fb__is_paired(b) && a->elements == b->elements && is_tensor(b) &&
+           fb__node_is_backward(a) == fb__node_is_backward(b);
+}
+
+/* The node of b with the same contents but for rounding; FB__NODE_NONE where none or several are. */
+static uint32_t find_same(fb__pairing *p, const fb__node *a)
+{
+    const double norm = fb__node_norm(a);
+    uint32_t best = FB__NODE_NONE;
+    double least = INFINITY, next = INFINITY;
+
+    if (!(norm > 0) || !isfinite(norm))
+        return FB__NODE_NONE;
+    for (uint32_t k = p->b->start_count; k < p->b->count && p->budget > 0; k++) {
+        const fb__node *b = &p->b->nodes[k];
+        double d;
+
+        if (!is_candidate(a, b))
+            continue;
+        p->budget--;
+        d = fb__node_distance(a, b) / norm;
+        if (!(d < next) || (best != FB__NODE_NONE && fb__node_equal(b, &p->b->nodes[best])))
+            continue; /* of equal ones the first counts: the others are copies of it */
+        if (d < least) {
+            next = least;
+            least = d;
+            best = k;
+        } else {
+            next = d;
+        }
+    }
+    return least <= (a->elements < TINY ? 1e-5 : same_relative) && next >= gap * least &&
+                   next > same_relative
+               ? best
+               : FB__NODE_NONE;
+}
+
+/* The node of b that is made from the same, and most like a. */
+static uint32_t find_alike(flow *f, uint32_t of_a)
+{
+    fb__pairing *p = f->p;
+    const fb__node *a = &p->a->nodes[of_a];
+    uint32_t best = FB__NODE_NONE, count = 0;
+    double most = 0, cosine_of_best = 0, share_of_best = 0;
+    origins of, other;
+
+    find_origins(&of, f, p->a, false, of_a);
+    if (!of.whole || of.count == 0)
+        return FB__NODE_NONE;
+    for (uint32_t k = p->b->start_count; k < p->b->count && p->budget > 0; k++) {
+        const fb__node *b = &p->b->nodes[k];
+        double share, cosine;
+
+        if (!is_candidate(a, b))
+            continue;
+        p->budget--;
+        find_origins(&other, f, p->b, true, k);
+        share = other.whole ? shared(&of, &other) : 0;
+        if (share < origins_shared)
+            continue;
+        count++;
+        cosine = fb__node_cosine(a, b);
+        if (2 * share + cosine > most) {
+            most = 2 * share + cosine;
+            best = k;
+            cosine_of_best = cosine;
+            share_of_best = share;
+        }
+    }
+    return cosine_of_best > alike || (count == 1 && share_of_best >= 1) ? best : FB__NODE_NONE;
+}
+
+/* Several numbers that hold for any order: of unpaired nodes with the same origins. */
+static bool has_same_statistics(const fb__node *a, const fb__node *b)
+{
+    const double norm = fb__node_norm(a), mean = a->sum_abs / (double)a->elements;
+    const double close = 1e-3;
+
+    return norm > 0 && fabs(norm - fb__node_norm(b)) <= close * norm &&
+           fabs(a->sum_abs - b->sum_abs) <= close * a->sum_abs &&
+           fabs(a->min - b->min) <= close * (fabs(a->min) + mean) &&
+           fabs(a->max - b->max) <= close * (fabs(a->max) + mean);
+}
+
+static uint32_t find_reordered(flow *f, uint32_t of_a)
+{
+    fb__pairing *p = f->p;
+    const fb__node *a = &p->a->nodes[of_a];
+    origins of, other;
+
+    if (a->elements < TINY)
+        return FB__NODE_NONE;
+    find_origins(&of, f, p->a, false, of_a);
+    if (!of.whole || of.count == 0)
+        return FB__NODE_NONE;
+    for (uint32_t k = p->b->start_count; k < p->b->count && p->budget > 0; k++) {
+        const fb__node *b = &p->b->nodes[k];
+
+        if (!is_candidate(a, b) || !has_same_statistics(a, b))
+            continue;
+        p->budget--;
+        find_origins(&other, f, p->b, true, k);
+        if (other.whole && shared(&of, &other) >= origins_shared)
+            return k;
+    }
+    return FB__NODE_NONE;
+}
+
+/* --- Fused activations ------------------------------------------------------------------------ */
+
+/* Of the nodes that use a parameter directly in the forward pass, the first without a partner. */
+static uint32_t first_user(const fb__table *t, uint32_t param)
+{
+    for (uint32_t i = t->start_count; i < t->count; i++) {
+        const fb__node *n = &t->nodes[i];
+
+        if (fb__is_paired(n) || !is_tensor(n) || fb__node_is_backward(n))
+            continue;
+        for (uint32_t k = 0; k < n->input_count; k++)
+            if (t->edges[n->first_input + k] == param)
+                return i;
+    }
+    return FB__NODE_NONE;
+}
+
+/* What fused weights make is what their parts make, side by side. */
+static fb_status join_outputs(fb__pairing *p, const fb__join *of, fb_error *err)
+{
+    fb__table *wholes = of->whole_in_b ? p->b : p->a, *others = of->whole_in_b ? p->a : p->b;
+    fb__join join = {.whole_in_b = of->whole_in_b};
+    uint64_t elements = 0;
+
+    if (of->whole >= wholes->start_count || wholes->nodes[of->whole].site->rank != 2)
+        return FB_OK;
+    join.whole = first_user(wholes, of->whole);
+    if (join.whole == FB__NODE_NONE)
+        return FB_OK;
+    for (uint32_t i = 0; i < of->part_count; i++) {
+        const uint32_t part = first_user(others, of->parts[i]);
+
+        if (part == FB__NODE_NONE)
+            return FB_OK;
+        join.parts[join.part_count++] = part;
+        elements += others->nodes[part].elements;
+    }
+    return elements == wholes->nodes[join.whole].elements ? fb__pair_join(p, &join, err) : FB_OK;
+}
+
+/* --- Parameters that contents could not tell apart --------------------------------------------- */
+
+/* Unpaired parameters that a node is made from, behind unpaired nodes too. */
+static uint32_t loose_params(uint32_t out[ORIGINS_MAX], flow *f, const fb__table *t, uint32_t node)
+{
+    uint32_t depth = 0, visits = 0, count = 0;
+
+    f->stamp++;
+    f->stack[depth++] = node;
+    f->seen[node] = f->stamp;
+    while (depth > 0 && ++visits < VISITS_MAX) {
+        const fb__node *n = &t->nodes[f->stack[--depth]];
+
+        for (uint32_t i = 0; i < n->input_count; i++) {
+            const uint32_t in = t->edges[n->first_input + i];
+
+            if (f->seen[in] == f->stamp || fb__is_paired(&t->nodes[in]))
+                continue;
+            f->seen[in] = f->stamp;
+            if (!t->nodes[in].start)
+                f->stack[depth++] = in;
+            else if (count < ORIGINS_MAX)
+                out[count++] = in;
+        }
+    }
+    return count;
+}
+
+static bool could_be(const fb__node *a, const fb__node *b, bool same_content)
+{
+    return a->elements == b->elements && a->site->rank == b->site->rank &&
+           fb__node_equal(a, b) == same_content;
+}
+
+/* Of two paired nodes: the only parameter of a that could be the only one of b. */
+static void pair_loose(flow *f, uint32_t of_a, uint32_t of_b)
+{
+    uint32_t a[ORIGINS_MAX], b[ORIGINS_MAX];
+    const uint32_t na = loose_params(a, f, f->p->a, of_a);
+    const uint32_t nb = na > 0 ? loose_params(b, f, f->p->b, of_b) : 0;
+
+    for (int same = 1; same >= 0; same--)
+        for (uint32_t i = 0; i < na; i++) {
+            uint32_t found = FB__NODE_NONE, fits_a = 0, fits_b = 0;
+
+            if (fb__is_paired(&f->p->a->nodes[a[i]]))
+                continue;
+            for (uint32_t k = 0; k < nb; k++)
+                if (!fb__is_paired(&f->p->b->nodes[b[k]]) &&
+                    could_be(&f->p->a->nodes[a[i]], &f->p->b->nodes[b[k]], same != 0)) {
+                    found = b[k];
+                    fits_b++;
+                }
+            for (uint32_t k = 0; k < na && fits_b == 1; k++)
+                fits_a += !fb__is_paired(&f->p->a->nodes[a[k]]) &&
+                          could_be(&f->p->a->nodes[a[k]], &f->p->b->nodes[found], same != 0);
+            if (fits_b == 1 && fits_a == 1)
+                fb__pair(f->p, a[i], found, same ? FB__HOW_CONTENT : FB__HOW_FLOW);
+        }
+}
+
+/* --- Together --------------------------------------------------------------------------------- */
+
+/* What is equal to an earlier node of its own side, and made from it, is that node once more: a
+ * gradient that is handed on, a copy. */
+static bool is_alias(const fb__table *t, uint32_t node)
+{
+    const fb__node *n = &t->nodes[node];
+
+    for (uint32_t i = 0; i < n->input_count; i++) {
+        const fb__node *in = &t->nodes[t->edges[n->first_input + i]];
+
+        if (!in->start && fb__is_paired(in) && fb__node_equal(in, n) &&
+            in->elements == n->elements)
+            return true;
+    }
+    return false;
+}
+
+static void pair_one(flow *f, uint32_t i)
+{
+    fb__node *a = &f->p->a->nodes[i];
+    uint32_t b;
+
+    if (is_alias(f->p->a, i)) {
+        a->how = FB__HOW_ALIAS;
+        a->partner = FB__NODE_NONE;
+        for (uint32_t k = 0; k < a->input_count && a->partner == FB__NODE_NONE; k++) {
+            const fb__node *in = &f->p->a->nodes[f->p->a->edges[a->first_input + k]];
+
+            if (fb__node_equal(in, a))
+                a->partner = in->partner;
+        }
+        return;
+    }
+    b = find_same(f->p, a);
+    if (b != FB__NODE_NONE) {
+        fb__pair(f->p, i, b, FB__HOW_CONTENT);
+        return;
+    }
+    b = find_alike(f, i);
+    if (b != FB__NODE_NONE) {
+        fb__pair(f->p, i, b, FB__HOW_FLOW);
+        return;
+    }
+    b = find_reordered(f, i);
+    if (b != FB__NODE_NONE)
+        fb__pair(f->p, i, b, FB__HOW_REORDERED);
+}
+
+/* The join of start nodes whose whole or part a node of a uses; its outputs are joined when the
+ * first of them comes, so that what follows has its origins. */
+static fb_status join_when_due(fb__pairing *p, uint32_t node, fb_error *err)
+{
+    const fb__node *n = &p->a->nodes[node];
+
+    for (uint32_t i = 0; i < n->input_count && !fb__is_paired(n); i++) {
+        const fb__node *in = &p->a->nodes[p->a->edges[n->first_input + i]];
+
+        if (in->start && in->how == FB__HOW_JOINED) {
+            const fb__join join = p->joins[in->join];
+            const fb_status status = join_outputs(p, &join, err);
+
+            if (status != FB_OK)
+                return status;
+        }
+    }
+    return FB_OK;
+}
+
+static fb_status pair_all(flow *f, fb_error *err)
+{
+    fb__pairing *p = f->p;
+    fb_status status = FB_OK;
+
+    for (uint32_t i = p->a->start_count; i < p->a->count && status == FB_OK; i++) {
+        const fb__node *a = &p->a->nodes[i];
+
+        if (!fb__is_paired(a) && is_tensor(a) && !fb__node_is_backward(a))
+            status = join_when_due(p, i, err);
+        if (!fb__is_paired(a) && is_tensor(a))
+            pair_one(f, i);
+        if (fb__is_paired(a) && a->partner != FB__NODE_NONE && !fb__node_is_backward(a))
+            pair_loose(f, i, a->partner);
+    }
+    return status;
+}
+
+fb_status fb__pair_by_flow(fb__pairing *p, fb_error *err)
+{
+    const size_t most = (size_t)(p->a->count > p->b->count ? p->a->count : p->b->count) + 1;
+    flow f = {.p = p, .stack = calloc(most, sizeof *f.stack), .seen = calloc(most, sizeof *f.seen)};
+    fb_status status = FB_OK;
+
+    if (f.stack == NULL || f.seen == NULL)
+        status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "pairing tensors: out of memory");
+    else
+        status = pair_all(&f, err);
+    free(f.stack);
+    free(f.seen);
+    return status;
+}

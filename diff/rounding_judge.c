@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * rounding_judge.c - one step: how large each difference is beside what rounding may do, and which
+ * operation made it.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "diff/rounding.h"
+
+/* Half a unit in the last place of float32, relative. */
+static const double unit = 0x1p-24;
+
+/* Beyond this share of a tensor an envelope says nothing about it. */
+static const double useless_share = 0.3;
+
+/* A difference that one factor explains to this share is a factor; it counts from three times the
+ * envelope on, and from some units in the last place, which a constant may be rounded by. */
+static const double factor_share = 0.9, factor_limit = 3, factor_least = 0x1p-20;
+
+/* --- Pairs ------------------------------------------------------------------------------------ */
+
+void fb__other_side(fb__node *whole, fb__node *other, const fb__pairing *p, uint32_t node)
+{
+    const fb__node *a = &p->a->nodes[node];
+
+    *whole = *a;
+    *other = p->b->nodes[a->partner];
+    if (a->how != FB__HOW_JOINED)
+        return;
+    const fb__join *join = &p->joins[a->join];
+    const fb__table *others = join->whole_in_b ? p->a : p->b;
+    fb__node sum = others->nodes[join->parts[0]];
+
+    for (uint32_t i = 1; i < join->part_count; i++)
+        fb__node_join(&sum, &others->nodes[join->parts[i]]);
+    if (join->whole_in_b) {
+        *whole = sum;
+        *other = p->b->nodes[join->whole];
+    } else {
+        *other = sum;
+    }
+}
+
+/* Of a join whose parts are a's, the first part stands for all. */
+static bool stands_for_pair(const fb__pairing *p, uint32_t node)
+{
+    const fb__node *a = &p->a->nodes[node];
+
+    if (a->how == FB__HOW_NONE || a->how == FB__HOW_ALIAS || a->partner == FB__NODE_NONE)
+        return false;
+    if (a->how != FB__HOW_JOINED || !p->joins[a->join].whole_in_b)
+        return true;
+    return p->joins[a->join].parts[0] == node;
+}
+
+/* --- Envelopes -------------------------------------------------------------------------------- */
+
+static void allow(double *allowed, const fb__pairing *p, uint32_t node, double distance)
+{
+    const fb__node *a = &p->a->nodes[node];
+
+    /* Parts of a join add up under the first of them. */
+    if (a->how == FB__HOW_JOINED && p->joins[a->join].whole_in_b &&
+        p->joins[a->join].parts[0] != node)
+        node = p->joins[a->join].parts[0];
+    if (distance > allowed[node])
+        allowed[node] = distance;
+}
+
+void fb__rounding_allow(double *allowed, const fb__pairing *p, const fb__envelope *envelope,
+                        const fb__table *table)
+{
+    const fb__table *side = envelope->of_b ? p->b : p->a;
+
+    for (uint32_t i = side->start_count; i < side->count; i++) {
+        const fb__node *n = &side->nodes[i];
+        const uint32_t found = fb__table_find(table, n->key);
+        const uint32_t node = envelope->of_b ? n->partner : i;
+        double distance;
+
+        if (found == FB__NODE_NONE || node == FB__NODE_NONE || !fb__is_paired(n))
+            continue;
+        distance = envelope->measured ? table->nodes[found].value
+                                      : fb__node_distance(n, &table->nodes[found]);
+        if (isfinite(distance))
+            allow(allowed, p, node, distance);
+    }
+}
+
+/* The rounding of one operation that sums over `reduced` products in some order: each partial sum
+ * is rounded once, their errors add like the steps of a walk. */
+static double reduced_of(const fb__table *t, const fb__node *n)
+{
+    double reduced = 1, product = 1, most = 1;
+    uint32_t tensors = 0;
+
+    for (uint32_t i = 0; i < n->input_count; i++) {
+        const fb__node *in = &t->nodes[t->edges[n->first_input + i]];
+
+        if (fb__node_is_scalar(in) || !in->real || in->elements == 0)
+            continue;
+        most = fmax(most, (double)in->elements);
+        if (tensors++ < 2)
+            product *= (double)in->elements;
+    }
+    if (n->elements == 0)
+        return reduced;
+    if (tensors >= 2) /* [M,K] and [K,N] make [M,N] */
+        reduced = sqrt(product / (double)n->elements);
+    return fmax(reduced, most / (double)n->elements);
+}
+
+static double own_rounding(const fb__table *t, const fb__node *n)
+{
+    const double norm = fb__node_norm(n);
+
+    if (fb__node_is_scalar(n))
+        return 8 * unit * norm;
+    /* Of a few elements each may have met its worst case; of many, hardly any has. */
+    return unit * norm *
+           (0.5 + 4 / sqrt((double)(n->elements > 0 ? n->elements : 1)) +
+            sqrt(reduced_of(t, n)) / 3);
+}
+
+/* --- One pair --------------------------------------------------------------------------------- */
+
+/* b = scale·a + rest: how much of b - a lies along a. */
+static void fit_scale(fb__judged *j, const fb__node *a, const fb__node *b)
+{
+    double ad = 0, aa = 0, dd = 0;
+
+    j->scale = (double)NAN;
+    if (fb__node_is_scalar(a)) {
+        j->scale = a->value != 0 ? b->value / a->value : (double)NAN;
+        j->along = 1;
+        return;
+    }
+    for (int i = 0; i < FB_SKETCH_BUCKETS; i++) {
+        const double d = b->linear[i] - a->linear[i];
+
+        ad += a->linear[i] * d;
+        aa += a->linear[i] * a->linear[i];
+        dd += d * d;
+    }
+    if (!(aa > 0) || !(dd > 0))
+        return;
+    j->scale = 1 + ad / aa;
+    j->along = fabs(ad) / sqrt(aa * dd);
+}
+
+static bool is_cast(const fb__node *a, const fb__node *b)
+{
+    return a->bf16_values != b->bf16_values && !fb_hash_is_zero(a->bf16) &&
+           fb_hash_equal(a->bf16, b->bf16) && a->elements >= 64;
+}
+
+static void judge_pair(fb__judged *j, const fb__pairing *p, uint32_t node, double allowed)
+{
+    const fb__how how = p->a->nodes[node].how;
+    const bool ordered = how != FB__HOW_REORDERED && how != FB__HOW_JOINED;
+    fb__node a, b;
+
+    *j = (fb__judged){.scale = (double)NAN};
+    fb__other_side(&a, &b, p, node);
+    if (a.tainted || !a.real)
+        return;
+    j->exact = a.start;
+    j->distance = ordered ? fb__node_distance(&a, &b) : fb__node_distance_any_order(&a, &b);
+    if (isnan(j->distance))
+        return;
+    j->known = true;
+    j->envelope = allowed + own_rounding(p->a, &p->a->nodes[node]);
+    if (j->exact)
+        j->envelope = unit * fb__node_norm(&a);
+    j->useless = !j->exact && !fb__node_is_scalar(&a) &&
+                 allowed > useless_share * fb__node_norm(&a) && isfinite(j->distance);
+    if (j->distance == 0 || j->useless)
+        return;
+    j->ratio = j->envelope > 0 ? j->distance / j->envelope : (double)INFINITY;
+    if (ordered && isfinite(j->distance)) {
+        fit_scale(j, &a, &b);
+        j->cast = is_cast(&a, &b);
+    }
+}
+
+/* Beyond what rounding may do, by size or by shape. */
+static bool is_beyond(const fb__judged *j, const fb__node *a)
+{
+    if (!j->known || j->useless || j->ratio == 0)
+        return false;
+    if (j->ratio > FB__ROUNDING_LIMIT || j->cast || (j->exact && j->ratio > 0))
+        return true;
+    return !fb__node_is_scalar(a) && a->elements >= FB_SKETCH_BUCKETS && j->along > factor_share &&
+           j->ratio > factor_limit && fabs(j->scale - 1) > factor_least;
+}
+
+/* --- The step --------------------------------------------------------------------------------- */
+
+typedef struct walk {
+    const fb__pairing *p;
+    const double *carried;
+    fb__judged *at;
+    uint32_t *stack, *seen, stamp;
+    bool *has_user, *user_beyond; /* by node of a */
+} walk;
+
+/* The largest ratio of the nearest judged nodes behind a node; of each of them it is noted that it
+ * is used. */
+static double largest_before(walk *w, uint32_t node, bool beyond)
+{
+    const fb__table *t = w->p->a;
+    uint32_t depth = 0;
+    double most = 0;
+
+    w->stamp++;
+    w->stack[depth++] = node;
+    w->seen[node] = w->stamp;
+    while (depth > 0) {
+        const fb__node *n = &t->nodes[w->stack[--depth]];
+
+        for (uint32_t i = 0; i < n->input_count; i++) {
+            const uint32_t in = t->edges[n->first_input + i];
+
+            if (w->seen[in] == w->stamp)
+                continue;
+            w->seen[in] = w->stamp;
+            if (t->nodes[in].start) {
+                most = fmax(most, w->carried[in]);
+            } else if (w->at[in].known) {
+                most = fmax(most, w->at[in].ratio);
+                w->has_user[in] = true;
+                w->user_beyond[in] |= beyond;
+            } else {
+                w->stack[depth++] = in;
+            }
+        }
+    }
+    return most;
+}
+
+/* The operation to blame: beyond, by more than twice what any input is, and seen by who uses it. */
+static fb_status find_culprit(fb__step_judgement *out, walk *w, fb_error *err)
+{
+    const fb__table *t = w->p->a;
+    double *before = calloc((size_t)t->count + 1, sizeof *before);
+
+    if (before == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging differences: out of memory");
+    for (uint32_t i = 0; i < t->count; i++)
+        if (w->at[i].known)
+            before[i] = largest_before(w, i, w->at[i].ratio > FB__ROUNDING_LIMIT / 3);
+    for (uint32_t i = 0; i < t->count; i++) {
+        const fb__judged *j = &w->at[i];
+
+        if (!is_beyond(j, &t->nodes[i]))
+            continue;
+        out->beyond++;
+        if (out->culprit == FB__NODE_NONE && (j->exact || j->cast || j->ratio > 2 * before[i]) &&
+            (!w->has_user[i] || w->user_beyond[i]))
+            out->culprit = i;
+    }
+    free(before);
+    return FB_OK;
+}
+
+/* What its parameters have become is what the next step begins with. */
+static void carry(double *carried, const fb__pairing *p, const fb__judged *at)
+{
+    for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
+        const fb__node *n = &p->a->nodes[i];
+        uint32_t owner;
+
+        if (!fb__node_is_param(n) || !at[i].known)
+            continue;
+        owner = fb__table_find_param(p->a, n->site->path);
+        if (owner != FB__NODE_NONE)
+            carried[owner] = at[i].ratio;
+    }
+}
+
+fb_status fb__rounding_judge(fb__step_judgement *out, const fb__pairing *p, const double *allowed,
+                             double *carried, bool with_start, fb_error *err)
+{
+    const size_t n = (size_t)p->a->count + 1;
+    walk w = {.p = p, .carried = carried};
+    fb_status status = FB_OK;
+
+    *out = (fb__step_judgement){.culprit = FB__NODE_NONE};
+    out->at = w.at = calloc(n, sizeof *w.at);
+    w.stack = calloc(n, sizeof *w.stack);
+    w.seen = calloc(n, sizeof *w.seen);
+    w.has_user = calloc(n, sizeof *w.has_user);
+    w.user_beyond = calloc(n, sizeof *w.user_beyond);
+    if (w.at == NULL || w.stack == NULL || w.seen == NULL || w.has_user == NULL ||
+        w.user_beyond == NULL) {
+        status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging differences: out of memory");
+    } else {
+        for (uint32_t i = 0; i < p->a->count; i++) {
+            if (!stands_for_pair(p, i) || (p->a->nodes[i].start && !with_start))
+                continue;
+            judge_pair(&w.at[i], p, i, allowed[i]);
+            out->compared += w.at[i].known;
+            out->equal += w.at[i].known && w.at[i].distance == 0;
+            out->useless += w.at[i].useless;
+        }
+        status = find_culprit(out, &w, err);
+        carry(carried, p, w.at);
+    }
+    free(w.stack);
+    free(w.seen);
+    free(w.has_user);
+    free(w.user_beyond);
+    return status;
+}
