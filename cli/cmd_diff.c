@@ -248,12 +248,14 @@ static int run_pair(const cli_args *args, fb_diff_options *how, cli_progress *pr
     expectation expected = {.path = ""};
     const char **noise = calloc(args->given_count + 1, sizeof *noise), *trace;
     size_t at = 0;
-    int result = noise == NULL ? cli_fail(args, "out of memory") : 0;
+    int result = 0;
 
-    while (result == 0 && (trace = cli_next_value(args, "noise", &at)) != NULL)
+    if (noise == NULL)
+        return cli_fail(args, "out of memory");
+    while ((trace = cli_next_value(args, "noise", &at)) != NULL)
         noise[how->noise_count++] = trace;
     how->noise = noise;
-    if (result == 0 && cli_has(args, "expect"))
+    if (cli_has(args, "expect"))
         result = make_expectation(args, &expected, how);
     if (result == 0)
         result = compare_pair(args, how, &expected, progress);
@@ -317,7 +319,8 @@ static const cli_option options[] = {
     {"bitwise", 0, NULL, "compare bits, also of different frameworks or kernels", false},
     {"rounding", 0, NULL, "tell rounding from bugs, also of one program", false},
     {"noise", 0, "TRACE",
-     "how far rounding may carry a or b: of firstbit noise, or\na repeat of either; repeatable", true},
+     "how far rounding may carry a or b: of firstbit noise, or\na repeat of either; repeatable",
+     true},
     {"map", 0, "FILE", "lines PATTERN -> REPLACEMENT: names of a as names of b", false},
     {"strict", 0, NULL, "notes count: evaluation, checkpoints, unused draws", false},
     {"prefix", 0, NULL, "equal to the end of the shorter trace is the same", false},
@@ -335,7 +338,8 @@ static const cli_option options[] = {
 const cli_command cli_diff = {
     .name = "diff",
     .summary = "find the first event in which two traces part, and the cause",
-    .synopsis = "A B [--bitwise | --rounding] [--noise TRACE]... [--map FILE] [--strict] [--prefix] [--data PATH] [--expect KEY]... [--html "
+    .synopsis = "A B [--bitwise | --rounding] [--noise TRACE]... [--map FILE] [--strict] "
+                "[--prefix] [--data PATH] [--expect KEY]... [--html "
                 "FILE] [--markdown] [--json]",
     .options = options,
     .positional_min = 2,

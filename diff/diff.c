@@ -603,6 +603,7 @@ void fb_diff_report_free(fb_diff_report *report)
     free_list(&report->notes);
     free_list(&report->rounding.unpaired_a);
     free_list(&report->rounding.unpaired_b);
+    free_list(&report->rounding.pairs);
     free(report->name_a);
     free(report->name_b);
     free(report->first.stack_a);

@@ -103,9 +103,11 @@ typedef struct fb_diff_step_size {
 /* What a comparison by the rounding rules has besides (docs/diff.md, "Rounding or real"). */
 typedef struct fb_diff_rounding {
     bool used;
-    uint64_t params, params_paired;         /* of a */
-    uint64_t boundaries, boundaries_paired; /* outputs, gradients, updates, scalars of one step of a */
+    uint64_t params, params_paired; /* of a */
+    uint64_t boundaries,
+        boundaries_paired; /* outputs, gradients, updates, scalars of one step of a */
     fb_diff_list unpaired_a, unpaired_b;
+    fb_diff_list pairs;       /* of the same step: a's name, b's name, how; these three in turn */
     char envelope[160];       /* what it is made of, for people */
     uint64_t compared, equal; /* pairs over all steps; of these bit for bit */
     double largest;           /* difference to envelope, of all that was compared */
@@ -160,17 +162,17 @@ typedef struct fb_diff_report {
 } fb_diff_report;
 
 typedef struct fb_diff_options {
-    size_t size;      /* sizeof(fb_diff_options) */
-    bool strict;      /* notes count */
-    bool prefix;      /* equal to the end of the shorter trace is the same */
-    bool no_replay;   /* traces only: no values, nothing confirmed */
-    bool no_stacks;   /* leave the call stacks out: spelling them takes time */
-    bool bitwise;     /* compare bits, whatever the programs are */
-    bool rounding;    /* judge by the rounding rules, whatever the programs are */
-    const char *map;  /* file of names, diff/map_file.h; NULL: none */
+    size_t size;              /* sizeof(fb_diff_options) */
+    bool strict;              /* notes count */
+    bool prefix;              /* equal to the end of the shorter trace is the same */
+    bool no_replay;           /* traces only: no values, nothing confirmed */
+    bool no_stacks;           /* leave the call stacks out: spelling them takes time */
+    bool bitwise;             /* compare bits, whatever the programs are */
+    bool rounding;            /* judge by the rounding rules, whatever the programs are */
+    const char *map;          /* file of names, diff/map_file.h; NULL: none */
     const char *const *noise; /* envelopes, or repeats of a's or b's program */
     size_t noise_count;
-    bool no_verify; /* equal chains are taken at their word: the caller has verified both */
+    bool no_verify;   /* equal chains are taken at their word: the caller has verified both */
     const char *data; /* a further place for the data of replays; NULL: none */
     void (*progress)(void *argument, const char *doing, uint64_t step, uint64_t to); /* or NULL */
     void *argument;

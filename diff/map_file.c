@@ -154,8 +154,8 @@ bool fb__map_apply(char out[FB_NAME_MAX + 1], const fb__map *map, const char *pa
     for (size_t i = 0; i < map->count; i++) {
         regmatch_t groups[GROUPS];
 
-        if (regexec(&map->rules[i].pattern, path, GROUPS, groups, 0) == 0 &&
-            groups[0].rm_so == 0 && path[groups[0].rm_eo] == '\0')
+        if (regexec(&map->rules[i].pattern, path, GROUPS, groups, 0) == 0 && groups[0].rm_so == 0 &&
+            path[groups[0].rm_eo] == '\0')
             return replace(out, map->rules[i].replacement, path, groups);
     }
     return false;

@@ -77,9 +77,9 @@ fb_status fb__record_again(const char *to, const char *path, uint64_t noise, uin
         last = fb_trace_get_info(trace)->last_step;
     status = fb__rebuild(&r, path, trace, &how, err);
     if (status == FB_OK && r.header.has_resume)
-        status = fb__fail(err, FB_E_UNSUPPORTED, FB_NO_OFFSET,
-                          "%s: goes on from a checkpoint: noise needs a run from its beginning",
-                          path);
+        status =
+            fb__fail(err, FB_E_UNSUPPORTED, FB_NO_OFFSET,
+                     "%s: goes on from a checkpoint: noise needs a run from its beginning", path);
     if (status == FB_OK)
         status = record_rebuilt(&r, to, last, noise, options, err);
     fb__rebuilt_free(&r);
@@ -201,9 +201,8 @@ static fb_status merge(repeats *r, fb_error *err)
         status = site_in(&number, r, e->site, site, err);
         fb_recorder_micro(r->out, e->micro);
         if (status == FB_OK)
-            fb_recorder_event(r->out, &(fb_event){.size = sizeof *e,
-                                                  .site = number,
-                                                  .value = distance});
+            fb_recorder_event(r->out,
+                              &(fb_event){.size = sizeof *e, .site = number, .value = distance});
     }
     return status;
 }
@@ -228,7 +227,8 @@ static fb_status write_envelope(repeats *r, const char *to, const fb_trace *of, 
     const fb_recorder_options how = {
         .size = sizeof how, .level = FB_LEVEL_STEPS, .header = header, .no_stacks = true};
     fb_recorder_stats stats;
-    fb_status status = header != NULL ? fb_recorder_open(&r->out, to, &how, err) : out_of_memory(err);
+    fb_status status =
+        header != NULL ? fb_recorder_open(&r->out, to, &how, err) : out_of_memory(err);
 
     free(header);
     if (status != FB_OK)

@@ -41,8 +41,8 @@ typedef struct fb_noise_options {
 FB_NODISCARD fb_status fb_noise(const char *to, const char *path, const fb_noise_options *options,
                                 fb_error *err);
 
-/* Records to `to`, at level sketch, the run of trace `path` made again through step `last` (0: all),
- * with noise of this seed (0: none). Statuses as fb_noise. */
+/* Records to `to`, at level sketch, the run of trace `path` made again through step `last` (0:
+ * all), with noise of this seed (0: none). Statuses as fb_noise. */
 FB_NODISCARD fb_status fb__record_again(const char *to, const char *path, uint64_t noise,
                                         uint64_t last, const fb_noise_options *options,
                                         fb_error *err);

@@ -23,7 +23,9 @@ void fb__pair(fb__pairing *p, uint32_t a, uint32_t b, fb__how how)
 {
     fb__node *x = &p->a->nodes[a], *y = &p->b->nodes[b];
 
-    if (x->site->kind == FB_KIND_PARAM && is_transposed(x->site, y->site))
+    if (is_transposed(x->site, y->site) ||
+        (x->start && y->start && x->has_sketch && y->has_sketch && !fb__node_equal(x, y) &&
+         fb_hash_equal(x->multiset, y->multiset)))
         how = FB__HOW_REORDERED;
     x->partner = b;
     y->partner = a;
@@ -58,21 +60,8 @@ fb_status fb__pair_join(fb__pairing *p, const fb__join *join, fb_error *err)
     return FB_OK;
 }
 
-/* --- Names ------------------------------------------------------------------------------------ */
-
-static void pair_names(fb__pairing *p)
-{
-    for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
-        const fb__node *a = &p->a->nodes[i];
-        const uint32_t b = fb__table_find(p->b, a->key);
-
-        if (b != FB__NODE_NONE && !fb__is_paired(a) && !fb__is_paired(&p->b->nodes[b]) &&
-            a->elements == p->b->nodes[b].elements && a->site->kind == p->b->nodes[b].site->kind)
-            fb__pair(p, i, b, FB__HOW_NAME);
-    }
-}
-
-/* --- What belongs to a parameter --------------------------------------------------------------- */
+/* --- What belongs to a parameter ---------------------------------------------------------------
+ */
 
 typedef enum role { ROLE_NONE, ROLE_VALUE, ROLE_GRADIENT, ROLE_STATE } role;
 
@@ -96,30 +85,84 @@ static role role_of(const fb__node *n)
     return ROLE_NONE;
 }
 
-/* The nodes of a role by parameter: what the optimizer used is the last gradient of its path. */
+/* --- Names ------------------------------------------------------------------------------------ */
+
+/* Ops that a program calls outside of any module, or several times in one, are told apart by their
+ * number only, which another way of writing the same shifts. */
+static bool is_named_alike(const fb__pairing *p, const fb__node *a, const fb__node *b)
+{
+    enum { TINY = 16 }; /* elements: fewer agree by chance */
+
+    if (p->same_program || a->site->kind == FB_KIND_SCALAR || a->site->kind == FB_KIND_DRAW)
+        return true;
+    if (role_of(a) != ROLE_NONE) /* goes with its parameter */
+        return false;
+    if (!a->has_sketch || !b->has_sketch)
+        return fb__node_equal(a, b);
+    return fb__node_distance(a, b) <= (a->elements < TINY ? 1e-5 : 1e-2) * fb__node_norm(a);
+}
+
+static void pair_names(fb__pairing *p)
+{
+    for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
+        const fb__node *a = &p->a->nodes[i];
+        const uint32_t b = fb__table_find(p->b, a->key);
+
+        if (b != FB__NODE_NONE && !fb__is_paired(a) && !fb__is_paired(&p->b->nodes[b]) &&
+            !a->excluded && is_named_alike(p, a, &p->b->nodes[b]) &&
+            a->elements == p->b->nodes[b].elements && a->site->kind == p->b->nodes[b].site->kind)
+            fb__pair(p, i, b, FB__HOW_NAME);
+    }
+}
+
+/* --- Roles ------------------------------------------------------------------------------------ */
+
+/* The nodes that belong to parameters: what the optimizer used is the last gradient of its path;
+ * then the value after the update, then a state of each slot. */
+enum { GRADIENT, VALUE, STATES, STATES_MAX = 6, KINDS = STATES + STATES_MAX };
+
 typedef struct belongings {
-    uint32_t *value, *gradient; /* by start node */
+    uint32_t *of[KINDS]; /* by start node */
+    const char *slots[STATES_MAX];
 } belongings;
+
+/* The number of a state's slot, the same in both tables; KINDS where there are too many. */
+static int kind_of(const fb__node *n, const char **slots)
+{
+    const role r = role_of(n);
+
+    if (r == ROLE_GRADIENT)
+        return GRADIENT;
+    if (r == ROLE_VALUE)
+        return VALUE;
+    for (int i = 0; i < STATES_MAX && r == ROLE_STATE; i++) {
+        if (slots[i] == NULL)
+            slots[i] = slot_of(n);
+        if (strcmp(slots[i], slot_of(n)) == 0)
+            return STATES + i;
+    }
+    return KINDS;
+}
 
 static fb_status find_belongings(belongings *out, const fb__table *t, fb_error *err)
 {
     const size_t n = (size_t)t->start_count + 1;
 
-    out->value = malloc(n * sizeof *out->value);
-    out->gradient = malloc(n * sizeof *out->gradient);
-    if (out->value == NULL || out->gradient == NULL)
-        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "pairing tensors: out of memory");
-    memset(out->value, 0xff, n * sizeof *out->value);
-    memset(out->gradient, 0xff, n * sizeof *out->gradient);
+    for (int k = 0; k < KINDS; k++) {
+        out->of[k] = malloc(n * sizeof *out->of[k]);
+        if (out->of[k] == NULL)
+            return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "pairing tensors: out of memory");
+        memset(out->of[k], 0xff, n * sizeof *out->of[k]);
+    }
     for (uint32_t i = t->start_count; i < t->count; i++) {
-        const role r = role_of(&t->nodes[i]);
+        const int kind = kind_of(&t->nodes[i], out->slots);
         uint32_t owner;
 
-        if (r != ROLE_VALUE && r != ROLE_GRADIENT)
+        if (kind == KINDS)
             continue;
         owner = fb__table_find_param(t, t->nodes[i].site->path);
         if (owner != FB__NODE_NONE)
-            (r == ROLE_VALUE ? out->value : out->gradient)[owner] = i;
+            out->of[kind][owner] = i;
     }
     return FB_OK;
 }
@@ -152,33 +195,6 @@ static fb_status join_role(fb__pairing *p, const fb__join *of, const uint32_t *w
     return fb__pair_join(p, &join, err);
 }
 
-/* A state of the optimizer: same slot, paired parameters. */
-static void pair_states(fb__pairing *p)
-{
-    for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
-        const fb__node *a = &p->a->nodes[i];
-        uint32_t owner;
-
-        if (fb__is_paired(a) || role_of(a) != ROLE_STATE)
-            continue;
-        owner = fb__table_find_param(p->a, a->site->path);
-        if (owner == FB__NODE_NONE || p->a->nodes[owner].partner == FB__NODE_NONE ||
-            p->a->nodes[owner].how == FB__HOW_JOINED)
-            continue;
-        const fb__node *other = &p->b->nodes[p->a->nodes[owner].partner];
-        for (uint32_t k = p->b->start_count; k < p->b->count && p->budget > 0; k++) {
-            const fb__node *b = &p->b->nodes[k];
-
-            p->budget--;
-            if (role_of(b) == ROLE_STATE && strcmp(slot_of(a), slot_of(b)) == 0 &&
-                strcmp(b->site->path, other->site->path) == 0) {
-                pair_role(p, i, k, p->a->nodes[owner].how == FB__HOW_REORDERED);
-                break;
-            }
-        }
-    }
-}
-
 static fb_status pair_all_roles(fb__pairing *p, const belongings *a, const belongings *b,
                                 fb_error *err)
 {
@@ -190,38 +206,92 @@ static fb_status pair_all_roles(fb__pairing *p, const belongings *a, const belon
 
         if (n->partner == FB__NODE_NONE || n->how == FB__HOW_JOINED)
             continue;
-        pair_role(p, a->value[i], b->value[n->partner], n->how == FB__HOW_REORDERED);
-        pair_role(p, a->gradient[i], b->gradient[n->partner], n->how == FB__HOW_REORDERED);
+        for (int k = 0; k < KINDS; k++)
+            pair_role(p, a->of[k][i], b->of[k][n->partner], n->how == FB__HOW_REORDERED);
     }
-    pair_states(p);
     for (uint32_t j = 0; j < joins && status == FB_OK; j++) {
         const fb__join join = p->joins[j];
         const fb__table *t = join.whole_in_b ? p->b : p->a;
         const belongings *whole = join.whole_in_b ? b : a, *part = join.whole_in_b ? a : b;
 
-        if (join.whole >= t->start_count)
-            continue;
-        status = join_role(p, &join, whole->value, part->value, err);
-        if (status == FB_OK)
-            status = join_role(p, &join, whole->gradient, part->gradient, err);
+        for (int k = 0; k < KINDS && status == FB_OK && join.whole < t->start_count; k++)
+            status = join_role(p, &join, whole->of[k], part->of[k], err);
+    }
+    return status;
+}
+
+/* What the gradients of fused weights were made from. */
+static fb_status pair_behind_joins(fb__pairing *p, fb_error *err)
+{
+    const uint32_t joins = p->join_count;
+    fb_status status = FB_OK;
+
+    for (uint32_t j = 0; j < joins && status == FB_OK; j++) {
+        const fb__join join = p->joins[j];
+        const fb__table *t = join.whole_in_b ? p->b : p->a;
+
+        if (join.whole >= t->start_count && role_of(&t->nodes[join.whole]) == ROLE_GRADIENT)
+            status = fb__join_gradients(p, &join, err);
     }
     return status;
 }
 
 static fb_status pair_roles(fb__pairing *p, fb_error *err)
 {
-    belongings a = {NULL, NULL}, b = {NULL, NULL};
+    belongings a = {.slots = {NULL}}, b = {.slots = {NULL}};
     fb_status status = find_belongings(&a, p->a, err);
 
+    memcpy(b.slots, a.slots, sizeof b.slots);
     if (status == FB_OK)
         status = find_belongings(&b, p->b, err);
     if (status == FB_OK)
         status = pair_all_roles(p, &a, &b, err);
-    free(a.value);
-    free(a.gradient);
-    free(b.value);
-    free(b.gradient);
+    for (int k = 0; k < KINDS; k++) {
+        free(a.of[k]);
+        free(b.of[k]);
+    }
     return status;
+}
+
+/* --- Passes ----------------------------------------------------------------------------------- */
+
+uint32_t fb__passes_of_step(const fb__table *t)
+{
+    int32_t most = FB_MICRO_NONE;
+    uint32_t losses = 0;
+
+    for (uint32_t i = t->start_count; i < t->count; i++) {
+        const fb__node *n = &t->nodes[i];
+
+        most = n->micro > most ? n->micro : most;
+        losses += fb__node_is_scalar(n) && n->site->phase == FB_PHASE_LOSS &&
+                  n->micro == FB_MICRO_NONE && strcmp(slot_of(n), "loss") == 0;
+    }
+    return most >= 0 ? (uint32_t)most + 1 : losses;
+}
+
+static void exclude_passes(fb__table *t)
+{
+    for (uint32_t i = t->start_count; i < t->count; i++) {
+        fb__node *n = &t->nodes[i];
+        const fb_phase phase = n->site->phase;
+
+        n->excluded =
+            n->micro != FB_MICRO_NONE ||
+            (n->site->kind == FB_KIND_TENSOR && role_of(n) != ROLE_GRADIENT &&
+             (phase == FB_PHASE_FORWARD || phase == FB_PHASE_LOSS || phase == FB_PHASE_BACKWARD));
+    }
+}
+
+bool fb__exclude_passes(fb__table *a, fb__table *b)
+{
+    const uint32_t of_a = fb__passes_of_step(a), of_b = fb__passes_of_step(b);
+
+    if (of_a == of_b || of_a == 0 || of_b == 0)
+        return false;
+    exclude_passes(a);
+    exclude_passes(b);
+    return true;
 }
 
 /* --- Scalars ---------------------------------------------------------------------------------- */
@@ -268,9 +338,14 @@ fb_status fb__pair_step(fb__pairing *p, fb_error *err)
 
     if (p->by_name)
         pair_names(p);
-    status = fb__pair_by_flow(p, err);
+    /* Twice: a parameter may get its partner from who uses it, and its gradient then from it. */
+    status = pair_roles(p, err);
+    if (status == FB_OK)
+        status = fb__pair_by_flow(p, err);
     if (status == FB_OK)
         status = pair_roles(p, err);
+    if (status == FB_OK)
+        status = pair_behind_joins(p, err);
     for (size_t i = 0; i < sizeof scalars / sizeof scalars[0] && status == FB_OK; i++)
         pair_scalar(p, scalars[i]);
     return status;

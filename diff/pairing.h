@@ -26,7 +26,8 @@ typedef struct fb__pairing {
     fb__join *joins;
     uint32_t join_count, join_capacity;
     const fb__map *map; /* borrowed, or NULL */
-    bool by_name;       /* equal identities are the same thing */
+    bool by_name;       /* equal identities are the same thing, */
+    bool same_program;  /* whatever they contain; else where contents do not speak against it */
     uint64_t budget;    /* comparisons of contents that may still be made */
 } fb__pairing;
 
@@ -39,7 +40,15 @@ FB_NODISCARD fb_status fb__pair_step(fb__pairing *p, fb_error *err);
 
 void fb__pairing_free(fb__pairing *p); /* not the tables */
 
-/* --- Inside of pairing*.c ---------------------------------------------------------------------- */
+/* How often a step goes forward and backward. */
+uint32_t fb__passes_of_step(const fb__table *table);
+
+/* Where both sides cut a batch differently, what belongs to a single micro-batch has no
+ * counterpart: such nodes are excluded. Returns whether that is so. */
+bool fb__exclude_passes(fb__table *a, fb__table *b);
+
+/* --- Inside of pairing*.c ----------------------------------------------------------------------
+ */
 
 void fb__pair(fb__pairing *p, uint32_t a, uint32_t b, fb__how how);
 
@@ -48,6 +57,16 @@ FB_NODISCARD fb_status fb__pair_join(fb__pairing *p, const fb__join *join, fb_er
 
 /* By data flow and contents (pairing_flow.c). */
 FB_NODISCARD fb_status fb__pair_by_flow(fb__pairing *p, fb_error *err);
+
+/* A tensor of numbers with a sketch, that is not excluded. */
+bool fb__is_pairable(const fb__node *node);
+
+/* Norm, sum of magnitudes and extremes agree in three digits: in any order. */
+bool fb__same_statistics(const fb__node *a, const fb__node *b);
+
+/* Of joined parameters, and of their joined gradients (pairing_join.c). FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__join_outputs(fb__pairing *p, const fb__join *of, fb_error *err);
+FB_NODISCARD fb_status fb__join_gradients(fb__pairing *p, const fb__join *of, fb_error *err);
 
 static inline bool fb__is_paired(const fb__node *n)
 {

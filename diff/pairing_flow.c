@@ -4,9 +4,9 @@
  *
  * Nodes of a are taken in order. Where one node of b, and no other, has the same contents but for
  * rounding, that is it: two tensors of some size agree in four digits for no other reason. Else a
- * bug may have changed the contents, and the origins decide: the nearest paired nodes and parameters
- * that a tensor is made from. A candidate must have mostly the same origins, and of several the most
- * similar one counts.
+ * bug may have changed the contents, and the origins decide: the nearest paired nodes and
+ * parameters that a tensor is made from. A candidate must have mostly the same origins, and of
+ * several the most similar one counts.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -111,18 +111,14 @@ static double shared(const origins *a, const origins *b)
 
 /* --- Candidates ------------------------------------------------------------------------------- */
 
-static bool is_tensor(const fb__node *n)
-{
-    return n->site->kind == FB_KIND_TENSOR && n->real && n->has_sketch && n->elements > 0;
-}
-
 static bool is_candidate(const fb__node *a, const fb__node *b)
 {
-    return !fb__is_paired(b) && a->elements == b->elements && is_tensor(b) &&
+    return !fb__is_paired(b) && a->elements == b->elements && fb__is_pairable(b) &&
            fb__node_is_backward(a) == fb__node_is_backward(b);
 }
 
-/* The node of b with the same contents but for rounding; FB__NODE_NONE where none or several are. */
+/* The node of b with the same contents but for rounding; FB__NODE_NONE where none or several are.
+ */
 static uint32_t find_same(fb__pairing *p, const fb__node *a)
 {
     const double norm = fb__node_norm(a);
@@ -190,18 +186,7 @@ static uint32_t find_alike(flow *f, uint32_t of_a)
     return cosine_of_best > alike || (count == 1 && share_of_best >= 1) ? best : FB__NODE_NONE;
 }
 
-/* Several numbers that hold for any order: of unpaired nodes with the same origins. */
-static bool has_same_statistics(const fb__node *a, const fb__node *b)
-{
-    const double norm = fb__node_norm(a), mean = a->sum_abs / (double)a->elements;
-    const double close = 1e-3;
-
-    return norm > 0 && fabs(norm - fb__node_norm(b)) <= close * norm &&
-           fabs(a->sum_abs - b->sum_abs) <= close * a->sum_abs &&
-           fabs(a->min - b->min) <= close * (fabs(a->min) + mean) &&
-           fabs(a->max - b->max) <= close * (fabs(a->max) + mean);
-}
-
+/* Of nodes with the same origins, the one with the same statistics, which hold for any order. */
 static uint32_t find_reordered(flow *f, uint32_t of_a)
 {
     fb__pairing *p = f->p;
@@ -216,7 +201,7 @@ static uint32_t find_reordered(flow *f, uint32_t of_a)
     for (uint32_t k = p->b->start_count; k < p->b->count && p->budget > 0; k++) {
         const fb__node *b = &p->b->nodes[k];
 
-        if (!is_candidate(a, b) || !has_same_statistics(a, b))
+        if (!is_candidate(a, b) || !fb__same_statistics(a, b))
             continue;
         p->budget--;
         find_origins(&other, f, p->b, true, k);
@@ -226,47 +211,8 @@ static uint32_t find_reordered(flow *f, uint32_t of_a)
     return FB__NODE_NONE;
 }
 
-/* --- Fused activations ------------------------------------------------------------------------ */
-
-/* Of the nodes that use a parameter directly in the forward pass, the first without a partner. */
-static uint32_t first_user(const fb__table *t, uint32_t param)
-{
-    for (uint32_t i = t->start_count; i < t->count; i++) {
-        const fb__node *n = &t->nodes[i];
-
-        if (fb__is_paired(n) || !is_tensor(n) || fb__node_is_backward(n))
-            continue;
-        for (uint32_t k = 0; k < n->input_count; k++)
-            if (t->edges[n->first_input + k] == param)
-                return i;
-    }
-    return FB__NODE_NONE;
-}
-
-/* What fused weights make is what their parts make, side by side. */
-static fb_status join_outputs(fb__pairing *p, const fb__join *of, fb_error *err)
-{
-    fb__table *wholes = of->whole_in_b ? p->b : p->a, *others = of->whole_in_b ? p->a : p->b;
-    fb__join join = {.whole_in_b = of->whole_in_b};
-    uint64_t elements = 0;
-
-    if (of->whole >= wholes->start_count || wholes->nodes[of->whole].site->rank != 2)
-        return FB_OK;
-    join.whole = first_user(wholes, of->whole);
-    if (join.whole == FB__NODE_NONE)
-        return FB_OK;
-    for (uint32_t i = 0; i < of->part_count; i++) {
-        const uint32_t part = first_user(others, of->parts[i]);
-
-        if (part == FB__NODE_NONE)
-            return FB_OK;
-        join.parts[join.part_count++] = part;
-        elements += others->nodes[part].elements;
-    }
-    return elements == wholes->nodes[join.whole].elements ? fb__pair_join(p, &join, err) : FB_OK;
-}
-
-/* --- Parameters that contents could not tell apart --------------------------------------------- */
+/* --- Parameters that contents could not tell apart ---------------------------------------------
+ */
 
 /* Unpaired parameters that a node is made from, behind unpaired nodes too. */
 static uint32_t loose_params(uint32_t out[ORIGINS_MAX], flow *f, const fb__table *t, uint32_t node)
@@ -338,8 +284,7 @@ static bool is_alias(const fb__table *t, uint32_t node)
     for (uint32_t i = 0; i < n->input_count; i++) {
         const fb__node *in = &t->nodes[t->edges[n->first_input + i]];
 
-        if (!in->start && fb__is_paired(in) && fb__node_equal(in, n) &&
-            in->elements == n->elements)
+        if (!in->start && fb__is_paired(in) && fb__node_equal(in, n) && in->elements == n->elements)
             return true;
     }
     return false;
@@ -366,14 +311,14 @@ static void pair_one(flow *f, uint32_t i)
         fb__pair(f->p, i, b, FB__HOW_CONTENT);
         return;
     }
-    b = find_alike(f, i);
+    b = find_reordered(f, i);
     if (b != FB__NODE_NONE) {
-        fb__pair(f->p, i, b, FB__HOW_FLOW);
+        fb__pair(f->p, i, b, FB__HOW_REORDERED);
         return;
     }
-    b = find_reordered(f, i);
+    b = find_alike(f, i);
     if (b != FB__NODE_NONE)
-        fb__pair(f->p, i, b, FB__HOW_REORDERED);
+        fb__pair(f->p, i, b, FB__HOW_FLOW);
 }
 
 /* The join of start nodes whose whole or part a node of a uses; its outputs are joined when the
@@ -387,7 +332,7 @@ static fb_status join_when_due(fb__pairing *p, uint32_t node, fb_error *err)
 
         if (in->start && in->how == FB__HOW_JOINED) {
             const fb__join join = p->joins[in->join];
-            const fb_status status = join_outputs(p, &join, err);
+            const fb_status status = fb__join_outputs(p, &join, err);
 
             if (status != FB_OK)
                 return status;
@@ -404,9 +349,9 @@ static fb_status pair_all(flow *f, fb_error *err)
     for (uint32_t i = p->a->start_count; i < p->a->count && status == FB_OK; i++) {
         const fb__node *a = &p->a->nodes[i];
 
-        if (!fb__is_paired(a) && is_tensor(a) && !fb__node_is_backward(a))
+        if (!fb__is_paired(a) && fb__is_pairable(a) && !fb__node_is_backward(a))
             status = join_when_due(p, i, err);
-        if (!fb__is_paired(a) && is_tensor(a))
+        if (!fb__is_paired(a) && fb__is_pairable(a))
             pair_one(f, i);
         if (fb__is_paired(a) && a->partner != FB__NODE_NONE && !fb__node_is_backward(a))
             pair_loose(f, i, a->partner);

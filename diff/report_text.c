@@ -239,8 +239,9 @@ static void print_candidates(FILE *out, const fb_diff_report *r)
         const fb_diff_candidate *k = &r->candidates[i];
         char a[64], b[64];
 
-        if (!is_told(k))
-            continue;
+        if (!is_told(k) ||
+            (r->rounding.used && (strcmp(k->a, "absent") == 0 || strcmp(k->b, "absent") == 0)))
+            continue; /* two frameworks record other things: that is no difference */
         fb__json_plain(a, sizeof a, k->a);
         fb__json_plain(b, sizeof b, k->b);
         if (strcmp(k->what, "environment") == 0)
@@ -252,7 +253,8 @@ static void print_candidates(FILE *out, const fb_diff_report *r)
         else if (strcmp(k->what, "file") == 0)
             entryf(out, "file", "%s: contents differ", k->key);
         else
-            entryf(out, k->what, "%s %s | %s", k->key, a, b);
+            entryf(out, strcmp(k->what, "contract") == 0 ? "kernels" : k->what, "%s %s | %s",
+                   k->key, a, b);
     }
     if (others > 0)
         entryf(out, "", "and %zu more differences of the headers", others);

@@ -19,16 +19,18 @@
 
 enum {
     ENVELOPES_MAX = 16,
-    NOISE_STEPS_MAX = 100, /* measured unasked: three repeats of this many steps, and the run itself */
-    BUDGET = 4 << 20,      /* comparisons of contents for one pairing: a second at most */
-    UNPAIRED_MAX = 256,    /* named in the report */
+    NOISE_STEPS_MAX =
+        100,            /* measured unasked: three repeats of this many steps, and the run itself */
+    BUDGET = 4 << 20,   /* comparisons of contents for one pairing: a second at most */
+    UNPAIRED_MAX = 256, /* named in the report */
+    PAIRS_MAX = 1024,   /* the same */
 };
 
 typedef struct judging {
     fb_diff_report *report;
     const fb_diff_options *options;
     const fb__headers *headers;
-    fb_trace *a, *b;     /* with sketches, where they could be had */
+    fb_trace *a, *b;         /* with sketches, where they could be had */
     fb_trace *own_a, *own_b; /* those of them that were made here */
     fb__map *map;
     fb__envelope envelopes[ENVELOPES_MAX];
@@ -37,8 +39,9 @@ typedef struct judging {
     char folder[512];     /* "": none was made */
     fb__table start_a, start_b;
     fb__pairing start; /* of the two */
-    double *carried; /* by start node of a: the ratio of its parameter after the step before */
-    double *shares;  /* and how far rounding may have carried it, relative; where nothing is measured */
+    double *carried;   /* by start node of a: the ratio of its parameter after the step before */
+    double
+        *shares; /* and how far rounding may have carried it, relative; where nothing is measured */
     uint32_t beyond;       /* pairs beyond the limit that no operation could be blamed for */
     uint64_t tainted;      /* first step with random numbers that only one side has; 0: none */
     uint64_t useless_from; /* first step in which rounding explains anything; 0: none */
@@ -75,21 +78,31 @@ static bool differs_in_micro_only(const fb_diff_report *report)
     return micro;
 }
 
-/* Two recorded programs, of whose parameters most have a name that the other lacks. */
+/* Two recorded programs whose parameters have other names: most of them, or all are the same ones
+ * by content and some are called, laid out or cut otherwise. */
 static fb_status has_other_names(bool *out, fb_trace *a, fb_trace *b, fb_error *err)
 {
     fb__table x, y = {.trace = NULL};
-    uint32_t shared = 0;
+    fb__pairing p = {.a = &x, .b = &y, .by_name = true, .budget = BUDGET};
+    uint32_t shared = 0, paired = 0, named = 0;
     fb_status status = fb__table_load(&x, a, NULL, 0, err);
 
     *out = false;
     if (status == FB_OK)
         status = fb__table_load(&y, b, NULL, 0, err);
-    if (status == FB_OK && x.start_count >= 4 && y.start_count >= 4) {
-        for (uint32_t i = 0; i < x.start_count; i++)
-            shared += fb__table_find_param(&y, x.nodes[i].site->path) != FB__NODE_NONE;
-        *out = 2 * shared < x.start_count && 2 * shared < y.start_count;
+    if (status == FB_OK)
+        status = fb__pair_params(&p, err);
+    for (uint32_t i = 0; status == FB_OK && i < x.start_count; i++) {
+        shared += fb__table_find_param(&y, x.nodes[i].site->path) != FB__NODE_NONE;
+        named += x.nodes[i].how == FB__HOW_NAME;
+        paired += fb__is_paired(&x.nodes[i]);
     }
+    for (uint32_t i = 0; status == FB_OK && i < y.start_count; i++)
+        paired += fb__is_paired(&y.nodes[i]);
+    if (x.start_count >= 2 && y.start_count >= 2)
+        *out = (2 * shared < x.start_count && 2 * shared < y.start_count) ||
+               (paired == x.start_count + y.start_count && named < x.start_count);
+    fb__pairing_free(&p);
     fb__table_free(&x);
     fb__table_free(&y);
     return status;
@@ -107,9 +120,9 @@ fb_status fb__rounding_applies(bool *applies, const fb_diff_report *report,
     if (is_engine(&headers->a) != is_engine(&headers->b))
         *applies = true;
     else if (is_engine(&headers->a))
-        *applies = fb__run_header_is_openblas(&headers->a) !=
-                       fb__run_header_is_openblas(&headers->b) ||
-                   differs_in_micro_only(report);
+        *applies =
+            fb__run_header_is_openblas(&headers->a) != fb__run_header_is_openblas(&headers->b) ||
+            differs_in_micro_only(report);
     else
         return has_other_names(applies, a, b, err);
     return FB_OK;
@@ -345,7 +358,7 @@ static fb_status allow_all(double *allowed, judging *j, const fb__pairing *p, ui
 
 static bool is_boundary(const fb__node *n)
 {
-    return n->real && !n->start && n->site->kind != FB_KIND_DRAW && n->elements > 0;
+    return n->real && !n->start && !n->excluded && n->site->kind != FB_KIND_DRAW && n->elements > 0;
 }
 
 static void name_node(fb_event_name *out, const fb__table *t, uint32_t node)
@@ -365,7 +378,7 @@ static fb_status tell_unpaired(fb_diff_list *list, const fb__table *t, fb_error 
         fb_event_name name;
         char text[3 * FB_NAME_MAX + 128];
 
-        if (fb__is_paired(n) || n->site->kind == FB_KIND_DRAW || !n->real)
+        if (fb__is_paired(n) || n->site->kind == FB_KIND_DRAW || !n->real || n->excluded)
             continue;
         if (list->count >= UNPAIRED_MAX) {
             more++;
@@ -376,6 +389,32 @@ static fb_status tell_unpaired(fb_diff_list *list, const fb__table *t, fb_error 
     }
     if (more > 0 && status == FB_OK)
         status = fb__list_add(list, err, "and %" PRIu64 " more", more);
+    return status;
+}
+
+static const char *const how_names[] = {"none", "name",      "map",    "content", "flow",
+                                        "role", "reordered", "joined", "alias"};
+
+/* What was taken for what, so that it can be checked. */
+static fb_status tell_pairs(fb_diff_list *list, const fb__pairing *p, fb_error *err)
+{
+    fb_status status = FB_OK;
+
+    for (uint32_t i = 0; i < p->a->count && status == FB_OK; i++) {
+        const fb__node *n = &p->a->nodes[i];
+        fb_event_name name;
+        char text[3 * FB_NAME_MAX + 128];
+
+        if (!fb__is_paired(n) || n->partner == FB__NODE_NONE || list->count >= 3 * PAIRS_MAX)
+            continue;
+        name_node(&name, p->a, i);
+        status = fb__list_add(list, err, "%s", fb_event_name_text(text, sizeof text, &name));
+        name_node(&name, p->b, n->partner);
+        if (status == FB_OK)
+            status = fb__list_add(list, err, "%s", fb_event_name_text(text, sizeof text, &name));
+        if (status == FB_OK)
+            status = fb__list_add(list, err, "%s", how_names[n->how]);
+    }
     return status;
 }
 
@@ -394,7 +433,9 @@ static fb_status tell_pairing(judging *j, const fb__pairing *p, fb_error *err)
         r->boundaries_paired += is_boundary(n) && fb__is_paired(n);
     }
     status = tell_unpaired(&r->unpaired_a, p->a, err);
-    return status == FB_OK ? tell_unpaired(&r->unpaired_b, p->b, err) : status;
+    if (status == FB_OK)
+        status = tell_unpaired(&r->unpaired_b, p->b, err);
+    return status == FB_OK ? tell_pairs(&r->pairs, p, err) : status;
 }
 
 static void tell_largest(judging *j, const fb__pairing *p, const fb__step_judgement *s)
@@ -415,8 +456,10 @@ static void tell_largest(judging *j, const fb__pairing *p, const fb__step_judgem
 static void tell_size(judging *j, const fb__pairing *p, const fb__step_judgement *s)
 {
     fb_diff_rounding *r = &j->report->rounding;
-    fb_diff_step_size size = {
-        .step = p->a->step, .parameters = (double)NAN, .loss = (double)NAN, .envelope = (double)NAN};
+    fb_diff_step_size size = {.step = p->a->step,
+                              .parameters = (double)NAN,
+                              .loss = (double)NAN,
+                              .envelope = (double)NAN};
     double distance = 0, envelope = 0, norm = 0;
 
     for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
@@ -438,6 +481,8 @@ static void tell_size(judging *j, const fb__pairing *p, const fb__step_judgement
         size.parameters = sqrt(distance / norm);
         size.envelope = sqrt(envelope / norm);
     }
+    if (isnan(size.parameters) && isnan(size.loss))
+        return;
     /* The first half of the room is for the first steps, the last entry for the last step. */
     if (r->size_count == FB_DIFF_GROWTH_MAX)
         r->size_count--;
@@ -477,8 +522,7 @@ static bool has_own_draws(const fb__table *t)
 
 static bool is_fresh_draw(const fb__node *n)
 {
-    return n->site->kind == FB_KIND_DRAW && n->site->phase == FB_PHASE_FORWARD &&
-           !fb__is_paired(n);
+    return n->site->kind == FB_KIND_DRAW && n->site->phase == FB_PHASE_FORWARD && !fb__is_paired(n);
 }
 
 static void taint(fb__table *t)
@@ -494,8 +538,8 @@ static void taint(fb__table *t)
 
 /* --- Steps ------------------------------------------------------------------------------------ */
 
-static fb_status blame(judging *j, const fb__pairing *p, const fb__step_judgement *s,
-                       uint64_t step, fb_error *err)
+static fb_status blame(judging *j, const fb__pairing *p, const fb__step_judgement *s, uint64_t step,
+                       fb_error *err)
 {
     fb_diff_report *r = j->report;
     const fb__node *a = &p->a->nodes[s->culprit];
@@ -523,7 +567,14 @@ static fb_status judge_tables(judging *j, fb__pairing *p, uint64_t step, bool fi
 {
     fb__step_judgement s = {.at = NULL};
     double *allowed = calloc((size_t)p->a->count + 1, sizeof *allowed);
+    const bool cut = fb__exclude_passes(p->a, p->b);
     fb_status status = allowed != NULL ? fb__pair_step(p, err) : out_of_memory(err);
+
+    if (status == FB_OK && first && cut)
+        status = fb__list_add(&j->report->left_out, err,
+                              "tensors of single micro-batches (%" PRIu32 " | %" PRIu32
+                              " a step): not comparable, by construction",
+                              fb__passes_of_step(p->a), fb__passes_of_step(p->b));
 
     if (status == FB_OK && (has_own_draws(p->a) || has_own_draws(p->b))) {
         taint(p->a);
@@ -576,8 +627,12 @@ static fb_status copy_joins(fb__pairing *out, const fb__pairing *from, fb_error 
 static fb_status judge_step(judging *j, uint64_t step, bool first, fb_error *err)
 {
     fb__table a = {.trace = NULL}, b = {.trace = NULL};
-    fb__pairing p = {
-        .a = &a, .b = &b, .map = j->map, .by_name = j->by_name, .budget = BUDGET};
+    fb__pairing p = {.a = &a,
+                     .b = &b,
+                     .map = j->map,
+                     .by_name = j->by_name,
+                     .budget = BUDGET,
+                     .same_program = is_engine(&j->headers->a) && is_engine(&j->headers->b)};
     fb_status status = fb__table_load(&a, j->a, &j->start_a, step, err);
 
     if (status == FB_OK)
@@ -591,8 +646,8 @@ static fb_status judge_step(judging *j, uint64_t step, bool first, fb_error *err
         keep_starts(&j->start_b, &b);
     }
     if (status == FB_OK && first && (a.truncated || b.truncated))
-        status = fb__list_add(&j->report->left_out, err,
-                              "tensors of a step beyond the first %d", FB__NODES_MAX);
+        status = fb__list_add(&j->report->left_out, err, "tensors of a step beyond the first %d",
+                              FB__NODES_MAX);
     fb__pairing_free(&p);
     fb__table_free(&a);
     fb__table_free(&b);
@@ -628,11 +683,8 @@ static fb_status pair_starts(judging *j, uint64_t first, fb_error *err)
         status = fb__table_load(&j->start_b, j->b, NULL, 0, err);
     if (status != FB_OK)
         return status;
-    j->start = (fb__pairing){.a = &j->start_a,
-                             .b = &j->start_b,
-                             .map = j->map,
-                             .by_name = j->by_name,
-                             .budget = BUDGET};
+    j->start = (fb__pairing){
+        .a = &j->start_a, .b = &j->start_b, .map = j->map, .by_name = j->by_name, .budget = BUDGET};
     j->carried = calloc((size_t)j->start_a.start_count + 1, sizeof *j->carried);
     j->shares = calloc((size_t)j->start_a.start_count + 1, sizeof *j->shares);
     return j->carried != NULL && j->shares != NULL ? fb__pair_params(&j->start, err)
@@ -664,7 +716,8 @@ static fb_status conclude(judging *j, uint64_t judged, uint64_t last, fb_error *
                            "nothing of the two could be compared: record both with --level sketch");
     if (j->tainted != 0) {
         (void)snprintf(why, sizeof why,
-                       "from step %" PRIu64 " on random numbers of one side only (dropout) make the "
+                       "from step %" PRIu64
+                       " on random numbers of one side only (dropout) make the "
                        "two not comparable, by construction; what comes before agrees",
                        j->tainted);
         return undecidable(j, err, why);
@@ -739,8 +792,8 @@ static void free_judging(judging *j)
 }
 
 fb_status fb__rounding_compare(fb_diff_report *report, const fb_diff_options *options,
-                               const fb__headers *headers, fb_trace *a, fb_trace *b,
-                               uint64_t first, uint64_t last, fb_error *err)
+                               const fb__headers *headers, fb_trace *a, fb_trace *b, uint64_t first,
+                               uint64_t last, fb_error *err)
 {
     judging *j = calloc(1, sizeof *j);
     fb_status status = FB_OK;

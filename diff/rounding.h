@@ -27,7 +27,8 @@ FB_NODISCARD fb_status fb__rounding_compare(fb_diff_report *report, const fb_dif
                                             const fb__headers *headers, fb_trace *a, fb_trace *b,
                                             uint64_t first, uint64_t last, fb_error *err);
 
-/* --- Inside of rounding*.c --------------------------------------------------------------------- */
+/* --- Inside of rounding*.c ---------------------------------------------------------------------
+ */
 
 /* Where an envelope comes from: a file of firstbit noise, or a repeat. */
 typedef struct fb__envelope {
@@ -50,9 +51,9 @@ typedef struct fb__judged {
 } fb__judged;
 
 typedef struct fb__step_judgement {
-    fb__judged *at;      /* by node of a */
-    uint32_t culprit;    /* node of a, or FB__NODE_NONE */
-    uint32_t beyond;     /* pairs beyond the limit */
+    fb__judged *at;   /* by node of a */
+    uint32_t culprit; /* node of a, or FB__NODE_NONE */
+    uint32_t beyond;  /* pairs beyond the limit */
     uint32_t compared, equal, useless;
 } fb__step_judgement;
 
@@ -60,8 +61,8 @@ typedef struct fb__step_judgement {
  * before; updated. allowed: by node of a, how far rounding may carry it. with_start: parameters as
  * they were at the beginning are judged too. FB_E_MEMORY. Free out->at. */
 FB_NODISCARD fb_status fb__rounding_judge(fb__step_judgement *out, const fb__pairing *pairing,
-                                          const double *allowed, double *carried,
-                                          bool with_start, fb_error *err);
+                                          const double *allowed, double *carried, bool with_start,
+                                          fb_error *err);
 
 /* Adds to `allowed` (by node of a) what one envelope says, where it says more. */
 void fb__rounding_allow(double *allowed, const fb__pairing *pairing, const fb__envelope *envelope,

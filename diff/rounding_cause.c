@@ -82,7 +82,8 @@ static bool is_scalar(fb_diff_cause *out, const culprit *c)
     if (is_slot(c->a, "lr")) {
         out->name = "schedule";
         fb__say(out, "the learning rate is %.9g in a and %.9g in b", c->a->value, c->b->value);
-        fb__say_fix(out, "compare warm-up, total steps, and whether the first step counts as 0 or 1");
+        fb__say_fix(out,
+                    "compare warm-up, total steps, and whether the first step counts as 0 or 1");
     } else if (is_slot(c->a, "grad_norm")) {
         out->name = "clipping";
         fb__say(out, "the norm of the gradients is %.9g in a and %.9g in b", c->a->value,
@@ -120,7 +121,8 @@ static bool is_gradient(fb_diff_cause *out, const culprit *c, const fb__judged *
         return false;
     if (is_slot(c->a, "grad.clip") || strcmp(text_of(c->a->site->op), "clip") == 0) {
         out->name = "clipping";
-        fb__say(out, "the clipped gradient of %s differs, the gradient before does not", c->where_a);
+        fb__say(out, "the clipped gradient of %s differs, the gradient before does not",
+                c->where_a);
         fb__say_fix(out, "compare the limit, the norm, and which parameters are clipped");
     } else if (is_factor(c->at) && all_gradients_are_off(c, at)) {
         out->name = "loss-normalization";
@@ -201,8 +203,8 @@ fb_status fb__rounding_cause(fb_diff_report *report, const fb__headers *headers,
     describe(c.where_a, c.a);
     describe(c.where_b, c.b);
     report->has_cause = true;
-    if (!is_cast(out, &c) && !is_init(out, &c) && !is_scalar(out, &c) &&
-        !is_update(out, &c) && !is_gradient(out, &c, s->at))
+    if (!is_cast(out, &c) && !is_init(out, &c) && !is_scalar(out, &c) && !is_update(out, &c) &&
+        !is_gradient(out, &c, s->at))
         say_forward(out, &c);
     return out->text != NULL && out->fix != NULL
                ? FB_OK

@@ -83,6 +83,20 @@ static void add_list(cJSON *object, const char *key, const fb_diff_list *list)
         cJSON_AddItemToArray(array, cJSON_CreateString(list->at[i]));
 }
 
+static void add_pairs(cJSON *object, const fb_diff_list *pairs)
+{
+    cJSON *array = cJSON_AddArrayToObject(object, "pairs");
+
+    for (size_t i = 0; i + 2 < pairs->count; i += 3) {
+        cJSON *o = cJSON_CreateObject();
+
+        cJSON_AddStringToObject(o, "a", pairs->at[i]);
+        cJSON_AddStringToObject(o, "b", pairs->at[i + 1]);
+        cJSON_AddStringToObject(o, "how", pairs->at[i + 2]);
+        cJSON_AddItemToArray(array, o);
+    }
+}
+
 void fb__rounding_json(cJSON *object, const fb_diff_rounding *r)
 {
     char text[3 * FB_NAME_MAX + 128];
@@ -97,6 +111,7 @@ void fb__rounding_json(cJSON *object, const fb_diff_rounding *r)
     add_pair(o, "boundaries", r->boundaries_paired, r->boundaries);
     add_list(o, "not_paired_a", &r->unpaired_a);
     add_list(o, "not_paired_b", &r->unpaired_b);
+    add_pairs(o, &r->pairs);
     cJSON_AddStringToObject(o, "envelope", r->envelope);
     cJSON_AddNumberToObject(o, "compared", (double)r->compared);
     cJSON_AddNumberToObject(o, "equal", (double)r->equal);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * run_noise.c - last-bit noise: a run that is as right as the ordered one and rounds otherwise. What
- * it changes from step to step is how far rounding alone may carry a run. docs/diff.md, "Rounding".
+ * run_noise.c - last-bit noise: a run that is as right as the ordered one and rounds otherwise.
+ * What it changes from step to step is how far rounding alone may carry a run. docs/diff.md,
+ * "Rounding".
  */
 #include "engine/run_state.h"
 

@@ -215,7 +215,8 @@ void fb__faults_flip_param(fb_run *run, const fb__param *param, const char *slot
                            float *data);
 void fb__faults_flip_losses(fb_run *run, int32_t micro);
 
-/* --- Last-bit noise (run_noise.c) -------------------------------------------------------------- */
+/* --- Last-bit noise (run_noise.c) --------------------------------------------------------------
+ */
 
 /* Moves each number by up to one unit in the last place, where the run was asked for noise. */
 void fb__noise_add(fb_run *run, float *data, size_t count);

@@ -5,15 +5,17 @@ Weights and batches go over as values, never as names that the comparison could 
 """
 import json
 import os
-import struct
+import re
 import subprocess
 import sys
+
+import numpy
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "torch"))
 
 from program import read_events, run  # noqa: E402
-from torch_twin import read_safetensors  # noqa: E402
+from torch_twin import read_safetensors, write_safetensors  # noqa: E402
 
 TEXT = os.path.join(HERE, "..", "..", "examples", "data", "lighthouse.txt")
 DEFAULT = {"dim": 32, "heads": 4, "hidden": 128, "layers": 2, "context": 16, "gelu": "none",
@@ -46,25 +48,67 @@ def configuration(c):
         "clip": c["clip"], "batch": {"size": c["size"], "micro": c["micro"]}, "steps": c["steps"]}
 
 
-def write_safetensors(path, arrays):
-    header, offset, blobs = {}, 0, []
-    for name, array in arrays.items():
-        blob = array.astype("<f4").tobytes()
-        header[name] = {"dtype": "F32", "shape": list(array.shape),
-                        "data_offsets": [offset, offset + len(blob)]}
-        offset += len(blob)
-        blobs.append(blob)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+# What a path of the engine is called by torch_gpt.py, longest first.
+NAMES = [("attn.attention.qkv", "attn.c_attn"), ("attn.attention.proj", "attn.c_proj"),
+         ("attn.attention", "attn"), ("mlp.fc", "mlp.c_fc"), ("mlp.proj", "mlp.c_proj"),
+         ("mlp.gelu", "mlp.act"), ("attn.ln", "ln_1"), ("mlp.ln", "ln_2"),
+         ("embedding.weight", "wte.weight"), ("embedding.positions", "wpe.weight"),
+         ("embedding", ""), ("head", "lm_head"), ("ln", "ln_f")]
+SPLIT = ("attn.q_proj", "attn.k_proj", "attn.v_proj")
+# How a slot of the engine is called by the recorder, where a parameter of that name has it.
+SLOTS = {"parameter": "parameter", "exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq",
+         "grad.clip": "gradient"}
+
+
+def parts_of(text):
+    """step, phase, path, op, slot of a name as a report spells it."""
+    words = [w for w in text.split(", ") if not w.startswith(("step", "micro"))]
+    match = re.match(r"(?:(\S+) )?\((\S+)\)$", words[1]) if len(words) > 2 else None
+    first = words[0].split(" (")
+    if len(words) == 2:  # "backward (clone), output"
+        return first[0], "", first[1].rstrip(")"), words[1]
+    path, op = match.groups() if match else (words[1], "")
+    return words[0], path or "", op, words[2]
+
+
+def torch_path(path):
+    """What the module or parameter is called in torch_gpt.py."""
+    block = re.match(r"h\.(\d+)\.(.*)", path)
+    prefix, rest = ("h.%s." % block.group(1), block.group(2)) if block else ("", path)
+    for ours, theirs in NAMES:
+        if rest == ours or rest.startswith(ours + "."):
+            return prefix + theirs + rest[len(ours):]
+    return prefix.rstrip(".")
+
+
+def truth_of(pair):
+    """Whether a pair is right: the same module or parameter, forward with forward."""
+    phase_a, path_a, op_a, slot_a = parts_of(pair["a"])
+    phase_b, path_b, _, slot_b = parts_of(pair["b"])
+    expected = torch_path(path_a)
+    if op_a in ("clip", "cosine", "cross_entropy") and path_a in ("clip", "lr", "loss"):
+        return True  # scalars, losses of rows: there is one of each
+    if slot_a in SLOTS:
+        split = any(path_b == expected.replace("attn.c_attn", name) for name in SPLIT)
+        return (path_b == expected or split) and slot_b == SLOTS[slot_a]
+    if phase_a == "forward":
+        if op_a == "residual":  # added in the block
+            return path_b == expected.rsplit(".", 1)[0] or path_b == expected
+        split = any(path_b == expected.replace("attn.c_attn", name) for name in SPLIT)
+        return (path_b == expected or split) and phase_b == "forward"
+    # Gradients: the recorder gives the op of a backward pass the path of a neighbour in the flow.
+    block = re.match(r"h\.\d+", path_a)
+    same_block = not block or not path_b or path_b.startswith(block.group(0))
+    return phase_b in ("backward", "optimizer", "forward") and (same_block or op_a == "residual" or
+                                                                pair["how"] == "alias")
 
 
 class CrossCase:
     """folder: a place of its own; firstbit: the program; changes: to DEFAULT."""
 
     def __init__(self, firstbit, folder, python=sys.executable, **changes):
-        self.firstbit, self.folder, self.python = firstbit, folder, python
+        self.firstbit, self.folder = os.path.abspath(firstbit), folder
+        self.python = python
         self.case = dict(DEFAULT, **changes)
         self.config = configuration(self.case)
         self.write_config()
@@ -82,7 +126,6 @@ class CrossCase:
             "-o", "init.safetensors")
         arrays, _ = read_safetensors(os.path.join(self.folder, "init.safetensors"))
         weights = {}
-        import numpy
         rng = numpy.random.default_rng(self.case["seed"])
         for name, array in arrays.items():
             if not name.startswith("step-000000.init."):

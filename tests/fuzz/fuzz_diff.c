@@ -17,10 +17,13 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned
     return size;
 }
 
-static void compare(const char *a, const char *b, const char *fuzzed)
+static void compare(const char *a, const char *b, const char *fuzzed, bool rounding)
 {
-    const fb_diff_options options = {
-        .size = sizeof options, .no_replay = true, .no_stacks = true, .strict = true};
+    const fb_diff_options options = {.size = sizeof options,
+                                     .no_replay = true,
+                                     .no_stacks = true,
+                                     .strict = true,
+                                     .rounding = rounding};
     fb_diff_report report;
     fb_trace_info info;
     fb_trace *t;
@@ -52,7 +55,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         sound_bytes = fuzz_make_trace(sound, FB_LEVEL_OPS);
     a = fuzz_file(0, sound, sound_bytes);
     b = fuzz_file(1, data, size);
-    compare(a, b, b);
-    compare(b, a, b);
+    for (int rounding = 0; rounding < 2; rounding++) {
+        compare(a, b, b, rounding != 0);
+        compare(b, a, b, rounding != 0);
+    }
     return 0;
 }
