@@ -27,6 +27,15 @@ static fb_hash key_of(const fb_site *site, int32_t micro)
     return fb_identity_hash(fb_site_hash(&plain), 0, micro);
 }
 
+/* A path without the names of wrappers. */
+static fb_hash path_key(const char *path)
+{
+    char plain[FB_NAME_MAX + 1];
+
+    fb__unwrap_path(plain, path);
+    return fb_hash_bytes(plain, strlen(plain));
+}
+
 static const char *slot_of(const fb_site *site)
 {
     return site->slot == NULL ? "" : site->slot;
@@ -205,7 +214,7 @@ static fb_status index_starts(fb__table *t, fb_error *err)
     if (t->starts == NULL)
         return out_of_memory(err);
     for (uint32_t i = 0; i < t->start_count; i++) {
-        uint32_t at = (uint32_t)fb_hash_name(t->nodes[i].site->path) & t->starts_mask;
+        uint32_t at = place_of(path_key(t->nodes[i].site->path), t->starts_mask);
 
         while (t->starts[at] != 0)
             at = (at + 1) & t->starts_mask;
@@ -217,11 +226,13 @@ static fb_status index_starts(fb__table *t, fb_error *err)
 /* A parameter by its path: whatever step made its present value, it is the same parameter. */
 uint32_t fb__table_find_param(const fb__table *t, const char *path)
 {
+    const fb_hash key = path_key(path);
+
     if (t->starts == NULL)
         return FB__NODE_NONE;
-    for (uint32_t at = (uint32_t)fb_hash_name(path) & t->starts_mask; t->starts[at] != 0;
+    for (uint32_t at = place_of(key, t->starts_mask); t->starts[at] != 0;
          at = (at + 1) & t->starts_mask)
-        if (strcmp(t->nodes[t->starts[at] - 1].site->path, path) == 0)
+        if (fb_hash_equal(path_key(t->nodes[t->starts[at] - 1].site->path), key))
             return t->starts[at] - 1;
     return FB__NODE_NONE;
 }
