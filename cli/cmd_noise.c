@@ -56,17 +56,16 @@ const cli_command cli_noise = {
     .options = options,
     .positional_min = 1,
     .positional_max = 1,
-    .details =
-        "Makes the run again a few times. In each repeat every output, gradient and updated\n"
-        "parameter is moved by up to one unit in the last place, as another legal order of\n"
-        "its sums might move it. OUT.fbt has the largest distance of each tensor from the\n"
-        "recorded one. `firstbit diff A B --noise OUT.fbt` takes what is far beyond it for\n"
-        "a bug, and the rest for rounding.\n"
-        "\n"
-        "Takes a run of `firstbit train`; of another program, give diff --noise recordings\n"
-        "of repeats. Exit status: 0, or 2 where it could not be done.\n"
-        "\n"
-        "  firstbit noise run.fbt -o envelope.fbt\n"
-        "  firstbit diff run.fbt torch.fbt --noise envelope.fbt\n",
+    .details = "Makes the run again a few times. In each repeat every output, gradient and\n"
+               "updated parameter is moved by up to one unit in the last place, as another\n"
+               "legal order of its sums might move it. OUT.fbt has the largest distance of\n"
+               "each tensor from the recorded one. `firstbit diff A B --noise OUT.fbt` takes\n"
+               "what is far beyond it for a bug, and the rest for rounding.\n"
+               "\n"
+               "Takes a run of `firstbit train`; of another program, give diff --noise\n"
+               "recordings of repeats. Exit status: 0, or 2 where it could not be done.\n"
+               "\n"
+               "  firstbit noise run.fbt -o envelope.fbt\n"
+               "  firstbit diff run.fbt torch.fbt --noise envelope.fbt\n",
     .run = run,
 };
