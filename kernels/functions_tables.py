@@ -193,8 +193,6 @@ def gaussian():
         return tail(a) - a / root2pi
 
     middles = [f64((lo + hi) / 2) for lo, hi in intervals()]
-    scalar("INV_SQRT_2PI", 1 / root2pi, "1/sqrt(2 pi)")
-    print()
     array("normal_center", middles, "the middle of interval i of a: quarter octaves of a + 1")
     piecewise("normal_tail", tail, middles, 16, "e^(a^2/2) Phi(-a), by coefficient of a - center")
     root = findroot(slope, mpf("0.7517916"))
@@ -232,6 +230,22 @@ def gelu_tanh():
     print()
 
 
+def near_zero():
+    """x·s(x) = x/2 + x^2·P(x^2) for a gate s with s(x) - 1/2 odd, and its derivative."""
+    def tanh_gate(x):
+        z = 2 * sqrt(2 / pi) * (x + mpf("0.044715") * x**3)
+        return 1 / (1 + exp(-z))
+
+    gates = (("silu", lambda x: 1 / (1 + exp(-x))),
+             ("gelu", lambda x: erfc(-x / sqrt(mpf(2))) / 2),
+             ("gelu_tanh", tanh_gate))
+    for name, gate in gates:
+        odd = [c for i, c in enumerate(mp.taylor(gate, 0, 8)) if i % 2]
+        array(name + "_near", odd, f"(f(x) - x/2)/x^2 in x^2, f = {name}: the series at 0")
+        array(name + "_slope_near", [c * (2 * i + 2) for i, c in enumerate(odd)],
+              "(f'(x) - 1/2)/x, likewise")
+
+
 print("/* SPDX-License-Identifier: Apache-2.0")
 print(" *")
 print(" * functions_tables.inc - constants of functions.inc, written by functions_tables.py.")
@@ -243,3 +257,4 @@ circle()
 gaussian()
 error_function()
 gelu_tanh()
+near_zero()

@@ -107,6 +107,22 @@ static void ties_around_one_half_are_decided_by_the_next_term(void **state)
     check_batch(PROBE_silu_slope, x);
 }
 
+/* Inputs that a sweep found next to ties, where 53 bits do not decide. */
+static void inputs_next_to_ties_are_rounded_correctly(void **state)
+{
+    static const float hard[] = {-0x1.2p-17f,      -0x1.a1becap-14f, 0x1.40d932p-25f,
+                                 -0x1.40d932p-26f, -0x1.6148dep-16f, 0x1.cp-22f,
+                                 0x1.d483ap-12f};
+    static float x[BATCH];
+    size_t n = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof hard / sizeof hard[0]; i++)
+        n += add_around(x + n, hard[i]);
+    for (int function = 0; function < PROBE_COUNT; function++)
+        check_batch(function, x);
+}
+
 static void gates_have_their_limits_at_infinity(void **state)
 {
     static const int gates[][2] = {{PROBE_silu, PROBE_silu_slope},
@@ -152,6 +168,7 @@ int main(void)
         cmocka_unit_test(sampled_inputs_are_rounded_correctly),
         cmocka_unit_test(awkward_inputs_are_rounded_correctly),
         cmocka_unit_test(ties_around_one_half_are_decided_by_the_next_term),
+        cmocka_unit_test(inputs_next_to_ties_are_rounded_correctly),
         cmocka_unit_test(gates_have_their_limits_at_infinity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
