@@ -33,7 +33,7 @@ BUGS = [
     Bug("zero-grad-missing", "pytorch#47175 (the class)", "gradients are never set to zero", "gpt",
         """
 -        optimizer.zero_grad()
-""", (Event(1, op="zero_grad"), Event(2, "backward", slot="grad"),
+""", (Event(1, op="zero_grad"), Event(2, op="zero_grad"), Event(2, "backward", slot="grad"),
       Event(2, "backward", op="add*")), "grad-accumulation", quick=True),
 
     Bug("only-last-micro-batch", "", "gradients are set to zero before every micro-batch",

@@ -4,6 +4,7 @@
 import concurrent.futures
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 
@@ -83,15 +84,18 @@ class Recordings:
         if run.is_engine:
             command = [self.firstbit, "train", *run.text, "-o", run.trace]
         environment = self._prepare(run)
+        process = subprocess.Popen(
+            command, cwd=ROOT if run.is_engine else run.folder, env=environment, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
         try:
-            done = subprocess.run(command, cwd=ROOT if run.is_engine else run.folder,
-                                  env=environment, capture_output=True, text=True,
-                                  timeout=SECONDS, check=False)
+            _, said = process.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with the processes that it forked
+            process.communicate()
             run.failure = f"took more than {SECONDS} s"
             return
-        if done.returncode != 0 or "firstbit:" in done.stderr:
-            run.failure = done.stderr.strip()[-600:] or f"exit status {done.returncode}"
+        if process.returncode != 0 or "firstbit:" in said:
+            run.failure = said.strip()[-600:] or f"exit status {process.returncode}"
 
     # --- Fast: torch is imported once -------------------------------------------------------------
 

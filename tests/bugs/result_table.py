@@ -3,6 +3,8 @@
 
 MARKS = {True: "yes", False: "-", None: "?"}
 CHECKS = ("tight", "loose", "loss_1", "loss_5")
+CHECK_NAMES = ("final parameters, `allclose` with rtol 1e-5, atol 1e-8", "with rtol 1e-3, atol 1e-5",
+               "final loss, 1 %", "final loss, 5 %")
 
 
 def share(rows, key):
@@ -23,6 +25,45 @@ def totals(bugs, cleans):
                        for check in CHECKS},
             "false_alarms": {check: share([c["tolerances"] for c in quiet], check)
                              for check in CHECKS}}
+
+
+def print_totals(bugs, cleans):
+    """Two tables for docs/bugs.md: of the diff, and of tolerances beside it."""
+    summary = totals(bugs, cleans)
+    names = {"all": "all", "shown": "shown to those who wrote the rules", "unseen": "kept from them"}
+    print("| bugs | detected | exact event | cause, first guess | in the first three | confirmed |")
+    print("|---|---|---|---|---|---|")
+    for key, name in names.items():
+        print(f"| {name} | " + " | ".join(summary[key].values()) + " |")
+    print()
+    print("| on the same pairs | bugs: alarm | clean pairs and legal rewrites: alarm |")
+    print("|---|---|---|")
+    for check, name in zip(CHECKS, CHECK_NAMES):
+        print(f"| {name} | {summary['alarms'][check]} | {summary['false_alarms'][check]} |")
+    print()
+
+
+def print_markdown(bugs, cleans):
+    print_totals(bugs, cleans)
+    print("| bug | mechanism | like | exact event | cause | said | loss 1 % |")
+    print("|---|---|---|---|---|---|---|")
+    for bug in bugs:
+        answer = bug["answer"]
+        said = f"`{answer['cause']}` at {answer['event']}" if bug["detected"] else (
+            f"{answer['verdict']}")
+        named = "yes" if bug["first_guess"] else (
+            f"{'second' if bug['top_three'] else 'no'}: `{bug['expected_cause']}`")
+        print(f"| {bug['id']}{' °' if bug['unseen'] else ''} | {bug['mechanism']} | "
+              f"{bug['reference'] or 'our own'} | {MARKS[bug['exact']]} | {named} | {said} | "
+              f"{MARKS[bug['tolerances']['loss_1']]} |")
+    print()
+    print("| clean pair | beside | what changes | said | as expected |")
+    print("|---|---|---|---|---|")
+    for clean in cleans:
+        answer = clean["answer"]
+        said = answer["verdict"] + (f", `{answer['cause']}`" if answer["cause"] else "")
+        print(f"| {clean['id']} | {clean['neighbour']} | {clean['what']} | {said} | "
+              f"{MARKS[clean['as_expected']]} |")
 
 
 def print_tables(bugs, cleans):

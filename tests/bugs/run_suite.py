@@ -4,7 +4,7 @@
 found beside what was planted.
 
 usage: run_suite.py FIRSTBIT [--only ID]... [--also FILE.py]... [--quick] [--jobs N] [--fast]
-                    [--strict] [--json] [--keep FOLDER]
+                    [--strict] [--json | --markdown] [--keep FOLDER]
 
 Programs are recorded as a user would, by `firstbit record --level sketch`; --fast imports torch
 once and forks for each of them. Exit status: 0 where every bug is detected and every clean pair is
@@ -20,7 +20,7 @@ import tempfile
 import catalogue
 from judge_pair import judge_bug, judge_clean
 from record_programs import Recordings
-from result_table import print_tables, totals
+from result_table import print_markdown, print_tables, totals
 
 
 def selected(cases, options):
@@ -39,6 +39,7 @@ def arguments():
     parser.add_argument("--fast", action="store_true", help="import torch once")
     parser.add_argument("--strict", action="store_true", help="event and cause must fit too")
     parser.add_argument("--json", action="store_true", help="one object instead of tables")
+    parser.add_argument("--markdown", action="store_true", help="the tables of docs/bugs.md")
     parser.add_argument("--keep", metavar="FOLDER", help="leave programs and traces there")
     return parser.parse_args()
 
@@ -68,6 +69,8 @@ def main():
     if options.json:
         print(json.dumps({"schema": 1, "bugs": bugs, "clean": cleans,
                           "totals": totals(bugs, cleans)}, indent=1))
+    elif options.markdown:
+        print_markdown(bugs, cleans)
     else:
         print_tables(bugs, cleans)
     good = all(b["detected"] for b in bugs) and all(c["as_expected"] for c in cleans)

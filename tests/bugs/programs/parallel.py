@@ -53,6 +53,7 @@ def train(rank):
         losses.append(loss.item())
     if rank == 0:
         torch.save({"losses": losses, "model": model.state_dict()}, "result.pt")
+    dist.barrier()
     dist.destroy_process_group()
 
 
