@@ -28,7 +28,7 @@ BUGS = [
 -        parameter.grad /= WORLD
 """, (Event(1, op="div_"), Event(1, "backward", slot="grad")), "collective"),
 
-    Bug("clipping-on-one-rank", "DeepSpeed#1801", "one rank clips and the other does not", "parallel",
+    Bug("clipping-on-one-rank", "DeepSpeed PR#1801 (the run of BLOOM-176B)", "one rank clips and the other does not", "parallel",
         """
 -        nn.utils.clip_grad_norm_(model.parameters(), 0.25)
 +        if rank != 0:
@@ -62,7 +62,7 @@ BUGS = [
 +    sampler = DistributedSampler(data, 1, 0, shuffle=True, seed=73)
 """, (Event(0, kind="sample|draw"), Event(0, op="stack")), "sample-duplicated-or-missing"),
 
-    Bug("batchnorm-momentum", "pytorch/vision#8250", "momentum as the other framework means it", "conv",
+    Bug("batchnorm-momentum", "pix2pix-tensorflow#126", "momentum as the other framework means it", "conv",
         """
 -        self.bn1 = nn.BatchNorm2d(6)
 +        self.bn1 = nn.BatchNorm2d(6, momentum=0.9)

@@ -44,7 +44,7 @@ BUGS = [
 """, (Event(1, op="zero_grad"), Event(1, "backward", slot="grad"),
       Event(1, "backward", op="add*")), "grad-accumulation"),
 
-    Bug("labels-shifted-twice", "transformers#35066", "labels are shifted once more in the loss",
+    Bug("labels-shifted-twice", "transformers PR#46898", "labels are shifted once more in the loss",
         "gpt", """
 -    targets = batch[:, 1:]
 -    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD)

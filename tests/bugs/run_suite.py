@@ -4,7 +4,7 @@
 found beside what was planted.
 
 usage: run_suite.py FIRSTBIT [--only ID]... [--also FILE.py]... [--quick] [--jobs N] [--fast]
-                    [--strict] [--json | --markdown] [--keep FOLDER]
+                    [--rounding] [--strict] [--json | --markdown] [--keep FOLDER]
 
 Programs are recorded as a user would, by `firstbit record --level sketch`; --fast imports torch
 once and forks for each of them. Exit status: 0 where every bug is detected and every clean pair is
@@ -16,6 +16,7 @@ import importlib.util
 import json
 import sys
 import tempfile
+from dataclasses import replace
 
 import catalogue
 from judge_pair import judge_bug, judge_clean
@@ -37,6 +38,8 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="only cases that cover the causes")
     parser.add_argument("--jobs", type=int, default=2, help="programs at a time")
     parser.add_argument("--fast", action="store_true", help="import torch once")
+    parser.add_argument("--rounding", action="store_true",
+                        help="bugs under the rules for rounding: none may pass for it")
     parser.add_argument("--strict", action="store_true", help="event and cause must fit too")
     parser.add_argument("--json", action="store_true", help="one object instead of tables")
     parser.add_argument("--markdown", action="store_true", help="the tables of docs/bugs.md")
@@ -56,6 +59,8 @@ def run(options, folder):
     also = [load(path) for path in options.also]
     bugs = selected(sum((getattr(m, "BUGS", []) for m in also), catalogue.BUGS), options)
     cleans = selected(sum((getattr(m, "CLEANS", []) for m in also), catalogue.CLEANS), options)
+    if options.rounding:
+        bugs = [replace(bug, options=bug.options + ("--rounding",)) for bug in bugs]
     recordings = Recordings(options.firstbit, folder, options.jobs, options.fast)
     recordings.make(bugs + cleans)
     return ([judge_bug(recordings, bug) for bug in bugs],
