@@ -41,9 +41,9 @@ def twins_of(case):
 class Recordings:
     """Every program that the cases need, recorded into a folder."""
 
-    def __init__(self, firstbit, folder, jobs, fast):
+    def __init__(self, firstbit, folder, jobs, fast, reuse=False):
         self.firstbit = os.path.abspath(firstbit)
-        self.folder, self.jobs, self.fast = folder, jobs, fast
+        self.folder, self.jobs, self.fast, self.reuse = os.path.abspath(folder), jobs, fast, reuse
         self.runs = {}
 
     def make(self, cases):
@@ -102,9 +102,11 @@ class Recordings:
     def _chunks(self):
         """The runs, dealt to as many processes as there are jobs; those with settings of the
         environment, and the engine's, are processes of their own."""
-        alone = [run for run in self.runs.values()
+        needed = [run for run in self.runs.values()
+                  if not (self.reuse and os.path.exists(run.trace))]
+        alone = [run for run in needed
                  if not self.fast or run.is_engine or run.environment[0] or run.arguments]
-        runs = [run for run in self.runs.values() if run not in alone]
+        runs = [run for run in needed if run not in alone]
         dealt = [runs[i::self.jobs] for i in range(self.jobs)]
         return [chunk for chunk in dealt if chunk] + [[run] for run in alone]
 

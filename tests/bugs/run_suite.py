@@ -4,7 +4,8 @@
 found beside what was planted.
 
 usage: run_suite.py FIRSTBIT [--only ID]... [--also FILE.py]... [--quick] [--jobs N] [--fast]
-                    [--rounding] [--strict] [--json | --markdown] [--keep FOLDER]
+                    [--rounding] [--strict] [--json | --markdown]
+                    [--keep FOLDER [--reuse]]
 
 Programs are recorded as a user would, by `firstbit record --level sketch`; --fast imports torch
 once and forks for each of them. Exit status: 0 where every bug is detected and every clean pair is
@@ -44,6 +45,7 @@ def arguments():
     parser.add_argument("--json", action="store_true", help="one object instead of tables")
     parser.add_argument("--markdown", action="store_true", help="the tables of docs/bugs.md")
     parser.add_argument("--keep", metavar="FOLDER", help="leave programs and traces there")
+    parser.add_argument("--reuse", action="store_true", help="with --keep: diff what is there")
     return parser.parse_args()
 
 
@@ -61,7 +63,8 @@ def run(options, folder):
     cleans = selected(sum((getattr(m, "CLEANS", []) for m in also), catalogue.CLEANS), options)
     if options.rounding:
         bugs = [replace(bug, options=bug.options + ("--rounding",)) for bug in bugs]
-    recordings = Recordings(options.firstbit, folder, options.jobs, options.fast)
+    recordings = Recordings(options.firstbit, folder, options.jobs, options.fast,
+                            options.reuse)
     recordings.make(bugs + cleans)
     return ([judge_bug(recordings, bug) for bug in bugs],
             [judge_clean(recordings, clean) for clean in cleans])
