@@ -48,7 +48,7 @@ BUGS = [
     Bug("gelu-variant", "", "the tanh approximation of GELU instead of the exact function", "gpt", """
 -        self.act = nn.GELU()
 +        self.act = nn.GELU(approximate="tanh")
-""", forward("GPT.h.0.act", "gelu"), "forward-op", quick=True),
+""", forward("GPT.h.0.act", "gelu"), "forward-op"),
 
     Bug("softmax-over-queries", "", "softmax over the queries instead of the keys", "gpt", """
 -        weights = self.drop(scores.softmax(-1))

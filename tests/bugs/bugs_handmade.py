@@ -17,7 +17,7 @@ BUGS = [
 -                m = state["m"] / (1 - beta1 ** state["t"])
 -                v = state["v"] / (1 - beta2 ** state["t"])
 +                m, v = state["m"], state["v"]
-""", update(), "optimizer-formula", quick=True),
+""", update(), "optimizer-formula"),
 
     Bug("bias-correction-one-step-late", "", "Adam counts its steps from 2", "handmade", """
 -                    state["t"] = 0
@@ -58,7 +58,7 @@ BUGS = [
         "the backward pass of softmax lacks the term that couples the outputs", "handmade", """
 -        return y * (grad - (grad * y).sum(-1, keepdim=True))
 +        return y * grad
-""", backward("*", "mul|sum|sub"), "backward-op", quick=True),
+""", backward("*", "mul|sum|sub"), "backward-op"),
 
     Bug("normalization-backward-lacks-a-term", "FlagGems#5392 (the class)",
         "the backward pass of a normalization lacks the term along its output", "handmade", """
@@ -70,7 +70,7 @@ BUGS = [
         "words that occur twice keep only one of their gradients", "handmade", """
 -        out.index_put_((words.flatten(),), grad.flatten(0, 1), accumulate=True)
 +        out.index_put_((words.flatten(),), grad.flatten(0, 1), accumulate=False)
-""", backward("*", "index_put_"), "backward-op"),
+""", backward("*", "index_put_"), "backward-op", quick=True),
 
     Bug("branch-detached", "Automodel#1408 (the class)", "a branch is cut from the gradient", "gpt", """
 -        x = x + self.attn(self.ln1(x))

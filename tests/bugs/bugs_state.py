@@ -9,8 +9,7 @@ BUGS = [
     # --- Resuming ---------------------------------------------------------------------------------
     Bug("moments-not-restored", "TrenTorch PR#187", "the optimizer's state is not loaded", "resume", """
 -        self.optimizer.load_state_dict(checkpoint["optimizer"])
-""", LOADED + (Event(4, "optimizer", slot="exp_avg*|step|param|lr"),), "checkpoint-resume",
-        quick=True),
+""", LOADED + (Event(4, "optimizer", slot="exp_avg*|step|param|lr"),), "checkpoint-resume"),
 
     Bug("schedule-restarts", "pytorch-template#68", "the schedule is not loaded", "resume", """
 -        self.schedule.load_state_dict(checkpoint["schedule"])
@@ -71,7 +70,7 @@ BUGS = [
     Bug("reseeded-in-every-step", "", "the seed is set again in each step", "noise", """
          rows = torch.randperm(ROWS, generator=order)[:10]
 +        torch.manual_seed(81)
-""", (Event(0, kind="seed"), Event(1, kind="seed|draw")), "rng-key-reuse", quick=True),
+""", (Event(0, kind="seed"), Event(1, kind="seed|draw")), "rng-key-reuse"),
 
     Bug("two-generators-one-seed", "", "two generators begin with one seed", "noise", """
 -    jitter = torch.Generator().manual_seed(84)
@@ -136,7 +135,7 @@ BUGS = [
         """
 -    mean, deviation = x[train].mean(0), x[train].std(0)
 +    mean, deviation = x.mean(0), x.std(0)
-""", (Event(0, op="index|mean|std*", slot="*"),), "evaluation-leak", quick=True),
+""", (Event(0, op="index|mean|std*", slot="*"),), "evaluation-leak"),
 
     Bug("no-split-at-all", "byteNet-tf#10", "the validation is part of the training", "tabular", """
 -    return rows[:count * 3 // 4], rows[count * 3 // 4:]
@@ -178,6 +177,6 @@ BUGS = [
 +        for future in concurrent.futures.as_completed(
 +                [pool.submit(done, name) for name in NAMES]):
 +            name = future.result()
-""", quick=True),
+"""),
 
 ]

@@ -8,8 +8,9 @@ usage: run_suite.py FIRSTBIT [--only ID]... [--also FILE.py]... [--quick] [--job
                     [--keep FOLDER [--reuse]]
 
 Programs are recorded as a user would, by `firstbit record --level sketch`; --fast imports torch
-once and forks for each of them. Exit status: 0 where every bug is detected and every clean pair is
-silent (with --strict: where also event and cause are as planted), else 1.
+once and forks for each of them. Exit status: 0 where of the bugs 95 % are detected, 90 % in the very
+event and 80 % with the right cause at first guess, and of the clean pairs 90 % are as expected; with
+--strict where all are; else 1.
 """
 
 import argparse
@@ -70,6 +71,10 @@ def run(options, folder):
             [judge_clean(recordings, clean) for clean in cleans])
 
 
+def share(rows, key):
+    return sum(bool(row[key]) for row in rows) / len(rows) if rows else 1.0
+
+
 def main():
     options = arguments()
     with tempfile.TemporaryDirectory() as temporary:
@@ -81,10 +86,10 @@ def main():
         print_markdown(bugs, cleans)
     else:
         print_tables(bugs, cleans)
-    good = all(b["detected"] for b in bugs) and all(c["as_expected"] for c in cleans)
-    if options.strict:
-        good = good and all(b["exact"] and b["first_guess"] for b in bugs)
-    return 0 if good else 1
+    return 0 if all(share(rows, key) >= (1 if options.strict else goal)
+                    for rows, key, goal in ((bugs, "detected", 0.95), (bugs, "exact", 0.90),
+                                            (bugs, "first_guess", 0.80),
+                                            (cleans, "as_expected", 0.90))) else 1
 
 
 if __name__ == "__main__":
