@@ -7,6 +7,8 @@ import subprocess
 
 import torch
 
+from record_programs import ROOT  # where replays of the engine find their data
+
 TOLERANCES = {"tight": (1e-5, 1e-8), "loose": (1e-3, 1e-5)}
 LOSS_CHANGES = {"loss_1": 0.01, "loss_5": 0.05}
 
@@ -17,7 +19,7 @@ def diff(recordings, case):
         if run.failure is not None:
             return {"verdict": "not recorded", "why": run.failure}
     done = subprocess.run([recordings.firstbit, "diff", "--json", *case.options, a.trace, b.trace],
-                          capture_output=True, text=True, timeout=60, check=False)
+                          cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     try:
         return json.loads(done.stdout)
     except json.JSONDecodeError:
