@@ -3,8 +3,13 @@
 
 from case import Clean
 
+PROGRAMS = ("accumulate", "conv", "folder", "half", "handmade", "large", "noise", "parallel", "resume",
+            "rope", "tabular", "wrapped")
+
 CLEANS = [
-    Clean("same-program-twice", "nondeterminism", "nothing is changed", "gpt", "", quick=True),
+    Clean(f"{program}-twice", "nondeterminism", "nothing is changed", program, "")
+    for program in PROGRAMS] + [
+    Clean("gpt-twice", "nondeterminism", "nothing is changed", "gpt", "", quick=True),
 
     Clean("mask-of-minus-1e9", "mask-bias-too-small", "a bias that softmax makes zero, as -inf", "gpt", """
 -        scores = scores.masked_fill(~past, float("-inf"))
