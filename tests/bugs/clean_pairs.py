@@ -281,6 +281,9 @@ CLEANS = [
     Clean("engine-threads", "bit-flip", "two threads instead of one", "engine gpt.json", "--threads 2",
           both="--steps 3", quick=True),
 
+    Clean("engine-kernels-told", "environment", "kernels that promise no order of sums",
+          "engine mlp.json", "--kernels openblas", both="--steps 6 --threads 1", verdict="rounding"),
+
     Clean("engine-evaluates-more", "config", "evaluation after every step", "engine mlp.json",
           "--set eval.every=1", both="--steps 6"),
 ]
