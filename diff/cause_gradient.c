@@ -203,6 +203,82 @@ bool fb__rule_clip_kind(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+/* --- Scales ----------------------------------------------------------------------------------- */
+
+static bool is_gradient_or_clip(const fb_site *site)
+{
+    return fb__is_gradient(site) || strncmp(fb__text(site->path), "clip", 4) == 0;
+}
+
+/* The norms that both sides found. */
+static bool norms(double *a, double *b, const fb__case *c)
+{
+    for (size_t i = 0; i < c->pair->a.count; i++) {
+        const fb__step_event *e = &c->pair->a.events[i];
+
+        if (e->site->kind != FB_KIND_SCALAR || strcmp(fb__text(e->site->slot), "grad_norm") != 0 ||
+            e->partner == NONE)
+            continue;
+        *a = e->value;
+        *b = c->pair->b.events[e->partner].value;
+        return *a > 0;
+    }
+    return false;
+}
+
+static bool is_scaling(const fb__case *c)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+
+    return site->kind == FB_KIND_TENSOR && site->phase == FB_PHASE_FORWARD &&
+           fb__text(site->path)[0] == '\0' && (fb__op_is(site, "div") || fb__op_is(site, "mul")) &&
+           fb__reader(c, fb__culprit_event(c), is_gradient_or_clip, 4096) != NULL;
+}
+
+/* Signature: between the backward pass and the update gradients are scaled on one side only, and
+ * one factor is on all of them. */
+bool fb__rule_scaled_gradients(fb_diff_cause *out, const fb__case *c)
+{
+    fb__gradients g;
+    double a, b;
+
+    if (!is_scaling(c) || is_pair(c))
+        return false;
+    fb__gradients_of(&g, c);
+    if (norms(&a, &b, c) && fabs(b - a) > 1e-3 * a)
+        fb__say(out, "only %s scales its gradients (%s): the norm of all of b's is %.6g times a's",
+                fb__culprit_side(c), fb__text(fb__culprit_event(c)->site->op), b / a);
+    else if (g.count > 0 && g.scaled == g.count && fabs(g.scale - 1) > FB__FIT_TOLERANCE)
+        fb__say(out, "only %s scales its gradients (%s): all %zu of b are %.6g times a's",
+                fb__culprit_side(c), fb__text(fb__culprit_event(c)->site->op), g.count, g.scale);
+    else
+        return false;
+    fb__say_fix(out, "scale the loss and unscale its gradients by the same number in both");
+    return true;
+}
+
+/* Signature: the same scaling of a gradient gives another result, since one side clips before it
+ * and the other behind. */
+bool fb__rule_clip_order(fb_diff_cause *out, const fb__case *c)
+{
+    const fb_site *in_a, *in_b;
+    bool clipped_a, clipped_b;
+
+    if (!is_pair(c) || fb__culprit_event(c)->site->phase != FB_PHASE_FORWARD ||
+        !(fb__op_is(c->culprit->a->site, "div") || fb__op_is(c->culprit->a->site, "mul")))
+        return false;
+    in_a = fb__input_site(c, c->culprit->a, 0);
+    in_b = fb__input_site(c, c->culprit->b, 0);
+    clipped_a = in_a != NULL && strncmp(fb__text(in_a->path), "clip", 4) == 0;
+    clipped_b = in_b != NULL && strncmp(fb__text(in_b->path), "clip", 4) == 0;
+    if (clipped_a == clipped_b)
+        return false;
+    fb__say(out, "%s clips its gradients before they are scaled (%s), %s behind",
+            clipped_a ? "a" : "b", fb__text(c->culprit->a->site->op), clipped_a ? "b" : "a");
+    fb__say_fix(out, "unscale first, then clip, then update");
+    return true;
+}
+
 /* --- Gradients that do not arrive ------------------------------------------------------------- */
 
 static size_t count_one_sided(const fb__step *step, const char *op)

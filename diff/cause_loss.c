@@ -32,6 +32,11 @@ static bool is_loss_or_model(const fb_site *site)
            (site->phase == FB_PHASE_FORWARD && fb__is_real(site->dtype) && site->rank > 1);
 }
 
+static bool is_loss_or_softmax(const fb_site *site)
+{
+    return is_loss(site) || fb__op_is(site, "_log_softmax");
+}
+
 static bool is_forward(fb_phase phase)
 {
     return phase == FB_PHASE_FORWARD || phase == FB_PHASE_LOSS;
@@ -91,7 +96,10 @@ static bool is_other_reduction(const fb__case *c)
 static bool is_other_factor(const fb__case *c)
 {
     const fb_site *site = fb__culprit_event(c)->site;
+    double a, b;
 
+    if (losses(&a, &b, c) && fabs(b - a) <= 1e-5 * fabs(a))
+        return false; /* it makes no difference but of rounding */
     return is_scalar_tensor(site) && is_forward(site->phase) &&
            (fb__op_is(site, "div") || fb__op_is(site, "mul") || fb__op_is(site, "sum") ||
             fb__op_is(site, "mean") || fb__op_is(site, "add"));
@@ -170,8 +178,8 @@ static void say_target(fb_diff_cause *out, const fb__case *c)
     double x, y;
 
     if (!is_pair(c)) {
-        fb__say(out, "only %s changes the targets before the loss (%s)", fb__culprit_side(c),
-                fb__text(e->site->op));
+        fb__say(out, "only %s moves or changes targets or logits before the loss (%s)",
+                fb__culprit_side(c), fb__text(e->site->op));
     } else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site)) {
         fb__say(out, "the loss is computed with %s %s | %s", p.name, p.a, p.b);
     } else if (is_loss(e->site) && count_targets(&x, &c->pair->a, c->culprit->a) &&
@@ -207,6 +215,22 @@ static bool is_cut(const fb__case *c)
            a->site->shape[0] != b->site->shape[0];
 }
 
+static const char *const moves[] = {"clone", "copy_", "constant_pad_nd", "cat",
+                                    "index", "roll",  "index_select",    "gather",
+                                    "stack", "flip",  "slice_copy"};
+
+/* Logits that are cut or shifted on the way from the model to the loss. */
+static bool is_move(const fb__case *c, const fb__step_event *e)
+{
+    const fb__step_event *reader;
+
+    if (e->site->kind != FB_KIND_TENSOR || fb__text(e->site->path)[0] != '\0' ||
+        !fb__is_one_of(fb__text(e->site->op), moves, COUNT_OF(moves)))
+        return false;
+    reader = fb__reader(c, e, is_loss_or_softmax, 64);
+    return reader != NULL && fb__text(reader->site->path)[0] == '\0';
+}
+
 /* Signature: the loss differs, its logits and settings are equal; or integers that it reads. */
 bool fb__rule_loss_target(fb_diff_cause *out, const fb__case *c)
 {
@@ -217,7 +241,7 @@ bool fb__rule_loss_target(fb_diff_cause *out, const fb__case *c)
         return false;
     if (is_pair(c) && is_loss(e->site))
         (void)fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site);
-    if (!is_target(c, e) && !is_cut(c) &&
+    if (!is_target(c, e) && !is_cut(c) && !is_move(c, e) &&
         !(is_pair(c) && is_loss(e->site) && strcmp(p.name, "reduction") != 0))
         return false;
     say_target(out, c);

@@ -137,6 +137,70 @@ static uint64_t drawn_before(const fb__step *step, const fb__step_event *e)
     return UINT64_MAX;
 }
 
+/* How often a run seeds a generator with this number. */
+static size_t count_seeds(fb_trace *trace, const fb__step_event *e)
+{
+    const fb_event *x = NULL;
+    size_t n = 0;
+
+    if (fb_trace_seek_event(trace, 0, NULL) != FB_OK)
+        return 0;
+    while (fb_trace_next(trace, &x, NULL, NULL) == FB_OK && x != NULL) {
+        const fb_site *site = fb_trace_site(trace, x->site);
+
+        n += site != NULL && site->kind == FB_KIND_SEED && x->key == e->stream_key &&
+             strcmp(fb__text(site->stream), fb__text(e->site->stream)) == 0;
+    }
+    return n;
+}
+
+/* Signature: one run seeds a generator with the same number several times. */
+bool fb__rule_seed_again(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    size_t a, b;
+
+    if (e->site->kind != FB_KIND_SEED || is_pair(c))
+        return false;
+    a = count_seeds(c->pair->a.trace, e);
+    b = count_seeds(c->pair->b.trace, e);
+    if ((a > 1) == (b > 1))
+        return false;
+    fb__say(out, "%s is seeded with %" PRIu64 " %zu | %zu times: its numbers come again",
+            fb__text(e->site->stream), e->stream_key, a, b);
+    fb__say_fix(out, "seed %s once, at the start", fb__text(e->site->stream));
+    return true;
+}
+
+/* Whether all that the numbers decide is which samples come. */
+static bool is_order(const fb__step_event *e)
+{
+    return strcmp(fb__text(e->site->distribution), "randperm") == 0;
+}
+
+/* Signature: a permutation differs or is missing, of a generator that draws nothing else here, or
+ * that has drawn it before. */
+bool fb__rule_order_draw(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b, *e = fb__culprit_event(c);
+    bool again_a, again_b;
+
+    if (e->site->kind != FB_KIND_DRAW || !is_order(e) ||
+        strcmp(fb__text(e->site->stream), "torch") == 0)
+        return false;
+    again_a = a != NULL && drawn_before(&c->pair->a, a) != UINT64_MAX;
+    again_b = b != NULL && drawn_before(&c->pair->b, b) != UINT64_MAX;
+    if (again_a != again_b)
+        fb__say(out, "%s takes the permutation of an earlier epoch again", again_a ? "a" : "b");
+    else if (a == NULL || b == NULL)
+        return false;
+    else
+        fb__say(out, "the permutation of %" PRIu64 " samples is drawn from another state of %s",
+                e->count, fb__text(e->site->stream));
+    fb__say_fix(out, "seed the sampler's generator once and alike, call set_epoch() in each epoch");
+    return true;
+}
+
 /* Signature: a draw from a state that its run has drawn from before, where the other run's is new.
  */
 bool fb__rule_key_reuse(fb_diff_cause *out, const fb__case *c)
@@ -163,15 +227,78 @@ bool fb__rule_key_reuse(fb_diff_cause *out, const fb__case *c)
 
 /* --- Modes ------------------------------------------------------------------------------------ */
 
-/* Whether the last model call before a draw was in evaluation mode. */
+/* Whether the last model call before an event of the step was in evaluation mode. */
 static bool is_in_evaluation(const fb__step *step, const fb__step_event *e)
 {
+    const fb_event *x = NULL;
+    uint64_t number = 0;
     bool training = true;
 
-    for (const fb__step_event *x = step->events; x < e; x++)
-        if (x->site->kind == FB_KIND_MODE && strcmp(fb__text(x->site->slot), "training") == 0)
+    if (fb_trace_seek(step->trace, step->step, NULL) != FB_OK)
+        return false;
+    while (fb_trace_next(step->trace, &x, &number, NULL) == FB_OK && x != NULL &&
+           number < e->number) {
+        const fb_site *site = fb_trace_site(step->trace, x->site);
+
+        if (site != NULL && site->kind == FB_KIND_MODE &&
+            strcmp(fb__text(site->slot), "training") == 0)
             training = x->value != 0;
+    }
     return !training;
+}
+
+/* Whether one module is the other or holds it. */
+static bool is_around(const char *x, const char *y)
+{
+    const size_t n = strlen(x), m = strlen(y), least = n < m ? n : m;
+
+    if (least == 0 || strncmp(x, y, least) != 0)
+        return false;
+    return n == m || (n < m ? y[n] : x[m]) == '.';
+}
+
+/* A mode of the module of an event, or of one around it, that the sides do not share. */
+static const fb__step_event *other_mode(const fb__step *step, const char *path)
+{
+    for (size_t i = 0; i < step->count; i++) {
+        const fb__step_event *e = &step->events[i];
+
+        if (e->site->kind == FB_KIND_MODE && !e->equal && !e->beyond &&
+            (strcmp(fb__text(e->site->slot), "training") == 0 ||
+             strcmp(fb__text(e->site->slot), "grad") == 0 ||
+             strcmp(fb__text(e->site->slot), "requires_grad") == 0) &&
+            is_around(fb__text(e->site->path), path))
+            return e;
+    }
+    return NULL;
+}
+
+/* Signature: the module in which a result differs runs in another mode on one side; or the op
+ * itself says so. */
+bool fb__rule_inner_mode(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c), *mode;
+    const char *path = fb__text(e->site->path);
+    fb__argument_pair p;
+
+    if (e->site->kind != FB_KIND_TENSOR ||
+        (e->site->phase != FB_PHASE_FORWARD && e->site->phase != FB_PHASE_BACKWARD))
+        return false;
+    if (is_pair(c) && fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site) &&
+        (strcmp(p.name, "training") == 0 || strcmp(p.name, "train") == 0)) {
+        fb__say(out, "%s (%s) runs with training %s | %s", path, fb__text(e->site->op), p.a, p.b);
+    } else {
+        mode = other_mode(&c->pair->a, path);
+        if (mode == NULL)
+            mode = other_mode(&c->pair->b, path);
+        if (mode == NULL)
+            return false;
+        fb__say(out, "%s runs with %s %s in %s only", fb__text(mode->site->path),
+                fb__text(mode->site->slot), mode->value != 0 ? "on" : "off",
+                fb__step_of(c, mode) == &c->pair->a ? "a" : "b");
+    }
+    fb__say_fix(out, "set the same modes at %s in both: train(), eval(), no_grad()", path);
+    return true;
 }
 
 /* Signature: only one run draws a dropout mask, and it does in evaluation mode. */
@@ -263,6 +390,22 @@ bool fb__rule_fitted_on_all(fb_diff_cause *out, const fb__case *c)
     else
         fb__say(out, "the %s is taken over other parts of equal data", fb__text(e->site->op));
     fb__say_fix(out, "split first, then fit scalers and vocabularies on the training part only");
+    return true;
+}
+
+/* Signature: what entered from outside is the same numbers in another order. */
+bool fb__rule_outside_order(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    fb_sketch x, y;
+
+    if (!is_pair(c) || e->site->kind != FB_KIND_TENSOR || fb__text(e->site->path)[0] != '\0' ||
+        e->input_count > 0 || !fb__sketch(&x, &c->pair->a, c->culprit->a) ||
+        !fb__sketch(&y, &c->pair->b, c->culprit->b) || x.elements < 4 ||
+        !fb_hash_equal(x.multiset, y.multiset))
+        return false;
+    fb__say(out, "what enters at %s is the same numbers in another order", fb__text(e->site->op));
+    fb__say_fix(out, "sort what a directory listing, a set or a dictionary returns");
     return true;
 }
 

@@ -56,6 +56,29 @@ static bool take_batch(reads *r, const fb_site *site, const fb_event *e)
     return true;
 }
 
+/* A program without a DataLoader reads rows by an index that it made itself. */
+static bool is_row_index(const fb_site *site)
+{
+    return site->kind == FB_KIND_TENSOR && fb__is_integer(site->dtype) && site->rank == 1 &&
+           fb__text(site->path)[0] == '\0' && strncmp(fb__text(site->slot), "in", 2) == 0 &&
+           (strcmp(fb__text(site->op), "index") == 0 ||
+            strcmp(fb__text(site->op), "index_select") == 0);
+}
+
+/* A sketch has all elements of a short tensor. Each batch is an epoch of its own: nothing says when
+ * one ends. */
+static bool take_rows(reads *r, const fb_event *e)
+{
+    const uint64_t n =
+        e->sketch == NULL || e->sketch->elements > FB_SKETCH_SAMPLES ? 0 : e->sketch->elements;
+
+    for (uint64_t i = 0; i < n; i++)
+        if (!add(r, (sample_read){0, e->sketch->samples[i], r->batches, r->batches, false}))
+            return false;
+    r->batches++;
+    return true;
+}
+
 /* All samples of a trace with indices, in order. */
 static void read_all(reads *r, fb_trace *trace)
 {
@@ -70,6 +93,8 @@ static void read_all(reads *r, fb_trace *trace)
         if (site == NULL)
             return;
         if (site->kind == FB_KIND_SAMPLE && !take_batch(r, site, e))
+            return;
+        if (is_row_index(site) && !take_rows(r, e))
             return;
         if (site->kind == FB_KIND_MODE && strcmp(fb__text(site->slot), "training") == 0) {
             for (size_t i = r->undecided; i < r->count; i++)
@@ -135,9 +160,18 @@ static findings findings_of(fb_trace *trace)
     return f;
 }
 
+/* A batch, or the draw that decides which samples come. */
 static bool is_sample(const fb__case *c)
 {
-    return fb__culprit_event(c)->site->kind == FB_KIND_SAMPLE && !c->report->engine;
+    const fb_site *site = fb__culprit_event(c)->site;
+    const char *what = fb__text(site->distribution);
+
+    return site->kind == FB_KIND_SAMPLE ||
+           (site->kind == FB_KIND_DRAW &&
+            (strcmp(what, "randperm") == 0 || strcmp(what, "randint") == 0 ||
+             strcmp(what, "multinomial") == 0 || strcmp(what, "random_") == 0) &&
+            (fb__first_different(&c->pair->a, FB_KIND_SAMPLE) != NULL ||
+             fb__first_different(&c->pair->b, FB_KIND_SAMPLE) != NULL));
 }
 
 /* Signature: samples are evaluated with that were trained on, in one run only. */
@@ -145,7 +179,8 @@ bool fb__rule_leak(fb_diff_cause *out, const fb__case *c)
 {
     findings a, b;
 
-    if (!is_sample(c))
+    if (!is_sample(c) && !is_row_index(fb__culprit_event(c)->site) &&
+        !fb__op_is(fb__culprit_event(c)->site, "index"))
         return false;
     a = findings_of(c->pair->a.trace);
     b = findings_of(c->pair->b.trace);
@@ -158,6 +193,24 @@ bool fb__rule_leak(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+/* The batch that the other side reads in the place of one that it lacks. */
+static const fb__step_event *instead_of(const fb__case *c)
+{
+    const fb__step *other = c->culprit->a != NULL ? &c->pair->b : &c->pair->a;
+
+    for (size_t i = 0; i < other->count; i++)
+        if (other->events[i].site->kind == FB_KIND_SAMPLE && other->events[i].partner == UINT32_MAX)
+            return &other->events[i];
+    return NULL;
+}
+
+static bool other_length(fb__argument_pair *p, const fb_site *a, const fb_site *b)
+{
+    (void)snprintf(p->name, sizeof p->name, "length");
+    return fb__argument(p->a, sizeof p->a, a, p->name) &&
+           fb__argument(p->b, sizeof p->b, b, p->name) && strcmp(p->a, p->b) != 0;
+}
+
 /* Signature: a batch of another size; or an epoch that reads samples twice in one run only. */
 bool fb__rule_repeated_samples(fb_diff_cause *out, const fb__case *c)
 {
@@ -167,13 +220,25 @@ bool fb__rule_repeated_samples(fb_diff_cause *out, const fb__case *c)
 
     if (!is_sample(c))
         return false;
+    if (fb__culprit_event(c)->site->kind == FB_KIND_SAMPLE) {
+        a = a == NULL ? instead_of(c) : a;
+        b = b == NULL ? instead_of(c) : b;
+    } else {
+        a = b = NULL;
+    }
     if (a != NULL && b != NULL && a->count != b->count) {
         const bool told = fb__other_argument(&p, a->site, b->site);
 
-        fb__say(out, "the batch has %" PRIu64 " | %" PRIu64 " samples%s%s%s%s%s%s", a->count,
+        fb__say(out, "the batch has %" PRIu64 " | %" PRIu64 " samples%s%s%s%s%s%s%s", a->count,
                 b->count, told ? " (" : "", told ? p.name : "", told ? " " : "", told ? p.a : "",
-                told ? " | " : "", told ? p.b : "");
+                told ? " | " : "", told ? p.b : "", told ? ")" : "");
         fb__say_fix(out, "compare batch_size and drop_last, and what becomes of the last batch");
+        return true;
+    }
+    if (a != NULL && b != NULL && other_length(&p, a->site, b->site)) {
+        fb__say(out, "the sampler has %s | %s samples an epoch", p.a, p.b);
+        fb__say_fix(out,
+                    "compare the samplers: each rank its own share, each sample once an epoch");
         return true;
     }
     x = findings_of(c->pair->a.trace);
@@ -243,7 +308,7 @@ bool fb__rule_epoch_order(fb_diff_cause *out, const fb__case *c)
     uint64_t epoch = 0;
     bool in_a, in_b;
 
-    if (!is_sample(c) || a == NULL || b == NULL)
+    if (!is_sample(c) || a == NULL || b == NULL || a->site->kind != FB_KIND_SAMPLE)
         return false;
     in_a = read_before(&epoch, &c->pair->a, a);
     in_b = read_before(&epoch, &c->pair->b, b);

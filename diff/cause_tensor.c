@@ -38,35 +38,54 @@ static bool is_narrow(fb_dtype dtype)
            dtype == FB_DTYPE_F8_E5M2;
 }
 
-/* Whether all sampled float32 elements are bfloat16 numbers. */
-static bool looks_rounded(const fb_sketch *s)
+/* Whether the sampled float32 elements are numbers of `zeros` fewer bits, and enough of them that
+ * this is no accident of small whole numbers. */
+static bool looks_rounded(const fb_sketch *s, int zeros)
 {
     const uint64_t n = s->elements < FB_SKETCH_SAMPLES ? s->elements : FB_SKETCH_SAMPLES;
+    const uint64_t low = (UINT64_C(1) << zeros) - 1;
+    uint64_t different = 0;
 
-    for (uint64_t i = 0; i < n; i++)
-        if ((s->samples[i] & 0xffff) != 0)
+    for (uint64_t i = 0; i < n; i++) {
+        if ((s->samples[i] & low) != 0)
             return false;
-    return n > 0;
+        different += s->samples[i] << 1 != 0 && (i == 0 || s->samples[i] != s->samples[i - 1]);
+    }
+    return different >= 8;
 }
 
-/* One side is the other rounded to bfloat16: both round to the same, and one is that already. */
-static bool is_rounded_twin(const char **side, const fb__case *c)
+/* One side holds only numbers of a narrower type. */
+static bool is_rounded_twin(const char **side, const char **type, bool *exactly, const fb__case *c)
 {
+    static const struct {
+        int zeros;
+        const char *name;
+    } types[] = {{16, "bf16"}, {13, "f16"}};
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
     fb_sketch x, y;
 
     if (a->site->dtype != FB_DTYPE_F32 || b->site->dtype != FB_DTYPE_F32 ||
-        !fb__sketch(&x, &c->pair->a, a) || !fb__sketch(&y, &c->pair->b, b) ||
-        fb_hash_is_zero(x.bf16) || !fb_hash_equal(x.bf16, y.bf16) || x.zero == x.elements)
+        !fb__sketch(&x, &c->pair->a, a) || !fb__sketch(&y, &c->pair->b, b))
         return false;
-    *side = looks_rounded(&y) ? "b" : looks_rounded(&x) ? "a" : NULL;
-    return *side != NULL;
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        const bool in_a = looks_rounded(&x, types[i].zeros);
+        const bool in_b = looks_rounded(&y, types[i].zeros);
+
+        if (in_a == in_b)
+            continue;
+        *side = in_a ? "a" : "b";
+        *type = types[i].name;
+        *exactly = i == 0 && fb_hash_equal(x.bf16, y.bf16);
+        return true;
+    }
+    return false;
 }
 
 /* An op that one side lacks and that does nothing but change the type. */
 static bool is_extra_cast(const fb__case *c)
 {
-    const fb__step_event *e = fb__culprit_event(c), *from = fb__input(c, e, 0);
+    const fb__step_event *e = fb__culprit_event(c);
+    const fb_site *from = fb__input_site(c, e, 0);
 
     if (!fb__op_is(e->site, "_to_copy") && !fb__op_is(e->site, "to") &&
         !fb__op_is(e->site, "copy_") && !fb__op_is(e->site, "type_as"))
@@ -74,14 +93,15 @@ static bool is_extra_cast(const fb__case *c)
     if (!fb__is_real(e->site->dtype))
         return false;
     return is_narrow(e->site->dtype) ||
-           (from != NULL && fb__is_real(from->site->dtype) && from->site->dtype != e->site->dtype);
+           (from != NULL && fb__is_real(from->dtype) && from->dtype != e->site->dtype);
 }
 
 /* Signature: types differ; or one side has a cast more; or one side is the other rounded. */
 bool fb__rule_precision_cast(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
-    const char *side;
+    const char *side, *type;
+    bool exactly;
 
     if (!is_tensor(e))
         return false;
@@ -91,9 +111,9 @@ bool fb__rule_precision_cast(fb_diff_cause *out, const fb__case *c)
         if (x != y && fb__is_real(x) && fb__is_real(y))
             fb__say(out, "%s is computed in %s | %s", place_of(e), fb_dtype_name(x),
                     fb_dtype_name(y));
-        else if (is_rounded_twin(&side, c))
-            fb__say(out, "what %s has at %s is the other side's rounded to bfloat16", side,
-                    place_of(e));
+        else if (is_rounded_twin(&side, &type, &exactly, c))
+            fb__say(out, "%s holds only %s numbers at %s%s", side, type, place_of(e),
+                    exactly ? ": exactly the other side's, rounded" : "");
         else
             return false;
     } else if (is_extra_cast(c)) {

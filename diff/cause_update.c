@@ -230,3 +230,52 @@ bool fb__rule_update_kind(fb_diff_cause *out, const fb__case *c)
                      "requires_grad_(False)");
     return true;
 }
+
+static bool is_normalization(const fb_site *site, const char *module, size_t length)
+{
+    return site->phase == FB_PHASE_FORWARD && strstr(fb__text(site->op), "norm") != NULL &&
+           strncmp(fb__text(site->path), module, length) == 0 &&
+           fb__text(site->path)[length] == '\0';
+}
+
+/* The normalization of a module in the step: what it was called with. */
+static const fb_site *normalization(fb_trace *trace, uint64_t step, const char *module,
+                                    size_t length)
+{
+    const fb_event *e = NULL;
+
+    if (fb_trace_seek(trace, step, NULL) != FB_OK)
+        return NULL;
+    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && e->step == step) {
+        const fb_site *site = fb_trace_site(trace, e->site);
+
+        if (site != NULL && is_normalization(site, module, length))
+            return site;
+    }
+    return NULL;
+}
+
+/* Signature: a buffer differs behind a step in which its module's outputs are equal: a running
+ * average with another momentum. */
+bool fb__rule_running_average(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const char *path = fb__text(e->site->path), *dot = strrchr(path, '.');
+    const fb_site *a, *b;
+    fb__argument_pair p;
+
+    if (!is_pair(c) || e->site->kind != FB_KIND_PARAM || dot == NULL ||
+        strcmp(fb__text(e->site->op), "buffer") != 0)
+        return false;
+    a = normalization(c->pair->a.trace, c->pair->a.step, path, (size_t)(dot - path));
+    b = normalization(c->pair->b.trace, c->pair->b.step, path, (size_t)(dot - path));
+    if (a != NULL && b != NULL && fb__other_argument(&p, a, b))
+        fb__say(out, "%s calls %s with %s %s | %s: its outputs are equal, its averages are not",
+                fb__text(a->path), fb__text(a->op), p.name, p.a, p.b);
+    else
+        fb__say(out, "buffer %s differs, and no output of its module does", path);
+    fb__say_fix(out,
+                "compare momentum and counting of the averages (frameworks define momentum the "
+                "other way round)");
+    return true;
+}

@@ -43,12 +43,16 @@ fb__rule fb__rule_precision_cast, fb__rule_mask, fb__rule_mask_at_init, fb__rule
 /* cause_loss.c */
 fb__rule fb__rule_loss_normalization, fb__rule_loss_target;
 /* cause_gradient.c */
-fb__rule fb__rule_accumulation, fb__rule_clip_kind, fb__rule_backward_kind;
+fb__rule fb__rule_accumulation, fb__rule_clip_kind, fb__rule_clip_order, fb__rule_scaled_gradients,
+    fb__rule_backward_kind;
 /* cause_update.c */
-fb__rule fb__rule_schedule_kind, fb__rule_update_kind;
+fb__rule fb__rule_schedule_kind, fb__rule_update_kind, fb__rule_running_average;
 /* cause_recorded.c */
-fb__rule fb__rule_aliasing, fb__rule_key_reuse, fb__rule_dropout_mode, fb__rule_init_kind,
-    fb__rule_fitted_on_all, fb__rule_made_content;
+fb__rule fb__rule_aliasing, fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse,
+    fb__rule_dropout_mode, fb__rule_inner_mode, fb__rule_init_kind, fb__rule_fitted_on_all,
+    fb__rule_outside_order, fb__rule_made_content;
+/* cause_header.c */
+fb__rule fb__rule_argv, fb__rule_hash_seed, fb__rule_loaded;
 /* cause_samples.c */
 fb__rule fb__rule_leak, fb__rule_repeated_samples, fb__rule_epoch_order;
 

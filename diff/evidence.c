@@ -71,6 +71,17 @@ const fb__step_event *fb__input(const fb__case *c, const fb__step_event *e, uint
     return k >= e->input_count ? NULL : event_of_key(step, step->inputs[e->first_input + k]);
 }
 
+const fb_site *fb__input_site(const fb__case *c, const fb__step_event *e, uint32_t k)
+{
+    const fb__step *step = fb__step_of(c, e);
+    uint32_t site;
+
+    if (k >= e->input_count)
+        return NULL;
+    site = step->input_sites[e->first_input + k];
+    return site < step->site_capacity ? step->sites[site].site : NULL;
+}
+
 bool fb__is_real(fb_dtype dtype)
 {
     return dtype >= FB_DTYPE_F64 && dtype <= FB_DTYPE_C128;

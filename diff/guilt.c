@@ -40,6 +40,24 @@ static bool is_gradient(const fb_site *site)
            strncmp(site->slot, "grad", 4) == 0;
 }
 
+/* What is said of how a program is set up. It changes nothing by itself, and is the reason where
+ * something else differs: a mode, a seed, an option of the optimizer. */
+static bool is_context(const fb__step_event *e)
+{
+    const bool alone = e->partner == NONE;
+
+    switch (e->site->kind) {
+    case FB_KIND_MODE:
+        return !alone;
+    case FB_KIND_SEED:
+        return alone;
+    case FB_KIND_SCALAR:
+        return alone && e->site->phase == FB_PHASE_OPTIMIZER;
+    default:
+        return false;
+    }
+}
+
 static bool is_reset(const fb_site *site)
 {
     return site->kind == FB_KIND_MODE && same_text(site->op, "zero_grad");
@@ -74,25 +92,44 @@ static bool inputs_have(const side *s, const fb__step_event *e, uint8_t mark, bo
     return all;
 }
 
+static bool is_parameter(const fb__step *step, const fb__step_event *e, uint32_t k)
+{
+    const uint32_t site = step->input_sites[e->first_input + k];
+    return site < step->site_capacity && step->sites[site].site != NULL &&
+           step->sites[site].site->kind == FB_KIND_PARAM;
+}
+
 /* An equal result that is made from other state: a weight in the place of another. Which op of the
- * step computed it is nobody's concern. */
+ * step computed it is nobody's concern, and a copy of a weight is a copy. */
 static bool reads_other_state(const fb__guilt *g, const fb__step_event *e)
 {
     const fb__step *a = &g->pair->a, *b = &g->pair->b;
     const fb__step_event *other = &b->events[e->partner];
 
-    for (uint32_t k = 0; k < e->input_count && e->input_count == other->input_count; k++) {
-        const fb_hash x = a->inputs[e->first_input + k], y = b->inputs[other->first_input + k];
-
-        if (!fb_hash_equal(x, y) && fb__key_index_find(&g->in_a, a, x) == NONE &&
-            fb__key_index_find(&g->in_b, b, y) == NONE)
+    if (same_text(e->site->path, "") || e->site->phase != FB_PHASE_FORWARD)
+        return false;
+    for (uint32_t k = 0; k < e->input_count && e->input_count == other->input_count; k++)
+        if (!fb_hash_equal(a->inputs[e->first_input + k], b->inputs[other->first_input + k]) &&
+            is_parameter(a, e, k) && is_parameter(b, other, k))
             return true;
-    }
     return false;
 }
 
-/* A difference that counts whatever becomes of it. A tensor computed from recorded ones does when
- * both sides have it; one that entered from outside only when something reads it. */
+static const fb__step *other_side(const fb__guilt *g, const side *s)
+{
+    return s->step == &g->pair->a ? &g->pair->b : &g->pair->a;
+}
+
+/* The same op with the same arguments from the same inputs. */
+static bool is_same_call(const fb__step *other, const fb__step_event *e)
+{
+    return e->same_inputs &&
+           same_text(e->site->arguments, other->events[e->partner].site->arguments);
+}
+
+/* A difference that counts whatever becomes of it. One call with two results does, and a result
+ * that nothing of the step reads; one that is made otherwise counts where what is made from it
+ * does. */
 static bool counts_alone(const fb__guilt *g, const side *s, const fb__step_event *e, uint8_t mark)
 {
     const bool ops = (g->pair->classes & 1u << FB_CLASS_OPS) != 0;
@@ -102,22 +139,24 @@ static bool counts_alone(const fb__guilt *g, const side *s, const fb__step_event
         return s->step == &g->pair->a && e->site->kind == FB_KIND_TENSOR && reads_other_state(g, e);
     switch (e->site->kind) {
     case FB_KIND_TENSOR:
-        return is_gradient(e->site) || (paired && (mark & FB__OUTSIDE) == 0);
+        return is_gradient(e->site) ||
+               (paired && (mark & FB__OUTSIDE) == 0 &&
+                ((mark & FB__READ) == 0 || is_same_call(other_side(g, s), e)));
     case FB_KIND_DRAW:
         return paired || stream_differs(g->pair, e->site->stream);
     case FB_KIND_SAMPLE:
         return paired || !ops;
     case FB_KIND_MODE:
-        return !is_reset(e->site) && (paired || !ops);
+        return !is_reset(e->site) && !ops;
     default:
-        return true;
+        return !ops || !is_context(e);
     }
 }
 
 static uint8_t marks_of(const fb__guilt *g, const side *s, const fb__step_event *e)
 {
     const bool alone = e->partner == NONE;
-    uint8_t mark = 0;
+    uint8_t mark = s->marks[e - s->step->events] & FB__READ;
 
     if (!e->equal && !e->beyond)
         mark |= FB__DIFFERS;
@@ -135,6 +174,31 @@ static uint8_t marks_of(const fb__guilt *g, const side *s, const fb__step_event 
     if ((mark & FB__DIFFERS) != 0 && counts_alone(g, s, e, mark))
         mark |= FB__COUNTS;
     return mark;
+}
+
+static void mark_reads(const side *s)
+{
+    for (size_t i = 0; i < s->step->count; i++)
+        for (uint32_t k = 0; k < s->step->events[i].input_count; k++) {
+            const fb_hash key = s->step->inputs[s->step->events[i].first_input + k];
+            const uint32_t at = fb__key_index_find(s->index, s->step, key);
+
+            if (at != NONE)
+                s->marks[at] |= FB__READ;
+        }
+}
+
+/* Read on one side is read. */
+static void share_reads(const fb__guilt *g)
+{
+    for (size_t i = 0; i < g->pair->a.count; i++) {
+        const uint32_t j = g->pair->a.events[i].partner;
+
+        if (j == NONE)
+            continue;
+        g->a[i] |= g->b[j] & FB__READ;
+        g->b[j] |= g->a[i] & FB__READ;
+    }
 }
 
 /* Events stand behind their inputs in all files that a program wrote, so one pass is enough. */
@@ -203,6 +267,21 @@ static void share_marks(const fb__guilt *g)
     }
 }
 
+static bool anything_counts(const side *s)
+{
+    for (size_t i = 0; i < s->step->count; i++)
+        if ((s->marks[i] & FB__COUNTS) != 0)
+            return true;
+    return false;
+}
+
+static void count_context(const side *s)
+{
+    for (size_t i = 0; i < s->step->count; i++)
+        if ((s->marks[i] & FB__DIFFERS) != 0 && is_context(&s->step->events[i]))
+            s->marks[i] |= FB__COUNTS;
+}
+
 fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair, fb_error *err)
 {
     enum { ROUNDS_MAX = 16 }; /* one or two do, except where events stand before their inputs */
@@ -219,6 +298,9 @@ fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair, fb_error *er
     if (status != FB_OK)
         return status;
     const side a = side_a(out), b = side_b(out);
+    mark_reads(&a);
+    mark_reads(&b);
+    share_reads(out);
     mark_side(out, &a);
     mark_side(out, &b);
     share_marks(out);
@@ -227,6 +309,10 @@ fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair, fb_error *er
 
         if (!spread(&b, &a) && !any)
             break;
+    }
+    if (anything_counts(&a) || anything_counts(&b)) {
+        count_context(&a);
+        count_context(&b);
     }
     return FB_OK;
 }

@@ -21,6 +21,7 @@ enum {
     FB__OUTSIDE = 8,   /* as that, and what entered there differs */
     FB__CONSTANT = 16, /* the other side lacks it and all that it is made from: a mask, a range */
     FB__RESET = 32,    /* a call of zero_grad that the other side lacks: see judge.c */
+    FB__READ = 64,     /* another event of the step is made from it */
 };
 
 typedef struct fb__guilt {

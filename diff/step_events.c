@@ -186,7 +186,9 @@ static fb_status add_inputs(fb__step_event *out, fb__step *step, const fb_event 
                             fb_error *err)
 {
     if (!grow(&step->inputs, &step->input_capacity, step->input_count + event->input_count,
-              sizeof *step->inputs))
+              sizeof *step->inputs) ||
+        !grow(&step->input_sites, &step->input_site_capacity,
+              step->input_count + event->input_count, sizeof *step->input_sites))
         return out_of_memory(err);
     out->first_input = (uint32_t)step->input_count;
     for (uint32_t i = 0; i < event->input_count; i++) {
@@ -196,6 +198,7 @@ static fb_status add_inputs(fb__step_event *out, fb__step *step, const fb_event 
 
         if (status != FB_OK)
             return status;
+        step->input_sites[step->input_count] = ref->site;
         step->inputs[step->input_count++] = fb_identity_hash(site->key, ref->step, ref->micro);
     }
     out->input_count = event->input_count;
@@ -356,6 +359,7 @@ static void free_step(fb__step *step)
     free(step->sites);
     free(step->events);
     free(step->inputs);
+    free(step->input_sites);
     free(step->indices);
     *step = (fb__step){0};
 }

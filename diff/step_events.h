@@ -60,7 +60,9 @@ typedef struct fb__step {
     fb__step_event *events;
     size_t count, capacity;
     fb_hash *inputs;
-    size_t input_count, input_capacity;
+    uint32_t
+        *input_sites; /* beside inputs: which site each is an event of, in this step or before */
+    size_t input_count, input_capacity, input_site_capacity;
     uint64_t *indices;
     size_t index_count, index_capacity;
     bool truncated; /* the step has more events than are held */
