@@ -300,7 +300,7 @@ static bool say_added(char *text, size_t size, const fb_sketch *a, const fb_sket
             return false;
         if (i == 0)
             first = d;
-        largest = fmax(largest, fmax(fabs(x[0]), fabs(x[1])));
+        largest = fmax(largest, fmax(fabs((double)x[0]), fabs((double)x[1])));
         if (fabs(d - first) > 4e-7 * largest)
             return false;
     }
