@@ -160,15 +160,15 @@ bool fb__rule_loaded(fb_diff_cause *out, const fb__case *c)
         return false;
     read_loads(&a, c->pair->a.trace, step);
     read_loads(&b, c->pair->b.trace, step);
-    if (a.count == 0 || b.count == 0)
-        return false;
     site = missing(&a, &b);
     in_a = site != NULL;
     if (site == NULL)
         site = missing(&b, &a);
+    if (site == NULL && (a.count == 0 || b.count == 0))
+        return false;
     if (site != NULL)
         fb__say(out, "after loading a checkpoint in step %" PRIu64 ", only %s restores %s (%s)",
-                a.last, in_a ? "a" : "b",
+                in_a ? a.last : b.last, in_a ? "a" : "b",
                 fb__text(site->path)[0] != '\0' ? fb__text(site->path) : "the random state",
                 fb__text(site->op));
     else

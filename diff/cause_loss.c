@@ -123,6 +123,37 @@ static void say_factor(char *text, size_t size, const fb__case *c, const fb__gra
         (void)snprintf(text, size, ": the loss of b is %.6g times that of a", b / a);
 }
 
+/* A factor is one of the loss where the loss has it, or, the loss being equal, the first gradient
+ * that is made from it. */
+static bool begins_at_the_loss(const fb__case *c, const fb__gradients *g)
+{
+    double a, b;
+    fb_sketch x, y;
+
+    if (losses(&a, &b, c))
+        return a != 0 && fabs(b / a - 1) > FB__FIT_TOLERANCE;
+    for (size_t i = 0; i < c->pair->a.count; i++) {
+        const fb__step_event *e = &c->pair->a.events[i];
+
+        if (e->site->kind != FB_KIND_TENSOR || e->site->phase != FB_PHASE_BACKWARD ||
+            !fb__is_real(e->site->dtype))
+            continue;
+        if (e->partner == UINT32_MAX || !fb__sketch(&x, &c->pair->a, e) ||
+            !fb__sketch(&y, &c->pair->b, &c->pair->b.events[e->partner]))
+            return false;
+        return fabs(fb__fit_scale(&x, &y).scale - g->scale) < FB__FIT_TOLERANCE * fabs(g->scale);
+    }
+    return false;
+}
+
+static bool is_any_gradient_missing(const fb__step *step)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if (fb__is_gradient(step->events[i].site) && step->events[i].partner == UINT32_MAX)
+            return true;
+    return false;
+}
+
 /* Signature: one factor on all gradients, from the loss on; or another reduction. */
 bool fb__rule_loss_normalization(fb_diff_cause *out, const fb__case *c)
 {
@@ -134,7 +165,11 @@ bool fb__rule_loss_normalization(fb_diff_cause *out, const fb__case *c)
     if (!is_at_the_loss(c) && e->site->phase != FB_PHASE_BACKWARD)
         return false;
     fb__gradients_of(&g, c);
-    scaled = g.count > 0 && g.scaled == g.count && fabs(g.scale - 1) > FB__FIT_TOLERANCE;
+    scaled = g.count > 0 && g.scaled == g.count && fabs(g.scale - 1) > FB__FIT_TOLERANCE &&
+             begins_at_the_loss(c, &g);
+    if (is_any_gradient_missing(&c->pair->a) || is_any_gradient_missing(&c->pair->b) ||
+        (g.count > 0 && g.equal < g.count && !scaled && !is_other_reduction(c)))
+        return false;
     if (e->site->phase == FB_PHASE_BACKWARD
             ? !scaled || g.count < 2
             : !scaled && !is_other_reduction(c) && !is_other_factor(c))
@@ -231,12 +266,54 @@ static bool is_move(const fb__case *c, const fb__step_event *e)
     return reader != NULL && fb__text(reader->site->path)[0] == '\0';
 }
 
+/* Whether something in the step before, of this site, differs between the sides. */
+static bool differs_at(const fb__step *step, uint32_t site)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if (step->events[i].site_number == site && !step->events[i].equal)
+            return true;
+    return false;
+}
+
+/* Of tensors made before training begins: whether the loss of the next step reads one that differs,
+ * and no module does. */
+static bool is_target_of_next_step(const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const fb__step *step = fb__step_of(c, e);
+    const fb_event *x = NULL;
+    bool loss = false;
+
+    if (e->site->kind != FB_KIND_TENSOR || e->site->phase != FB_PHASE_INIT ||
+        fb_trace_seek(step->trace, step->step + 1, NULL) != FB_OK)
+        return false;
+    while (fb_trace_next(step->trace, &x, NULL, NULL) == FB_OK && x != NULL &&
+           x->step == step->step + 1) {
+        const fb_site *site = fb_trace_site(step->trace, x->site);
+
+        for (uint32_t k = 0; site != NULL && k < x->input_count; k++) {
+            if (x->inputs[k].step != step->step || !differs_at(step, x->inputs[k].site))
+                continue;
+            if (!is_loss(site))
+                return false;
+            loss = true;
+        }
+    }
+    return loss;
+}
+
 /* Signature: the loss differs, its logits and settings are equal; or integers that it reads. */
 bool fb__rule_loss_target(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
     fb__argument_pair p = {.name = ""};
 
+    if (is_target_of_next_step(c)) {
+        fb__say(out, "the targets are made otherwise (%s): of what differs only the loss reads it",
+                fb__text(e->site->op));
+        fb__say_fix(out, "compare the targets: shifted once, and which index is ignored");
+        return true;
+    }
     if (!is_forward(e->site->phase))
         return false;
     if (is_pair(c) && is_loss(e->site))

@@ -43,6 +43,9 @@ static const fb__step_event *own_parameter(const char **side, const fb__case *c)
     }
     if ((found[0] == NULL) == (found[1] == NULL))
         return NULL;
+    if (strncmp(fb__text((found[0] != NULL ? found[0] : found[1])->site->path), "optimizer", 9) ==
+        0)
+        return NULL; /* known by its optimizer alone: not a matter of sharing */
     *side = found[0] != NULL ? "a" : "b";
     return found[0] != NULL ? found[0] : found[1];
 }
@@ -178,12 +181,44 @@ static bool is_order(const fb__step_event *e)
     return strcmp(fb__text(e->site->distribution), "randperm") == 0;
 }
 
+/* The first batches of the step, where their samplers are of other classes. */
+static bool other_sampler(fb__argument_pair *p, const fb__case *c)
+{
+    const fb__step_event *x = fb__first_different(&c->pair->a, FB_KIND_SAMPLE);
+    const fb__step_event *y = fb__first_different(&c->pair->b, FB_KIND_SAMPLE);
+
+    return x != NULL && y != NULL && fb__argument(p->a, sizeof p->a, x->site, "sampler") &&
+           fb__argument(p->b, sizeof p->b, y->site, "sampler") && strcmp(p->a, p->b) != 0;
+}
+
+static bool is_drawn_by_sampler(const fb__case *c, const fb__step_event *e)
+{
+    const char *stack = fb_trace_stack(fb__step_of(c, e)->trace, e->site_number);
+
+    return strstr(fb__text(stack), "sampler.py") != NULL &&
+           fb__first_different(&c->pair->a, FB_KIND_SAMPLE) != NULL;
+}
+
 /* Signature: a permutation differs or is missing, of a generator that draws nothing else here, or
  * that has drawn it before. */
 bool fb__rule_order_draw(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b, *e = fb__culprit_event(c);
+    fb__argument_pair p;
     bool again_a, again_b;
+
+    if (e->site->kind == FB_KIND_DRAW && other_sampler(&p, c)) {
+        fb__say(out, "samples are chosen by %s | %s, which draw other numbers", p.a, p.b);
+        fb__say_fix(out, "shuffle in both or in neither, with a generator of its own and a fixed "
+                         "seed");
+        return true;
+    }
+    if (e->site->kind == FB_KIND_DRAW && (a == NULL || b == NULL) && is_drawn_by_sampler(c, e)) {
+        fb__say(out, "only %s draws for the order of its samples", fb__culprit_side(c));
+        fb__say_fix(out, "shuffle in both or in neither, with a generator of its own and a fixed "
+                         "seed");
+        return true;
+    }
 
     if (e->site->kind != FB_KIND_DRAW || !is_order(e) ||
         strcmp(fb__text(e->site->stream), "torch") == 0)
@@ -431,5 +466,23 @@ bool fb__rule_made_content(fb_diff_cause *out, const fb__case *c)
     fb__say(out, "the samples of %s are made otherwise (%s), and have other contents",
             fb__text(x->site->dataset), fb__text(e->site->op));
     fb__say_fix(out, "compare the preparation of the data: transforms, normalization, caches");
+    return true;
+}
+
+/* Signature: a tensor outside of the model differs before training begins, and neither a parameter
+ * nor a batch does: it is data that the program itself cuts into batches. */
+bool fb__rule_made_input(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const fb__step *a = &c->pair->a;
+
+    if (e->site->kind != FB_KIND_TENSOR || fb__text(e->site->path)[0] != '\0' ||
+        e->site->phase != FB_PHASE_INIT || fb__first_different(a, FB_KIND_PARAM) != NULL ||
+        fb__first_different(a, FB_KIND_SAMPLE) != NULL ||
+        fb_trace_get_info(a->trace)->last_step == 0)
+        return false;
+    fb__say(out, "what training reads is made otherwise before it begins (%s)",
+            fb__text(e->site->op));
+    fb__say_fix(out, "compare the preparation of the data: cuts, shifts, normalization");
     return true;
 }

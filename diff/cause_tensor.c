@@ -424,3 +424,83 @@ bool fb__rule_forward_kind(fb_diff_cause *out, const fb__case *c)
     fb__say_fix(out, "compare %s (%s) in both", place_of(e), fb__text(e->site->op));
     return true;
 }
+
+/* Signature: an op of a program without steps, or before they begin; its name says whether it is of
+ * a backward pass. */
+static bool is_plain(const fb__case *c, bool backward)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+
+    return site->kind == FB_KIND_TENSOR && site->phase == FB_PHASE_INIT &&
+           (strstr(fb__text(site->op), "backward") != NULL) == backward;
+}
+
+static void say_plain(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    fb__argument_pair p;
+
+    if (!is_pair(c))
+        say_one_sided(out, c);
+    else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site))
+        fb__say(out, "%s calls %s with %s %s | %s", place_of(e), fb__text(e->site->op), p.name, p.a,
+                p.b);
+    else
+        fb__say(out, "%s of %s differs, all that it is computed from is equal",
+                fb__text(e->site->op), place_of(e));
+    if (is_pair(c))
+        fb__say_fix(out, "compare %s at %s in both", fb__text(e->site->op), place_of(e));
+}
+
+bool fb__rule_plain_forward(fb_diff_cause *out, const fb__case *c)
+{
+    if (!is_plain(c, false))
+        return false;
+    say_plain(out, c);
+    return true;
+}
+
+bool fb__rule_plain_backward(fb_diff_cause *out, const fb__case *c)
+{
+    if (!is_plain(c, true))
+        return false;
+    say_plain(out, c);
+    return true;
+}
+
+/* Casts to fewer bits that only one side does in this step. */
+static size_t count_casts(const fb__step *step, fb_dtype *type)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < step->count; i++) {
+        const fb__step_event *e = &step->events[i];
+
+        if (e->partner == UINT32_MAX && !e->beyond && is_narrow(e->site->dtype) &&
+            fb__op_is(e->site, "_to_copy")) {
+            *type = e->site->dtype;
+            n++;
+        }
+    }
+    return n;
+}
+
+/* Signature: a parameter differs, and only one side casts something to fewer bits in this step. */
+bool fb__rule_cast_state(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    fb_dtype type = FB_DTYPE_NONE;
+    size_t a, b;
+
+    if (e->site->kind != FB_KIND_PARAM || e->site->phase != FB_PHASE_OPTIMIZER)
+        return false;
+    a = count_casts(&c->pair->a, &type);
+    b = count_casts(&c->pair->b, &type);
+    if ((a > 0) == (b > 0))
+        return false;
+    fb__say(out, "%s casts %zu tensors to %s in this step, %s none, and the update differs",
+            a > 0 ? "a" : "b", a > 0 ? a : b, fb_dtype_name(type), a > 0 ? "b" : "a");
+    fb__say_fix(out,
+                "keep parameters and their updates in float32; cast copies for the computation");
+    return true;
+}

@@ -39,7 +39,8 @@ fb__rule fb__rule_draw_parameters, fb__rule_first_draw, fb__rule_rng_offset, fb_
 fb__rule fb__rule_environment, fb__rule_code, fb__rule_clipping, fb__rule_schedule,
     fb__rule_optimizer_formula, fb__rule_backward_op, fb__rule_forward_op;
 /* cause_tensor.c: the next ones are made for recorded programs */
-fb__rule fb__rule_precision_cast, fb__rule_mask, fb__rule_mask_at_init, fb__rule_forward_kind;
+fb__rule fb__rule_precision_cast, fb__rule_cast_state, fb__rule_mask, fb__rule_mask_at_init,
+    fb__rule_forward_kind, fb__rule_plain_forward, fb__rule_plain_backward;
 /* cause_loss.c */
 fb__rule fb__rule_loss_normalization, fb__rule_loss_target;
 /* cause_gradient.c */
@@ -50,7 +51,7 @@ fb__rule fb__rule_schedule_kind, fb__rule_update_kind, fb__rule_running_average;
 /* cause_recorded.c */
 fb__rule fb__rule_aliasing, fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse,
     fb__rule_dropout_mode, fb__rule_inner_mode, fb__rule_init_kind, fb__rule_fitted_on_all,
-    fb__rule_outside_order, fb__rule_made_content;
+    fb__rule_outside_order, fb__rule_made_content, fb__rule_made_input;
 /* cause_header.c */
 fb__rule fb__rule_argv, fb__rule_hash_seed, fb__rule_loaded;
 /* cause_samples.c */

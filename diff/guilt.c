@@ -171,6 +171,8 @@ static uint8_t marks_of(const fb__guilt *g, const side *s, const fb__step_event 
         mark |= FB__CONSTANT;
     if ((mark & FB__DIFFERS) != 0 && alone && is_reset(e->site))
         mark |= FB__RESET;
+    if ((e->flags & FB_EVENT_UNDEFINED) != 0)
+        mark &= (uint8_t)~FB__DIFFERS; /* no contents: nothing that could differ */
     if ((mark & FB__DIFFERS) != 0 && counts_alone(g, s, e, mark))
         mark |= FB__COUNTS;
     return mark;
