@@ -207,6 +207,7 @@ static int run_groups(const cli_args *args, fb_diff_options *how, cli_progress *
     int result;
 
     how->progress = show_groups_progress;
+    how->bitwise = true;
     status = fb_groups_find(&groups, args->positional, args->positional_count, how, &err);
     cli_progress_end(progress);
     if (status != FB_OK)

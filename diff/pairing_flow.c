@@ -24,8 +24,8 @@ enum {
 
 /* By their sketches. An estimate within some 20 %, so the gap between the best and the next is
  * wide. */
-static const double same_relative = 1e-3, gap = 30;
-static const double origins_shared = 0.5, alike = 0.3;
+static const double same_relative = 1e-3, tiny_relative = 1e-5, gap = 30;
+static const double origins_shared = 0.5, alike = 0.3, tiny_alike = 0.99;
 
 typedef struct origins {
     uint32_t at[ORIGINS_MAX]; /* nodes of a, ascending */
@@ -62,6 +62,7 @@ static void add_origin(origins *o, uint32_t node)
  * and are left out: they say nothing to the other side. */
 static void find_origins(origins *o, flow *f, const fb__table *t, bool is_b, uint32_t node)
 {
+    const bool backward = fb__node_is_backward(&t->nodes[node]);
     uint32_t depth = 0, visits = 0;
 
     *o = (origins){.whole = true};
@@ -82,6 +83,11 @@ static void find_origins(origins *o, flow *f, const fb__table *t, bool is_b, uin
             if (f->seen[in] == f->stamp)
                 continue;
             f->seen[in] = f->stamp;
+            if (fb__node_is_backward(origin) && !backward) {
+                o->whole =
+                    false; /* a forward pass does not come from a gradient: a copy for logs */
+                return;
+            }
             /* There and back, so that a copy counts as what it is a copy of, and all parts of a
              * fused tensor as one. */
             if (fb__is_paired(origin) && origin->partner != FB__NODE_NONE)
@@ -117,10 +123,57 @@ static bool is_candidate(const fb__node *a, const fb__node *b)
            fb__node_is_backward(a) == fb__node_is_backward(b);
 }
 
+/* Unpaired parameters that a node is made from, behind unpaired nodes too. */
+static uint32_t loose_params(uint32_t out[ORIGINS_MAX], flow *f, const fb__table *t, uint32_t node)
+{
+    uint32_t depth = 0, visits = 0, count = 0;
+
+    f->stamp++;
+    f->stack[depth++] = node;
+    f->seen[node] = f->stamp;
+    while (depth > 0 && ++visits < VISITS_MAX) {
+        const fb__node *n = &t->nodes[f->stack[--depth]];
+
+        for (uint32_t i = 0; i < n->input_count; i++) {
+            const uint32_t in = t->edges[n->first_input + i];
+
+            if (f->seen[in] == f->stamp || fb__is_paired(&t->nodes[in]))
+                continue;
+            f->seen[in] = f->stamp;
+            if (!t->nodes[in].start)
+                f->stack[depth++] = in;
+            else if (count < ORIGINS_MAX)
+                out[count++] = in;
+        }
+    }
+    return count;
+}
+
+/* Of nodes of b with equal contents, the one that is made from as many parameters that nobody has
+ * paired yet as a is: a product, and its sum with a bias that is still zero. Else the first. */
+static uint32_t choose_equal(flow *f, uint32_t of_a, uint32_t first)
+{
+    const fb__table *b = f->p->b;
+    uint32_t loose[ORIGINS_MAX];
+    const uint32_t wanted = loose_params(loose, f, f->p->a, of_a);
+
+    for (uint32_t k = first; wanted > 0 && k < b->count && f->p->budget > 0; k++) {
+        if (!is_candidate(&f->p->a->nodes[of_a], &b->nodes[k]) ||
+            !fb__node_equal(&b->nodes[k], &b->nodes[first]))
+            continue;
+        f->p->budget--;
+        if (loose_params(loose, f, b, k) == wanted)
+            return k;
+    }
+    return first;
+}
+
 /* The node of b with the same contents but for rounding; FB__NODE_NONE where none or several are.
  */
-static uint32_t find_same(fb__pairing *p, const fb__node *a)
+static uint32_t find_same(flow *f, uint32_t of_a)
 {
+    fb__pairing *p = f->p;
+    const fb__node *a = &p->a->nodes[of_a];
     const double norm = fb__node_norm(a);
     uint32_t best = FB__NODE_NONE;
     double least = INFINITY, next = INFINITY;
@@ -136,7 +189,7 @@ static uint32_t find_same(fb__pairing *p, const fb__node *a)
         p->budget--;
         d = fb__node_distance(a, b) / norm;
         if (!(d < next) || (best != FB__NODE_NONE && fb__node_equal(b, &p->b->nodes[best])))
-            continue; /* of equal ones the first counts: the others are copies of it */
+            continue; /* equal ones are told apart below */
         if (d < least) {
             next = least;
             least = d;
@@ -145,10 +198,9 @@ static uint32_t find_same(fb__pairing *p, const fb__node *a)
             next = d;
         }
     }
-    return least <= (a->elements < TINY ? 1e-5 : same_relative) && next >= gap * least &&
-                   next > same_relative
-               ? best
-               : FB__NODE_NONE;
+    if (least > (a->elements < TINY ? tiny_relative : same_relative) || next < gap * least)
+        return FB__NODE_NONE;
+    return choose_equal(f, of_a, best);
 }
 
 /* The node of b that is made from the same, and most like a. */
@@ -183,6 +235,8 @@ static uint32_t find_alike(flow *f, uint32_t of_a)
             share_of_best = share;
         }
     }
+    if (a->elements < TINY)
+        return cosine_of_best > tiny_alike && share_of_best >= 1 ? best : FB__NODE_NONE;
     return cosine_of_best > alike || (count == 1 && share_of_best >= 1) ? best : FB__NODE_NONE;
 }
 
@@ -191,6 +245,8 @@ static uint32_t find_reordered(flow *f, uint32_t of_a)
 {
     fb__pairing *p = f->p;
     const fb__node *a = &p->a->nodes[of_a];
+    uint32_t best = FB__NODE_NONE;
+    double most = 0;
     origins of, other;
 
     if (a->elements < TINY)
@@ -200,45 +256,26 @@ static uint32_t find_reordered(flow *f, uint32_t of_a)
         return FB__NODE_NONE;
     for (uint32_t k = p->b->start_count; k < p->b->count && p->budget > 0; k++) {
         const fb__node *b = &p->b->nodes[k];
+        double share;
 
         if (!is_candidate(a, b) || !fb__same_statistics(a, b))
             continue;
         p->budget--;
         find_origins(&other, f, p->b, true, k);
-        if (other.whole && shared(&of, &other) >= origins_shared)
-            return k;
+        share = other.whole ? shared(&of, &other) : 0;
+        if (share >= origins_shared && share > most) {
+            most = share;
+            best = k;
+        }
     }
-    return FB__NODE_NONE;
+    /* In the same order after all: what is compared then is more than statistics. */
+    return best != FB__NODE_NONE && fb__node_cosine(a, &p->b->nodes[best]) > tiny_alike
+               ? FB__NODE_NONE
+               : best;
 }
 
 /* --- Parameters that contents could not tell apart ---------------------------------------------
  */
-
-/* Unpaired parameters that a node is made from, behind unpaired nodes too. */
-static uint32_t loose_params(uint32_t out[ORIGINS_MAX], flow *f, const fb__table *t, uint32_t node)
-{
-    uint32_t depth = 0, visits = 0, count = 0;
-
-    f->stamp++;
-    f->stack[depth++] = node;
-    f->seen[node] = f->stamp;
-    while (depth > 0 && ++visits < VISITS_MAX) {
-        const fb__node *n = &t->nodes[f->stack[--depth]];
-
-        for (uint32_t i = 0; i < n->input_count; i++) {
-            const uint32_t in = t->edges[n->first_input + i];
-
-            if (f->seen[in] == f->stamp || fb__is_paired(&t->nodes[in]))
-                continue;
-            f->seen[in] = f->stamp;
-            if (!t->nodes[in].start)
-                f->stack[depth++] = in;
-            else if (count < ORIGINS_MAX)
-                out[count++] = in;
-        }
-    }
-    return count;
-}
 
 static bool could_be(const fb__node *a, const fb__node *b, bool same_content)
 {
@@ -306,7 +343,7 @@ static void pair_one(flow *f, uint32_t i)
         }
         return;
     }
-    b = find_same(f->p, a);
+    b = find_same(f, i);
     if (b != FB__NODE_NONE) {
         fb__pair(f->p, i, b, FB__HOW_CONTENT);
         return;

@@ -74,8 +74,14 @@ static void put_verdict(FILE *out, const fb_diff_report *r)
     case FB_DIFF_DIFFER:
         put_where(out, &r->first);
         break;
-    case FB_DIFF_SAME:
     case FB_DIFF_ROUNDING:
+        fprintf(out,
+                "<section class=\"verdict same\" aria-label=\"verdict\">\n<h1>Within rounding "
+                "through step %" PRIu64 "</h1>\n<p>other bits, and nothing beyond 10 times what "
+                "rounding may do</p>\n</section>\n",
+                r->equal_through);
+        break;
+    case FB_DIFF_SAME:
         fprintf(out,
                 "<section class=\"verdict same\" aria-label=\"verdict\">\n<h1>Same through step "
                 "%" PRIu64 "</h1>\n<p>bit for bit, in everything that both traces recorded</p>\n"

@@ -24,8 +24,10 @@ static void put_title(FILE *out, const fb_diff_report *r)
             fprintf(out, " (%s, %s)", r->cause.name, r->cause.confirmed ? "confirmed" : "likely");
         break;
     case FB_DIFF_SAME:
-    case FB_DIFF_ROUNDING:
         fprintf(out, "### firstbit: same through step %" PRIu64, r->equal_through);
+        break;
+    case FB_DIFF_ROUNDING:
+        fprintf(out, "### firstbit: within rounding through step %" PRIu64, r->equal_through);
         break;
     case FB_DIFF_UNDECIDABLE:
         fputs("### firstbit: undecidable", out);

@@ -26,6 +26,11 @@ enum {
     PAIRS_MAX = 1024,   /* the same */
 };
 
+/* The sketch of a parameter before the step. */
+typedef struct value_before {
+    double linear[FB_SKETCH_BUCKETS];
+} value_before;
+
 typedef struct judging {
     fb_diff_report *report;
     const fb_diff_options *options;
@@ -38,8 +43,9 @@ typedef struct judging {
     uint64_t measured_to; /* last step with an envelope */
     char folder[512];     /* "": none was made */
     fb__table start_a, start_b;
-    fb__pairing start; /* of the two */
-    double *carried;   /* by start node of a: the ratio of its parameter after the step before */
+    fb__pairing start;    /* of the two */
+    double *carried;      /* by start node of a: the ratio of its parameter after the step before */
+    value_before *before; /* the same of its value */
     double
         *shares; /* and how far rounding may have carried it, relative; where nothing is measured */
     uint32_t beyond;       /* pairs beyond the limit that no operation could be blamed for */
@@ -313,26 +319,86 @@ static fb_status find_envelopes(judging *j, uint64_t first, uint64_t last, fb_er
 
 /* --- Without repeats -------------------------------------------------------------------------- */
 
+/* How far the update moved a parameter, by the sketches of its values before and after. */
+static double update_of(const judging *j, const fb__table *t, const fb__node *n)
+{
+    const uint32_t owner = fb__table_find_param(t, n->site->path);
+    double square = 0;
+
+    if (owner == FB__NODE_NONE || !n->has_sketch)
+        return fb__node_norm(n);
+    for (int i = 0; i < FB_SKETCH_BUCKETS; i++) {
+        const double d = n->linear[i] - j->before[owner].linear[i];
+        square += d * d;
+    }
+    return sqrt(square);
+}
+
+/* Marks the gradients of parameters, and what of their size they are made from. */
+static void mark_param_gradients(bool *marked, const fb__table *t)
+{
+    for (uint32_t i = t->count; i-- > t->start_count;) {
+        const fb__node *n = &t->nodes[i];
+        const char *slot = n->site->slot == NULL ? "" : n->site->slot;
+
+        marked[i] |= n->site->kind == FB_KIND_TENSOR && strncmp(slot, "grad", 4) == 0 &&
+                     fb__table_find_param(t, n->site->path) != FB__NODE_NONE;
+        for (uint32_t k = 0; k < n->input_count && marked[i]; k++) {
+            const uint32_t in = t->edges[n->first_input + k];
+
+            if (t->nodes[in].elements == n->elements)
+                marked[in] = true;
+        }
+    }
+}
+
 /* What rounding may do where nothing was measured: an operation hands on the relative difference of
- * its inputs, and adds its own rounding, which the judge adds. */
-static void derive(double *allowed, const fb__pairing *p, const double *shares)
+ * its inputs, and adds its own rounding, which the judge adds too. An optimizer that divides by the
+ * size of a gradient makes steps of full size of gradients that are nothing but rounding: a tenth
+ * of an update may be that, and the limit is ten times. */
+static void derive(double *allowed, const judging *j, const fb__pairing *p, const bool *of_param)
 {
     for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
         const fb__node *n = &p->a->nodes[i];
+        const uint32_t owner =
+            fb__node_is_param(n) ? fb__table_find_param(p->a, n->site->path) : FB__NODE_NONE;
         double share = 0;
 
+        if (owner != FB__NODE_NONE) {
+            allowed[i] = j->shares[owner] * fb__node_norm(n) + update_of(j, p->a, n) / 10;
+            continue;
+        }
         for (uint32_t k = 0; k < n->input_count; k++) {
             const uint32_t in = p->a->edges[n->first_input + k];
             const double norm = fb__node_norm(&p->a->nodes[in]);
-            double s = 0x1p-24;
+            double s = 0x1p-23;
 
             if (p->a->nodes[in].start)
-                s += shares[in];
+                s += j->shares[in];
             else if (norm > 0)
                 s += allowed[in] / norm;
             share = fmax(share, s);
         }
-        allowed[i] = share * fb__node_norm(n);
+        allowed[i] = share * (of_param[i] ? fb__rounding_scale(p->a, n) : fb__node_norm(n));
+    }
+}
+
+/* A few repeats may all have been lucky in one tensor: an operation rarely takes away two thirds of
+ * the relative error that its inputs have. */
+static void smooth(double *allowed, const fb__table *t)
+{
+    for (uint32_t i = t->start_count; i < t->count; i++) {
+        const fb__node *n = &t->nodes[i];
+        double share = 0;
+
+        for (uint32_t k = 0; k < n->input_count && !fb__node_is_param(n); k++) {
+            const uint32_t in = t->edges[n->first_input + k];
+            const double norm = fb__node_norm(&t->nodes[in]);
+
+            if (!t->nodes[in].start && norm > 0)
+                share = fmax(share, allowed[in] / norm);
+        }
+        allowed[i] = fmax(allowed[i], share / 3 * fb__node_norm(n));
     }
 }
 
@@ -341,8 +407,15 @@ static fb_status allow_all(double *allowed, judging *j, const fb__pairing *p, ui
 {
     fb_status status = FB_OK;
 
-    if (j->envelope_count == 0)
-        derive(allowed, p, j->shares);
+    if (j->envelope_count == 0) {
+        bool *of_param = calloc((size_t)p->a->count + 1, sizeof *of_param);
+
+        if (of_param == NULL)
+            return out_of_memory(err);
+        mark_param_gradients(of_param, p->a);
+        derive(allowed, j, p, of_param);
+        free(of_param);
+    }
     for (size_t i = 0; i < j->envelope_count && status == FB_OK; i++) {
         fb__table table;
 
@@ -351,6 +424,8 @@ static fb_status allow_all(double *allowed, judging *j, const fb__pairing *p, ui
             fb__rounding_allow(allowed, p, &j->envelopes[i], &table);
         fb__table_free(&table);
     }
+    if (j->envelope_count > 0)
+        smooth(allowed, p->a);
     return status;
 }
 
@@ -489,7 +564,7 @@ static void tell_size(judging *j, const fb__pairing *p, const fb__step_judgement
     r->sizes[r->size_count++] = size;
 }
 
-/* How far rounding may have carried each parameter when the next step begins. */
+/* What each parameter is when the next step begins, and how far rounding may have carried it. */
 static void keep_shares(judging *j, const fb__pairing *p, const fb__step_judgement *s)
 {
     for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
@@ -497,43 +572,65 @@ static void keep_shares(judging *j, const fb__pairing *p, const fb__step_judgeme
         const double norm = fb__node_norm(n);
         uint32_t owner;
 
-        if (!fb__node_is_param(n) || !s->at[i].known || !(norm > 0))
+        if (!fb__node_is_param(n))
             continue;
         owner = fb__table_find_param(p->a, n->site->path);
-        if (owner != FB__NODE_NONE)
+        if (owner == FB__NODE_NONE)
+            continue;
+        memcpy(j->before[owner].linear, n->linear, sizeof n->linear);
+        if (s->at[i].known && norm > 0)
             j->shares[owner] = s->at[i].envelope / norm;
     }
 }
 
 /* --- Taint ------------------------------------------------------------------------------------ */
 
-/* Random numbers that the other side has not drawn: what comes from them cannot be compared. */
-static bool has_own_draws(const fb__table *t)
-{
-    for (uint32_t i = t->start_count; i < t->count; i++) {
-        const fb__node *n = &t->nodes[i];
-
-        if (n->site->kind == FB_KIND_DRAW && n->site->phase == FB_PHASE_FORWARD &&
-            !fb__is_paired(n))
-            return true;
-    }
-    return false;
-}
-
+/* A draw of a forward pass that the other side has not made, as far as its events say. */
 static bool is_fresh_draw(const fb__node *n)
 {
     return n->site->kind == FB_KIND_DRAW && n->site->phase == FB_PHASE_FORWARD && !fb__is_paired(n);
 }
 
-static void taint(fb__table *t)
+static bool is_alike(const fb__node *n, const fb__table *other)
 {
+    return n->partner != FB__NODE_NONE && n->has_sketch &&
+           fb__node_distance(n, &other->nodes[n->partner]) <= 1e-3 * fb__node_norm(n);
+}
+
+/* Where the other side has the tensor that a draw went into, it had the same numbers: those of
+ * another generator, or a file's. */
+static void find_shared_draws(fb__table *t, const fb__table *other)
+{
+    for (uint32_t i = t->start_count; i < t->count; i++) {
+        const fb__node *n = &t->nodes[i];
+
+        for (uint32_t k = 0; k < n->input_count; k++) {
+            fb__node *in = &t->nodes[t->edges[n->first_input + k]];
+
+            if (is_fresh_draw(in) && !fb__node_is_backward(n) && is_alike(n, other))
+                in->how = FB__HOW_CONTENT;
+        }
+    }
+}
+
+/* What comes from random numbers of one side only cannot be compared. Returns whether anything is
+ * left out so. */
+static bool taint(fb__table *t, const fb__table *other)
+{
+    bool any = false;
+
+    find_shared_draws(t, other);
     for (uint32_t i = t->start_count; i < t->count; i++) {
         fb__node *n = &t->nodes[i];
 
-        n->tainted |= is_fresh_draw(n);
-        for (uint32_t k = 0; k < n->input_count; k++)
-            n->tainted |= t->nodes[t->edges[n->first_input + k]].tainted;
+        for (uint32_t k = 0; k < n->input_count; k++) {
+            const fb__node *in = &t->nodes[t->edges[n->first_input + k]];
+
+            n->tainted |= in->tainted || is_fresh_draw(in);
+        }
+        any |= n->tainted;
     }
+    return any;
 }
 
 /* --- Steps ------------------------------------------------------------------------------------ */
@@ -576,10 +673,11 @@ static fb_status judge_tables(judging *j, fb__pairing *p, uint64_t step, bool fi
                               " a step): not comparable, by construction",
                               fb__passes_of_step(p->a), fb__passes_of_step(p->b));
 
-    if (status == FB_OK && (has_own_draws(p->a) || has_own_draws(p->b))) {
-        taint(p->a);
-        taint(p->b);
-        j->tainted = step;
+    if (status == FB_OK && !p->same_program) { /* runs of the engine have their draws by name */
+        const bool of_a = taint(p->a, p->b), of_b = taint(p->b, p->a);
+
+        if ((of_a || of_b) && j->tainted == 0)
+            j->tainted = step;
     }
     if (status == FB_OK && first)
         status = tell_pairing(j, p, err);
@@ -687,8 +785,12 @@ static fb_status pair_starts(judging *j, uint64_t first, fb_error *err)
         .a = &j->start_a, .b = &j->start_b, .map = j->map, .by_name = j->by_name, .budget = BUDGET};
     j->carried = calloc((size_t)j->start_a.start_count + 1, sizeof *j->carried);
     j->shares = calloc((size_t)j->start_a.start_count + 1, sizeof *j->shares);
-    return j->carried != NULL && j->shares != NULL ? fb__pair_params(&j->start, err)
-                                                   : out_of_memory(err);
+    j->before = calloc((size_t)j->start_a.start_count + 1, sizeof *j->before);
+    if (j->carried == NULL || j->shares == NULL || j->before == NULL)
+        return out_of_memory(err);
+    for (uint32_t i = 0; i < j->start_a.start_count; i++)
+        memcpy(j->before[i].linear, j->start_a.nodes[i].linear, sizeof j->before[i].linear);
+    return fb__pair_params(&j->start, err);
 }
 
 /* --- The verdict ------------------------------------------------------------------------------ */
@@ -756,7 +858,7 @@ static fb_status judge_steps(judging *j, uint64_t first, uint64_t last, fb_error
     fb_status status = pair_starts(j, first, err);
 
     for (uint64_t step = first; status == FB_OK && !j->done && step <= last; step++) {
-        if (step > j->measured_to || j->useless_from != 0)
+        if (step > j->measured_to || j->useless_from != 0 || j->tainted != 0)
             break;
         status = judge_step(j, step, step == first, err);
         if (status == FB_OK)
@@ -778,6 +880,7 @@ static void free_judging(judging *j)
     fb__map_free(j->map);
     free(j->carried);
     free(j->shares);
+    free(j->before);
     for (size_t i = 0; i < j->envelope_count; i++)
         fb_trace_close(j->envelopes[i].trace);
     fb_trace_close(j->own_a);

@@ -64,6 +64,10 @@ FB_NODISCARD fb_status fb__rounding_judge(fb__step_judgement *out, const fb__pai
                                           const double *allowed, double *carried, bool with_start,
                                           fb_error *err);
 
+/* The L2 norm that a result would have if the terms of its sums did not cancel: what errors of its
+ * inputs, and its own rounding, are relative to. At least its norm. */
+double fb__rounding_scale(const fb__table *table, const fb__node *node);
+
 /* Adds to `allowed` (by node of a) what one envelope says, where it says more. */
 void fb__rounding_allow(double *allowed, const fb__pairing *pairing, const fb__envelope *envelope,
                         const fb__table *table);

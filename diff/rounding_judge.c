@@ -90,12 +90,12 @@ void fb__rounding_allow(double *allowed, const fb__pairing *p, const fb__envelop
     }
 }
 
-/* The rounding of one operation that sums over `reduced` products in some order: each partial sum
- * is rounded once, their errors add like the steps of a walk. */
+/* How many products each element of a result sums over, as far as sizes tell: [M,K] and [K,N] make
+ * [M,N]. Where both inputs have the size of the result, it is made element by element. */
 static double reduced_of(const fb__table *t, const fb__node *n)
 {
-    double reduced = 1, product = 1, most = 1;
-    uint32_t tensors = 0;
+    double product = 1, most = 1, reduced = 1;
+    uint32_t tensors = 0, as_large = 0;
 
     for (uint32_t i = 0; i < n->input_count; i++) {
         const fb__node *in = &t->nodes[t->edges[n->first_input + i]];
@@ -103,16 +103,38 @@ static double reduced_of(const fb__table *t, const fb__node *n)
         if (fb__node_is_scalar(in) || !in->real || in->elements == 0)
             continue;
         most = fmax(most, (double)in->elements);
+        as_large += in->elements == n->elements;
         if (tensors++ < 2)
             product *= (double)in->elements;
     }
-    if (n->elements == 0)
-        return reduced;
-    if (tensors >= 2) /* [M,K] and [K,N] make [M,N] */
+    if (n->elements == 0 || (tensors >= 2 && as_large == tensors))
+        return 1;
+    if (tensors >= 2)
         reduced = sqrt(product / (double)n->elements);
     return fmax(reduced, most / (double)n->elements);
 }
 
+double fb__rounding_scale(const fb__table *t, const fb__node *n)
+{
+    const double reduced = reduced_of(t, n);
+    double product = 1;
+    uint32_t tensors = 0;
+
+    for (uint32_t i = 0; i < n->input_count && tensors < 2; i++) {
+        const fb__node *in = &t->nodes[t->edges[n->first_input + i]];
+
+        if (fb__node_is_scalar(in) || !in->real || in->elements == 0)
+            continue;
+        product *= fb__node_norm(in);
+        tensors++;
+    }
+    if (reduced < 2 || tensors == 0 || n->site->phase != FB_PHASE_BACKWARD)
+        return fb__node_norm(n);
+    return fmax(fb__node_norm(n), tensors == 2 ? product / sqrt(reduced) : product);
+}
+
+/* The rounding of one operation: each partial sum of `reduced` products is rounded once, and their
+ * errors add like the steps of a walk. */
 static double own_rounding(const fb__table *t, const fb__node *n)
 {
     const double norm = fb__node_norm(n);
@@ -157,7 +179,57 @@ static bool is_cast(const fb__node *a, const fb__node *b)
            fb_hash_equal(a->bf16, b->bf16) && a->elements >= 64;
 }
 
-static void judge_pair(fb__judged *j, const fb__pairing *p, uint32_t node, double allowed)
+/* A sum whose terms cancel to next to nothing is rounding and nothing else, on each side its own;
+ * and an optimizer that divides by its size makes full steps of it. */
+static const double cancelled_share = 1e-4, cancelled_rounding = 100;
+
+/* What a tensor of zeros would be if its elements had the size of those it is made from. */
+static double size_of_inputs(const fb__table *t, const fb__node *n)
+{
+    double most = 0;
+
+    for (uint32_t i = 0; i < n->input_count; i++) {
+        const fb__node *in = &t->nodes[t->edges[n->first_input + i]];
+
+        if (in->real && in->elements > 0)
+            most = fmax(most, fb__node_norm(in) / sqrt((double)in->elements));
+    }
+    return most * sqrt((double)n->elements);
+}
+
+/* The size that a gradient has without cancelling, where it cancels, or comes from one that does;
+ * else 0. */
+static double cancelled_scale(const fb__table *t, const fb__node *n, const double *cancelled)
+{
+    double scale = 0;
+
+    if (n->site->phase == FB_PHASE_BACKWARD && n->site->kind == FB_KIND_TENSOR)
+        scale = fb__rounding_scale(t, n);
+    if (!(fb__node_norm(n) < cancelled_share * scale))
+        scale = 0;
+    if (n->site->kind == FB_KIND_TENSOR && n->sum_square == 0)
+        scale = fmax(scale, size_of_inputs(t, n));
+    for (uint32_t i = 0; i < n->input_count; i++) {
+        const uint32_t in = t->edges[n->first_input + i];
+
+        if (t->nodes[in].elements == n->elements)
+            scale = fmax(scale, cancelled[in]);
+    }
+    return scale;
+}
+
+/* Repeats are few: of a few numbers all may have been lucky, and where growth has carried rounding
+ * far, it carries one run further than another. */
+static double widened(const fb__node *a, double allowed)
+{
+    const double norm = fb__node_norm(a), grown = norm > 0 ? allowed / (norm * 1e-6) : 1;
+
+    return allowed * (1 + 10 / (double)(a->elements > 0 ? a->elements : 1)) *
+           (grown > 1 ? 1 + log10(grown) : 1);
+}
+
+static void judge_pair(fb__judged *j, const fb__pairing *p, uint32_t node, double allowed,
+                       double cancelled)
 {
     const fb__how how = p->a->nodes[node].how;
     const bool ordered = how != FB__HOW_REORDERED && how != FB__HOW_JOINED;
@@ -165,14 +237,15 @@ static void judge_pair(fb__judged *j, const fb__pairing *p, uint32_t node, doubl
 
     *j = (fb__judged){.scale = (double)NAN};
     fb__other_side(&a, &b, p, node);
-    if (a.tainted || !a.real)
+    if (a.tainted || b.tainted || !a.real)
         return;
     j->exact = a.start;
     j->distance = ordered ? fb__node_distance(&a, &b) : fb__node_distance_any_order(&a, &b);
     if (isnan(j->distance))
         return;
     j->known = true;
-    j->envelope = allowed + own_rounding(p->a, &p->a->nodes[node]);
+    j->envelope = widened(&a, allowed) + own_rounding(p->a, &p->a->nodes[node]);
+    j->envelope += cancelled_rounding * unit * cancelled;
     if (j->exact)
         j->envelope = unit * fb__node_norm(&a);
     j->useless = !j->exact && !fb__node_is_scalar(&a) &&
@@ -205,6 +278,7 @@ typedef struct walk {
     fb__judged *at;
     uint32_t *stack, *seen, stamp;
     bool *has_user, *user_beyond; /* by node of a */
+    double *cancelled;            /* size of the terms of a sum that cancels */
 } walk;
 
 /* The largest ratio of the nearest judged nodes behind a node; of each of them it is noted that it
@@ -241,6 +315,24 @@ static double largest_before(walk *w, uint32_t node, bool beyond)
     return most;
 }
 
+/* Whether it is known of all that a node is made from how far it is apart: an input without a
+ * partner may be what differs. */
+static bool has_known_inputs(const walk *w, uint32_t node)
+{
+    const fb__table *t = w->p->a;
+    const fb__node *n = &t->nodes[node];
+
+    for (uint32_t i = 0; i < n->input_count; i++) {
+        const uint32_t at = t->edges[n->first_input + i];
+        const fb__node *in = &t->nodes[at];
+
+        if (in->site->kind == FB_KIND_TENSOR && in->real && !in->start && !in->excluded &&
+            !fb__is_paired(in))
+            return false;
+    }
+    return true;
+}
+
 /* The operation to blame: beyond, by more than twice what any input is, and seen by who uses it. */
 static fb_status find_culprit(fb__step_judgement *out, walk *w, fb_error *err)
 {
@@ -259,25 +351,26 @@ static fb_status find_culprit(fb__step_judgement *out, walk *w, fb_error *err)
             continue;
         out->beyond++;
         if (out->culprit == FB__NODE_NONE && (j->exact || j->cast || j->ratio > 2 * before[i]) &&
-            (!w->has_user[i] || w->user_beyond[i]))
+            (!w->has_user[i] || w->user_beyond[i]) && has_known_inputs(w, i))
             out->culprit = i;
     }
     free(before);
     return FB_OK;
 }
 
-/* What its parameters have become is what the next step begins with. */
-static void carry(double *carried, const fb__pairing *p, const fb__judged *at)
+/* What its parameters have become is what the next step begins with; of one that was not judged,
+ * nobody knows. */
+static void carry(double *carried, const fb__pairing *p, const walk *w)
 {
     for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
         const fb__node *n = &p->a->nodes[i];
         uint32_t owner;
 
-        if (!fb__node_is_param(n) || !at[i].known)
+        if (!fb__node_is_param(n))
             continue;
         owner = fb__table_find_param(p->a, n->site->path);
-        if (owner != FB__NODE_NONE)
-            carried[owner] = at[i].ratio;
+        if (owner != FB__NODE_NONE && (w->at[i].known || w->cancelled[i] > 0))
+            carried[owner] = w->at[i].known ? w->at[i].ratio : (double)INFINITY;
     }
 }
 
@@ -294,24 +387,31 @@ fb_status fb__rounding_judge(fb__step_judgement *out, const fb__pairing *p, cons
     w.seen = calloc(n, sizeof *w.seen);
     w.has_user = calloc(n, sizeof *w.has_user);
     w.user_beyond = calloc(n, sizeof *w.user_beyond);
+    w.cancelled = calloc(n, sizeof *w.cancelled);
     if (w.at == NULL || w.stack == NULL || w.seen == NULL || w.has_user == NULL ||
-        w.user_beyond == NULL) {
+        w.user_beyond == NULL || w.cancelled == NULL) {
         status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging differences: out of memory");
     } else {
+        for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
+            w.cancelled[i] = cancelled_scale(p->a, &p->a->nodes[i], w.cancelled);
+        }
         for (uint32_t i = 0; i < p->a->count; i++) {
             if (!stands_for_pair(p, i) || (p->a->nodes[i].start && !with_start))
                 continue;
-            judge_pair(&w.at[i], p, i, allowed[i]);
+            if (w.cancelled[i] > 0 && p->a->nodes[i].site->kind == FB_KIND_PARAM)
+                continue;
+            judge_pair(&w.at[i], p, i, allowed[i], w.cancelled[i]);
             out->compared += w.at[i].known;
             out->equal += w.at[i].known && w.at[i].distance == 0;
             out->useless += w.at[i].useless;
         }
         status = find_culprit(out, &w, err);
-        carry(carried, p, w.at);
+        carry(carried, p, &w);
     }
     free(w.stack);
     free(w.seen);
     free(w.has_user);
     free(w.user_beyond);
+    free(w.cancelled);
     return status;
 }
