@@ -144,7 +144,7 @@ static int kind_of(const fb__node *n, const char **slots)
     return KINDS;
 }
 
-static fb_status find_belongings(belongings *out, const fb__table *t, fb_error *err)
+static fb_status find_belongings(belongings *out, fb__table *t, fb_error *err)
 {
     const size_t n = (size_t)t->start_count + 1;
 
@@ -164,6 +164,9 @@ static fb_status find_belongings(belongings *out, const fb__table *t, fb_error *
         if (owner != FB__NODE_NONE)
             out->of[kind][owner] = i;
     }
+    for (uint32_t i = 0; i < t->start_count; i++)
+        if (out->of[GRADIENT][i] != FB__NODE_NONE)
+            t->nodes[out->of[GRADIENT][i]].last_gradient = true;
     return FB_OK;
 }
 
@@ -341,11 +344,13 @@ fb_status fb__pair_step(fb__pairing *p, fb_error *err)
     /* Twice: a parameter may get its partner from who uses it, and its gradient then from it. */
     status = pair_roles(p, err);
     if (status == FB_OK)
-        status = fb__pair_by_flow(p, err);
+        status = fb__pair_by_flow(p, false, err);
     if (status == FB_OK)
         status = pair_roles(p, err);
     if (status == FB_OK)
         status = pair_behind_joins(p, err);
+    if (status == FB_OK)
+        status = fb__pair_by_flow(p, true, err);
     for (size_t i = 0; i < sizeof scalars / sizeof scalars[0] && status == FB_OK; i++)
         pair_scalar(p, scalars[i]);
     return status;

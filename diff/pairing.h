@@ -55,8 +55,9 @@ void fb__pair(fb__pairing *p, uint32_t a, uint32_t b, fb__how how);
 /* Makes a join of unpaired nodes. FB_E_MEMORY. */
 FB_NODISCARD fb_status fb__pair_join(fb__pairing *p, const fb__join *join, fb_error *err);
 
-/* By data flow and contents (pairing_flow.c). */
-FB_NODISCARD fb_status fb__pair_by_flow(fb__pairing *p, fb_error *err);
+/* By data flow and contents (pairing_flow.c); the gradients that optimizers use too, or all but
+ * these. */
+FB_NODISCARD fb_status fb__pair_by_flow(fb__pairing *p, bool last_gradients, fb_error *err);
 
 /* A tensor of numbers with a sketch, that is not excluded. */
 bool fb__is_pairable(const fb__node *node);

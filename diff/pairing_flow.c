@@ -378,7 +378,7 @@ static fb_status join_when_due(fb__pairing *p, uint32_t node, fb_error *err)
     return FB_OK;
 }
 
-static fb_status pair_all(flow *f, fb_error *err)
+static fb_status pair_all(flow *f, bool last_gradients, fb_error *err)
 {
     fb__pairing *p = f->p;
     fb_status status = FB_OK;
@@ -388,7 +388,7 @@ static fb_status pair_all(flow *f, fb_error *err)
 
         if (!fb__is_paired(a) && fb__is_pairable(a) && !fb__node_is_backward(a))
             status = join_when_due(p, i, err);
-        if (!fb__is_paired(a) && fb__is_pairable(a))
+        if (!fb__is_paired(a) && fb__is_pairable(a) && (last_gradients || !a->last_gradient))
             pair_one(f, i);
         if (fb__is_paired(a) && a->partner != FB__NODE_NONE && !fb__node_is_backward(a))
             pair_loose(f, i, a->partner);
@@ -396,7 +396,7 @@ static fb_status pair_all(flow *f, fb_error *err)
     return status;
 }
 
-fb_status fb__pair_by_flow(fb__pairing *p, fb_error *err)
+fb_status fb__pair_by_flow(fb__pairing *p, bool last_gradients, fb_error *err)
 {
     const size_t most = (size_t)(p->a->count > p->b->count ? p->a->count : p->b->count) + 1;
     flow f = {.p = p, .stack = calloc(most, sizeof *f.stack), .seen = calloc(most, sizeof *f.seen)};
@@ -405,7 +405,7 @@ fb_status fb__pair_by_flow(fb__pairing *p, fb_error *err)
     if (f.stack == NULL || f.seen == NULL)
         status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "pairing tensors: out of memory");
     else
-        status = pair_all(&f, err);
+        status = pair_all(&f, last_gradients, err);
     free(f.stack);
     free(f.seen);
     return status;

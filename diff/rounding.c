@@ -839,9 +839,9 @@ static fb_status conclude(judging *j, uint64_t judged, uint64_t last, fb_error *
         r->equal_through = j->useless_from > 0 ? j->useless_from - 1 : 0;
         return undecidable(j, err, why);
     }
-    r->verdict = x->equal == x->compared && x->unpaired_a.count == 0 && x->unpaired_b.count == 0
-                     ? FB_DIFF_SAME
-                     : FB_DIFF_ROUNDING;
+    /* The same is what has equal chains: samples, draws and modes are not looked at here. */
+    r->verdict = x->equal == x->compared && is_same_run(j->a, j->b, judged) ? FB_DIFF_SAME
+                                                                            : FB_DIFF_ROUNDING;
     if (judged < last && !j->options->prefix) {
         (void)snprintf(why, sizeof why,
                        "judged through step %" PRIu64 " of %" PRIu64 ", where the envelope ends: "

@@ -40,6 +40,7 @@ typedef struct fb__envelope {
 /* One pair of a step, under the node of a that stands for it. */
 typedef struct fb__judged {
     bool known;      /* it was compared */
+    bool equal;      /* bit for bit, or the same numbers in another order */
     bool exact;      /* must be equal: no rounding has happened yet */
     bool useless;    /* rounding alone may have made it anything */
     double distance; /* L2; a lower bound where the order is not the same */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "diff/rounding.h"
 
 /* Half a unit in the last place of float32, relative. */
@@ -244,6 +245,9 @@ static void judge_pair(fb__judged *j, const fb__pairing *p, uint32_t node, doubl
     if (isnan(j->distance))
         return;
     j->known = true;
+    j->equal = ordered ? fb__node_equal(&a, &b)
+                       : a.has_sketch && !fb_hash_is_zero(a.multiset) &&
+                             fb_hash_equal(a.multiset, b.multiset);
     j->envelope = widened(&a, allowed) + own_rounding(p->a, &p->a->nodes[node]);
     j->envelope += cancelled_rounding * unit * cancelled;
     if (j->exact)
@@ -402,7 +406,7 @@ fb_status fb__rounding_judge(fb__step_judgement *out, const fb__pairing *p, cons
                 continue;
             judge_pair(&w.at[i], p, i, allowed[i], w.cancelled[i]);
             out->compared += w.at[i].known;
-            out->equal += w.at[i].known && w.at[i].distance == 0;
+            out->equal += w.at[i].equal;
             out->useless += w.at[i].useless;
         }
         status = find_culprit(out, &w, err);

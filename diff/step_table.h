@@ -46,6 +46,7 @@ typedef struct fb__node {
     bool has_sketch, real;             /* real: floating-point numbers */
     bool bf16_values;                  /* all samples are numbers of bfloat16 */
     bool tainted;                      /* comes from random numbers that the other side has not */
+    bool last_gradient;                /* the gradient that the optimizer uses */
     bool excluded;                     /* of one micro-batch, where the other side cuts otherwise */
     uint64_t elements, nonfinite;
     double min, max, sum, sum_abs, sum_square;
