@@ -14,7 +14,7 @@ build_packages="build-essential cmake ninja-build pkg-config libxxhash-dev libzs
     libcjson-dev libunwind-dev libsqlite3-dev libcmocka-dev"
 test_packages="clang libclang-rt-dev clang-tidy clang-format cppcheck lld llvm
     libopenblas0-pthread libmpfr-dev libssl-dev
-    gzip zstd python3 python3-numpy python3-xxhash python3-zstandard python3-torch
+    gzip zstd python3 python3-dev python3-numpy python3-xxhash python3-zstandard python3-torch
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 case "${1:-build}" in

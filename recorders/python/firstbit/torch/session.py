@@ -16,8 +16,9 @@ import torch
 
 from .. import _library as lib
 from ..recorder import EventRef, Recorder
-from .contents import DTYPES, Makers, obstacle, readable, record_tensor, tensors_in
-from .dispatch import Dispatch, Draws, source
+from .contents import DTYPES, obstacle, readable, tensors_in
+from .core import new_core
+from .draws import Draws, source
 from .paths import Modules
 
 _no_dispatch = torch._C._DisableTorchDispatch
@@ -37,7 +38,6 @@ class Session:
         self.thread = threading.get_ident()
         self.cwd = os.getcwd()
         self.modules = Modules(modules)
-        self.makers = Makers()
         self.draws = Draws(self)
         self.phase = "init"
         self.left_out: Dict[str, int] = {}
@@ -50,13 +50,13 @@ class Session:
         self.updating = False  # an optimizer computes: its results are recorded, not its ops
         self.failed = False
         self.active = True
-        self.dispatch: Optional[Dispatch] = None
+        self.dispatching = False
         self.grads: Dict[int, EventRef] = {}
         self.held: "set[int]" = set()  # optimizers whose parameters were told
-        self.owners: Dict[EventRef, str] = {}  # a gradient, and the module that it went into
         self.roles: Dict[int, str] = {}
         self.epochs: Dict[int, int] = {}
         self.ops = False
+        self.core = new_core(self)
         for optimizer in optimizers:
             self.meet_optimizer(optimizer)
         self._set_depth()
@@ -76,50 +76,70 @@ class Session:
         try:
             return call(*args)
         except Exception as failure:  # whatever it is, training goes on
-            self.active = self.ops = False
-            self.failed = True
-            print(f"firstbit: recording ends here: {type(failure).__name__}: {failure}",
-                  file=sys.stderr)
-            if os.environ.get("FIRSTBIT_DEBUG"):
+            if self.fail(failure):
                 raise
             return None
         finally:
             del guard
 
+    def fail(self, failure: BaseException) -> bool:
+        """Ends the recording, and tells why. True where the program is to see it: for tests."""
+        self.active = self.ops = False
+        self.failed = True
+        print(f"firstbit: recording ends here: {type(failure).__name__}: {failure}",
+              file=sys.stderr)
+        return bool(os.environ.get("FIRSTBIT_DEBUG"))
+
+    # --- For the core -----------------------------------------------------------------------------
+
     def source(self) -> str:
         return source(self.cwd)
+
+    def is_nothing(self, tensor: torch.Tensor) -> bool:
+        """Empty, or without contents that can be read."""
+        return bool(self.guarded(lambda: tensor.numel() == 0 or obstacle(tensor) is not None))
+
+    def before_draw(self, info: Any, args: Any, kwargs: Any) -> Any:
+        return self.guarded(self.draws.before, info, args, kwargs)
+
+    def after_draw(self, before: Any, info: Any, out: Any, path: str) -> Optional[EventRef]:
+        return self.guarded(self.draws.after, before, info, out, path)
 
     # --- Steps ------------------------------------------------------------------------------------
 
     def _set_depth(self) -> None:
         """Ops are looked at only in steps that record them."""
         self.ops = self.active and bool(self.recorder.wants & lib.CLASSES["ops"])
-        if self.ops and self.dispatch is None:
-            self.dispatch = Dispatch(self)
-            self.dispatch.__enter__()
-        elif not self.ops and self.dispatch is not None and self._on_top():
-            self.dispatch.__exit__(None, None, None)
-            self.dispatch = None
+        if self.ops and not self.dispatching:
+            self.dispatching = True
+            self.core.__enter__()
+        elif not self.ops:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.dispatching and self._on_top():
+            self.core.__exit__(None, None, None)
+            self.dispatching = False
 
     def _on_top(self) -> bool:
         """Modes are left in the order of a stack: not below one of the program's."""
         try:
             from torch.utils._python_dispatch import _get_current_dispatch_mode
-            return _get_current_dispatch_mode() is self.dispatch
+            return _get_current_dispatch_mode() is self.core
         except ImportError:
             from torch._C import _get_torch_dispatch_mode
-            return _get_torch_dispatch_mode() is self.dispatch
+            return _get_torch_dispatch_mode() is self.core
 
     def pause(self) -> bool:
         """Takes the dispatch mode away, where it is the innermost one; true where it did."""
-        if self.dispatch is None or not self._on_top():
+        if not self.dispatching or not self._on_top():
             return False
-        self.dispatch.__exit__(None, None, None)
+        self.core.__exit__(None, None, None)
         return True
 
     def resume(self) -> None:
-        if self.dispatch is not None:
-            self.dispatch.__enter__()
+        if self.dispatching:
+            self.core.__enter__()
 
     def next_step(self) -> None:
         self.guarded(self._end_step)
@@ -133,7 +153,7 @@ class Session:
                 self._record_state(buffer, "optimizer", name, "buffer", "buffer", [])
         self.draws.end_step()
         self.grads.clear()
-        self.owners.clear()
+        self.core.end_step()
 
     def wants(self, name: str) -> bool:
         return self.active and bool(self.recorder.wants & lib.CLASSES[name])
@@ -200,8 +220,7 @@ class Session:
             reason = obstacle(tensor) or "parameters without a shape yet"
             self.left_out[reason] = self.left_out.get(reason, 0) + 1
             return
-        record_tensor(self.recorder, self.makers, tensor, "param", phase, path, op, slot, inputs,
-                      None, self.left_out)
+        self.core.record(tensor, lib.KINDS["param"], phase, path, op, slot, inputs, False)
 
     # --- Backward ---------------------------------------------------------------------------------
 
@@ -252,10 +271,10 @@ class Session:
                                                 dtype=DTYPES[grad.dtype], shape=tuple(grad.shape))
                     self.grads[id(parameter)] = self.recorder.ref(number)
                 continue
-            maker = self.makers.find(grad) if obstacle(grad) is None else None
-            self.grads[id(parameter)] = record_tensor(
-                self.recorder, self.makers, grad, "tensor", "backward", name, "grad", "grad",
-                [maker.ref] if maker else [], None, self.left_out)
+            made = self.core.find(grad) if obstacle(grad) is None else None
+            self.grads[id(parameter)] = self.core.record(
+                grad, lib.KINDS["tensor"], "backward", name, "grad", "grad",
+                [] if made is None else [made], False)
 
     def after_update(self, optimizer: torch.optim.Optimizer) -> None:
         """Learning rates and the like; parameters and states where this step records them."""
@@ -352,7 +371,7 @@ class Session:
             arguments=loader_arguments(loader))
         for tensor in tensors_in(batch):
             if obstacle(tensor) is None and ref is not None:
-                self.makers.put(tensor, ref, "")
+                self.core.put(tensor, ref, "")
 
     # --- The end ----------------------------------------------------------------------------------
 
@@ -366,10 +385,8 @@ class Session:
         if self.here():
             self.guarded(finish)
         self.active = self.ops = False
-        if self.dispatch is not None and self._on_top():
-            self.dispatch.__exit__(None, None, None)
-            self.dispatch = None
-        self.makers.clear()
+        self._leave()
+        self.core.clear()
         return self.recorder.close()
 
 

@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dispatch mode: which event made an op's inputs, and one event for each output.
+
+`Core` does it in Python. The extension module firstbit.torch._fast has a class of the same name
+and methods that does it in less time; `new_core` takes that one where it was built.
+"""
+
+import ctypes
+import importlib.machinery
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .. import _library as lib
+from ..recorder import EventRef
+from .contents import DTYPES, look, obstacle, version_of
+from .ops import OpInfo
+
+if TYPE_CHECKING:
+    from .session import Session
+
+if hasattr(torch.Tensor, "untyped_storage"):
+    _storage_of = torch.Tensor.untyped_storage
+else:  # before PyTorch 2
+    _storage_of = torch.Tensor._storage
+_expired = torch.UntypedStorage._expired
+_free_weak_ref = torch.UntypedStorage._free_weak_ref
+
+
+class Maker(NamedTuple):
+    """What made the contents of a storage."""
+
+    weak: int            # reference to the storage
+    versions: range      # of the storage, as long as nobody else has written to it
+    ref: EventRef
+    path: Optional[str]  # of the module; None for what the backward pass made
+    param: bool          # a parameter or state
+    number: int          # of the storage, in the order in which parameters were first seen; or 0
+
+
+class Makers:
+    """Which event made what a storage holds: by address, as long as the storage lives.
+
+    A weak reference keeps an address from meaning two storages, so that neither the allocator's
+    history nor garbage collection decides what a trace says.
+    """
+
+    def __init__(self) -> None:
+        self._of: Dict[int, Maker] = {}
+        self._limit = 1 << 14
+        self._numbered = 0
+
+    @staticmethod
+    def _address(tensor: torch.Tensor) -> int:
+        if tensor.layout is not torch.strided:
+            return 0
+        try:
+            address = tensor.data_ptr()
+        except RuntimeError:
+            return 0
+        return address and address - tensor.storage_offset() * tensor.element_size()
+
+    def find(self, tensor: torch.Tensor) -> Optional[Maker]:
+        """What made its contents; None where nobody saw that."""
+        entry = self._of.get(self._address(tensor))
+        if entry is None or version_of(tensor) not in entry.versions or _expired(entry.weak):
+            return None
+        return entry
+
+    def put(self, tensor: torch.Tensor, ref: EventRef, path: Optional[str],
+            written: bool = False, param: bool = False) -> None:
+        """written: an op has just changed it in place; PyTorch counts that after the op returns to
+        its caller, so the count of the present and the next one both belong to the event."""
+        address = self._address(tensor)
+        if address == 0:
+            return
+        entry = self._of.get(address)
+        if entry is None or _expired(entry.weak):
+            if entry is not None:
+                _free_weak_ref(entry.weak)
+            elif len(self._of) >= self._limit:
+                self._sweep()
+            weak, number = _storage_of(tensor)._weak_ref(), 0
+        else:
+            weak, number = entry.weak, entry.number
+        version = version_of(tensor)
+        self._of[address] = Maker(weak, range(version, version + 1 + written), ref, path, param,
+                                  number)
+
+    def number(self, tensor: torch.Tensor) -> int:
+        """Of the storage that a parameter lies in: tied ones have the same."""
+        address = self._address(tensor)
+        entry = self._of.get(address)
+        if entry is None or _expired(entry.weak):
+            return 0
+        if entry.number == 0:
+            self._numbered += 1
+            entry = self._of[address] = entry._replace(number=self._numbered)
+        return entry.number
+
+    def _sweep(self) -> None:
+        for address, entry in list(self._of.items()):
+            if _expired(entry.weak):
+                _free_weak_ref(entry.weak)
+                del self._of[address]
+        self._limit = max(1 << 14, 2 * len(self._of))
+
+    def clear(self) -> None:
+        for entry in self._of.values():
+            _free_weak_ref(entry.weak)
+        self._of.clear()
+
+
+class Core(TorchDispatchMode):
+    """Active while a step records ops. Calls each as it is, then looks at what came."""
+
+    def __init__(self, session: "Session") -> None:
+        super().__init__()
+        self.session = session
+        self.makers = Makers()
+        self.infos: Dict[Any, OpInfo] = {}
+        self.owners: Dict[EventRef, str] = {}  # a gradient, and the module that it went into
+
+    # --- Tensors ----------------------------------------------------------------------------------
+
+    def record(self, tensor: torch.Tensor, kind: int, phase: str, path: str, op: str, slot: str,
+               inputs: List[EventRef], stacked: bool, undefined: bool = False,
+               written: bool = False, arguments: str = "") -> EventRef:
+        """One event for a tensor, which from here on is what made its contents. kind: a number of
+        lib.KINDS. stacked: a new site gets the program's call stack."""
+        session = self.session
+        recorder = session.recorder
+        source = session.source if stacked else None
+        seen = look(tensor, session.left_out)
+        if seen is None:
+            number = recorder.site(_KINDS[kind], phase, path, op, slot, dtype="u8",
+                                   arguments=arguments, source=source)
+            return recorder.event(number, flags=lib.UNDEFINED, inputs=inputs)
+        _, shape, address, count, _owner = seen
+        number = recorder.site(_KINDS[kind], phase, path, op, slot, dtype=DTYPES[tensor.dtype],
+                               shape=shape, arguments=arguments, source=source)
+        param, storage = kind == lib.KINDS["param"], 0
+        where = path.rpartition(".")[0] if param else None if phase == "backward" else path
+        if param:
+            self.makers.put(tensor, recorder.ref(number), where, written, True)
+            storage = self.makers.number(tensor)
+        if undefined:
+            ref = recorder.event(number, flags=lib.UNDEFINED, inputs=inputs)
+        else:
+            # An empty tensor has an address of 0: any other says that its contents are known.
+            ref = recorder.event(number, address=address or 8, count_bytes=count, storage=storage,
+                                 version=version_of(tensor), inputs=inputs)
+        if not param:
+            self.makers.put(tensor, ref, where, written)
+        return ref
+
+    def find(self, tensor: torch.Tensor) -> Optional[EventRef]:
+        """The event that made its contents; None where nobody saw that."""
+        maker = self.makers.find(tensor)
+        return None if maker is None else maker.ref
+
+    def put(self, tensor: torch.Tensor, ref: EventRef, path: str) -> None:
+        """This event made its contents."""
+        self.makers.put(tensor, ref, path)
+
+    def end_step(self) -> None:
+        """Forgets what belongs to one step."""
+        self.owners.clear()
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.makers.clear()
+        self.owners.clear()
+
+    # --- Ops --------------------------------------------------------------------------------------
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Tuple[Any, ...] = (),
+                           kwargs: Optional[Dict[str, Any]] = None) -> Any:
+        kwargs = kwargs or {}
+        session = self.session
+        if not session.ops or session.waiting:
+            return func(*args, **kwargs)
+        info = self.infos.get(func)
+        if info is None:
+            info = self.infos[func] = OpInfo(func)
+        if info.ignored or info.view or (session.updating and not info.random):
+            return func(*args, **kwargs)
+        inputs, path = session.guarded(self._inputs, info, args, kwargs) or ([], "")
+        before = session.before_draw(info, args, kwargs) if info.random else None
+        out = func(*args, **kwargs)
+        if before is not None:
+            draw = session.after_draw(before, info, out, path)
+            if draw is not None:  # what came is made of these numbers
+                inputs.append(draw)
+        session.guarded(self._outputs, info, args, kwargs, out, inputs, path)
+        return out
+
+    def _inputs(self, info: OpInfo, args: Tuple[Any, ...],
+                kwargs: Dict[str, Any]) -> "tuple[list, str]":
+        """References to what made the inputs, and the path of the forward op that one of them is
+        from, for ops of the backward pass. Contents that nobody saw made are recorded as such."""
+        session, path = self.session, self.session.modules.path
+        if session.updating:  # updates are recorded as parameters and states
+            return [], path
+        tensors: List[torch.Tensor] = []
+        for name, value in zip(info.names, args):
+            if name not in info.ignored_inputs:
+                collect(value, tensors)
+        for name, value in kwargs.items():
+            if name not in info.ignored_inputs:
+                collect(value, tensors)
+        refs = []
+        found = [self.makers.find(t) for t in tensors]
+        if session.phase == "backward" and not session.modules.stack:
+            owner = self._owner([maker for maker in found if maker is not None])
+            path = path if owner is None else owner
+        for i, (tensor, maker) in enumerate(zip(tensors, found)):
+            if maker is not None:
+                refs.append(maker.ref)
+            elif not session.is_nothing(tensor):
+                refs.append(self.record(tensor, lib.KINDS["tensor"], session.phase, path, info.name,
+                                        f"in{i}", [], True))
+        return refs, path
+
+    def _owner(self, makers: List[Maker]) -> Optional[str]:
+        """The module whose backward pass an op belongs to: that of the parameter it uses, else of
+        what it uses from the forward pass; and of the op that used the same gradient before."""
+        gradients = [maker.ref for maker in makers if maker.path is None]
+        for ref in gradients:
+            if ref in self.owners:
+                return self.owners[ref]
+        path = None
+        for maker in makers:
+            if maker.path is not None:
+                path = maker.path
+                if maker.param:
+                    break
+        if path is not None:
+            self.owners.update((ref, path) for ref in gradients)
+        return path
+
+    def _outputs(self, info: OpInfo, args: Tuple[Any, ...], kwargs: Dict[str, Any], out: Any,
+                 inputs: List[EventRef], path: str) -> None:
+        session = self.session
+        if session.updating:
+            return
+        outputs: List[torch.Tensor] = []
+        collect(out, outputs)
+        if not outputs and info.mutable:  # foreach ops change lists and return nothing
+            for name, value in list(zip(info.names, args)) + list(kwargs.items()):
+                if name in info.mutable:
+                    collect(value, outputs)
+        told = info.arguments(args, kwargs)
+        for i, tensor in enumerate(outputs):
+            self.record(tensor, lib.KINDS["tensor"], session.phase, path, info.name,
+                        "out" if i == 0 else f"out{i}", inputs, True,
+                        info.undefined or i in info.workspaces, bool(info.mutable), told)
+
+
+_KINDS = {number: name for name, number in lib.KINDS.items()}
+
+
+def collect(value: Any, to: List[torch.Tensor]) -> None:
+    if isinstance(value, torch.Tensor):
+        to.append(value)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            collect(item, to)
+
+
+# --- The extension module -------------------------------------------------------------------------
+
+def _candidates() -> List[str]:
+    """Where the extension may be: in the package, or in the build folder of the library in use.
+    FIRSTBIT_FAST names it, or is 0 for none."""
+    named = os.environ.get("FIRSTBIT_FAST")
+    if named is not None:
+        return [] if named == "0" else [named]
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    built = os.path.dirname(os.path.dirname(os.path.abspath(lib.path)))
+    return [os.path.join(here, "_native", "_fast.abi3.so"),
+            os.path.join(built, "recorders", "python", "_fast.abi3.so")]
+
+
+def _load() -> Any:
+    for path in _candidates():
+        if not os.path.exists(path):
+            continue
+        try:
+            name = __package__ + "._fast"
+            loader = importlib.machinery.ExtensionFileLoader(name, path)
+            spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+            assert spec is not None
+            module = importlib.util.module_from_spec(spec)
+            loader.exec_module(module)
+        except (ImportError, OSError):
+            continue  # of another Python: the slow way works everywhere
+        if module.VERSION == 1:
+            return module
+    return None
+
+
+fast = _load()
+
+if fast is not None:
+    class FastCore(fast.Core, TorchDispatchMode):  # type: ignore[misc, name-defined]
+        """The extension's core, as a mode."""
+
+        def __init__(self, *given: Any) -> None:
+            TorchDispatchMode.__init__(self)
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def new_core(session: "Session") -> Any:
+    """A core for a session: the extension's, or the one in Python; not active yet."""
+    if fast is None:
+        return Core(session)
+    base = torch.Tensor
+    phases = tuple(sorted(lib.PHASES, key=lambda name: lib.PHASES[name]))
+    return FastCore(
+        session, session.modules, session.recorder,
+        (torch.Tensor, torch.nn.Parameter, torch._ops.OpOverload),
+        (base.data_ptr, base.storage_offset, base.element_size, base.is_contiguous, base.is_neg,
+         _storage_of, _expired, _free_weak_ref), phases,
+        {dtype: lib.DTYPES[name] for dtype, name in DTYPES.items()},
+        lambda tensor: session.guarded(look, tensor, session.left_out), OpInfo,
+        _address(lib.library.fb_recorder_event), _address(lib.library.fb_recorder_site))

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The random draws of ops, and the program's call stack."""
+
+import sys
+import sysconfig
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+
+import torch
+
+from ..recorder import EventRef
+from .contents import obstacle, readable
+from .core import collect
+from .ops import OpInfo
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+class Draws:
+    """Random numbers: the generator's state before, and the values that came."""
+
+    def __init__(self, session: "Session") -> None:
+        self.session = session
+        self.generators: List[Any] = []
+
+    def _stream(self, generator: Any) -> str:
+        if generator is None or generator is torch.default_generator:
+            return "torch"
+        for i, known in enumerate(self.generators):
+            if known is generator:
+                return f"torch.generator{i}"
+        self.generators.append(generator)
+        return f"torch.generator{len(self.generators) - 1}"
+
+    @staticmethod
+    def key_of(generator: Any) -> int:
+        """A number of the generator's state; changes with every draw."""
+        return state_number(generator.get_state())
+
+    def before(self, info: OpInfo, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
+        generator = kwargs.get("generator")
+        for value in args:
+            if isinstance(value, torch.Generator):
+                generator = value
+        if generator is None:
+            generator = torch.default_generator
+        if generator.device.type != "cpu":
+            return None
+        numbers = [float(v) for v in args if type(v) in (int, float)][:2]
+        if info.name in ("randint", "randperm", "randn", "rand"):  # sizes are no parameters
+            numbers = []
+        return generator, self.key_of(generator), tuple(numbers + [0.0, 0.0])[:2]
+
+    def after(self, before: Any, info: OpInfo, out: Any,
+              path: str) -> Optional[EventRef]:
+        generator, key, parameters = before
+        if self.key_of(generator) == key:  # nothing was drawn: evaluation, p = 0
+            return None
+        session = self.session
+        outputs: List[torch.Tensor] = []
+        collect(out, outputs)
+        stream = self._stream(generator)
+        recorder = session.recorder
+        number = recorder.site("draw", session.phase, stream, "draw",
+                               names=(stream, "mt19937", info.name, path),
+                               parameters=parameters, source=session.source)
+        tensor = outputs[-1] if outputs and obstacle(outputs[-1]) is None else None
+        dense = None if tensor is None else readable(tensor)
+        return recorder.event(
+            number, key=key, count=0 if tensor is None else tensor.numel(),
+            address=0 if dense is None else dense.data_ptr(),
+            count_bytes=0 if dense is None else dense.numel() * dense.element_size())
+
+    def end_step(self) -> None:
+        """Where the default generator stands at the end of a step, whoever drew from it."""
+        recorder = self.session.recorder
+        number = recorder.site("draw", "data", "torch", "state",
+                               names=("torch", "mt19937", "state", "end of step"))
+        recorder.event(number, key=self.key_of(torch.default_generator))
+
+
+def state_number(state: torch.Tensor) -> int:
+    """64 bits of a generator's state."""
+    import hashlib
+    import ctypes
+    raw = ctypes.string_at(state.data_ptr(), state.numel())
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")
+
+
+_LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")} | {
+    "/usr/lib/python3/dist-packages"})
+_WRAPPERS = {"_call_impl", "_wrapped_call_impl", "__torch_dispatch__", "wrapped", "wrapper", "_fn",
+             "decorate_context"}
+_HERE = __file__.rsplit("/", 2)[0]
+
+
+def source(cwd: str) -> str:
+    """The calling program's stack: the frames of the user's files, innermost first, and before
+    them the library function that was called. Paths relative to the project."""
+    frame: Any = sys._getframe(1)
+    lines: List[str] = []
+    library = None
+    while frame is not None and len(lines) < 24:
+        code = frame.f_code
+        name = code.co_filename
+        if name.startswith(_HERE) or name.startswith("<frozen"):
+            pass
+        elif name.startswith(_LIBRARIES):
+            if not lines and code.co_name not in _WRAPPERS:
+                library = f"{code.co_name} at {short(name, cwd)}:{frame.f_lineno}"
+        else:
+            if library is not None:
+                lines.append(library)
+                library = None
+            lines.append(f"{code.co_name} at {short(name, cwd)}:{frame.f_lineno}")
+        frame = frame.f_back
+    return "\n".join(lines or ([library] if library else []))
+
+
+def short(name: str, cwd: str) -> str:
+    """No absolute path: relative to the project, or its last two parts."""
+    if name.startswith(cwd + "/") and not name.startswith(_LIBRARIES):
+        return name[len(cwd) + 1:]
+    return "/".join(name.rsplit("/", 2)[-2:]).lstrip("/")

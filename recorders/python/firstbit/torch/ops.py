@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a recorder needs to know of an op, from its schema."""
+
+import json
+from typing import Any, Dict, Tuple
+
+import torch
+
+# Outputs whose contents mean nothing until they are written.
+_UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "resize_",
+              "resize_as_", "_resize_output_", "empty_quantized", "_empty_affine_quantized",
+              "_empty_per_channel_affine_quantized", "empty_permuted", "set_", "resize",
+              "resize_as"}
+# Outputs by their place that an op leaves to its backward pass in a form of its own, with padding
+# that nobody writes.
+_WORKSPACES = {"mkldnn_rnn_layer": (3,), "_cudnn_rnn": (3, 4), "miopen_rnn": (3, 4),
+               "cudnn_batch_norm": (3,)}
+# Not computations: handles of the profiler and the like.
+_IGNORED = {"_record_function_enter", "_record_function_enter_new", "_record_function_exit",
+            "detach_", "requires_grad_"}
+# Arguments that change no result.
+_NO_ARGUMENTS = {"device", "layout", "pin_memory", "memory_format", "generator", "names",
+                 "non_blocking", "implicit"}
+# Of one op, different arguments that are told: a number that changes in each step shall not fill
+# the trace.
+_TEXTS_MAX = 256
+_SEEDED_NAMES = ("bernoulli", "dropout", "rand", "normal", "uniform", "random", "multinomial",
+                 "poisson", "exponential", "geometric", "cauchy", "rrelu_with_noise", "binomial",
+                 "standard_gamma", "sample_dirichlet")
+
+
+class OpInfo:
+    """Its name, its arguments, and which outputs mean nothing."""
+
+    __slots__ = ("name", "view", "ignored", "undefined", "workspaces", "random", "mutable",
+                 "names", "ignored_inputs", "defaults", "texts")
+
+    def __init__(self, func: Any) -> None:
+        schema = func._schema
+        namespace, _, name = schema.name.rpartition("::")
+        returns = [r.alias_info for r in schema.returns]
+        self.name = name if namespace == "aten" else f"{namespace}.{name}"
+        # Outputs that are views of inputs have no contents of their own.
+        self.view = name == "_unsafe_view" or any(
+            a is not None and not a.is_write for a in returns)
+        self.ignored = name in _IGNORED or namespace in ("profiler", "prim", "c10d", "prims")
+        self.undefined = name in _UNDEFINED
+        self.workspaces = _WORKSPACES.get(name, ())
+        tag = getattr(getattr(torch, "Tag", None), "nondeterministic_seeded", None)
+        tags = list(getattr(func, "tags", ()))
+        self.random = tag in tags if tag is not None and tags else any(
+            part in name for part in _SEEDED_NAMES)
+        # Arguments that are only written to: what they held is no input.
+        out_only = {a.name for a in schema.arguments
+                    if a.alias_info is not None and a.alias_info.is_write and a.kwarg_only}
+        overwritten = name in ("copy_", "fill_", "zero_", "normal_", "uniform_", "bernoulli_",
+                               "random_", "exponential_", "geometric_", "cauchy_", "log_normal_")
+        self.names = [a.name for a in schema.arguments]
+        self.mutable = [a.name for a in schema.arguments
+                        if a.alias_info is not None and a.alias_info.is_write]
+        if overwritten and self.mutable:
+            out_only.add(self.mutable[0])
+        self.ignored_inputs = out_only
+        self.defaults = {a.name: a.default_value for a in schema.arguments
+                         if a.has_default_value() and a.default_value is not None}
+        self.texts: Dict[Any, str] = {}
+
+    def arguments(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> str:
+        """What the op is called with beside tensors, as JSON; "" where it is nothing."""
+        given = [(name, plain) for name, plain in zip(self.names, map(plain_value, args))
+                 if plain is not None]
+        given += [(name, plain) for name, plain in ((n, plain_value(v)) for n, v in kwargs.items())
+                  if plain is not None]
+        key = tuple(given)
+        text = self.texts.get(key)
+        if text is None:
+            if len(self.texts) >= _TEXTS_MAX:
+                return ""
+            text = self.texts[key] = self._text(dict(given))
+        return text
+
+    def _text(self, given: Dict[str, Any]) -> str:
+        for name, value in self.defaults.items():
+            plain = plain_value(value)
+            if plain is not None:
+                given.setdefault(name, plain)
+        told = {name: given[name] for name in self.names
+                if name in given and name not in _NO_ARGUMENTS}
+        return json.dumps(told, separators=(",", ":")) if told else ""
+
+
+def plain_value(value: Any) -> Any:
+    """An argument as JSON can say it, hashable; None for tensors and what says nothing."""
+    kind = type(value)
+    if kind is bool or kind is int or kind is str:
+        return value
+    if kind is float:
+        return value if value - value == 0.0 else str(value)
+    if kind is tuple or kind is list:
+        plain = tuple([plain_value(item) for item in value])
+        return plain if plain and None not in plain else None
+    if kind is torch.dtype:
+        return str(value)[6:]
+    return str(value) if kind is complex else None

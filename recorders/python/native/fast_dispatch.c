@@ -1,0 +1,693 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * fast_dispatch.c - what happens at each op: its inputs' makers are looked up, it is called as it
+ * is, and its outputs are recorded.
+ */
+#include "fast.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    INPUTS_MAX = 256, /* tensors of one op that are looked at; no op of PyTorch but those on lists
+                       * has more than a few */
+    DEPTH_MAX = 4,    /* of lists in lists */
+};
+
+/* --- Ops ---------------------------------------------------------------------------------------
+ */
+
+static uint64_t hash_pointer(const void *pointer)
+{
+    return fast_mix(0, (uintptr_t)pointer);
+}
+
+static bool flag_of(PyObject *info, const char *name, bool *failed)
+{
+    PyObject *value = PyObject_GetAttrString(info, name);
+    const int yes = value == NULL ? -1 : PyObject_IsTrue(value);
+
+    Py_XDECREF(value);
+    *failed |= yes < 0;
+    return yes > 0;
+}
+
+/* Bits of the names of an op's arguments that are in `wanted`. */
+static uint64_t places_of(PyObject *names, PyObject *wanted, bool *failed)
+{
+    const Py_ssize_t count = PyList_Size(names);
+    uint64_t places = 0;
+
+    *failed |= count < 0;
+    for (Py_ssize_t i = 0; i < count && i < 64; i++) {
+        const int in = PySequence_Contains(wanted, PyList_GetItem(names, i));
+
+        *failed |= in < 0;
+        places |= in > 0 ? UINT64_C(1) << i : 0;
+    }
+    return places;
+}
+
+static uint64_t workspaces_of(PyObject *info, bool *failed)
+{
+    PyObject *tuple = PyObject_GetAttrString(info, "workspaces");
+    const Py_ssize_t count = tuple == NULL ? -1 : PyTuple_Size(tuple);
+    uint64_t places = 0;
+
+    *failed |= count < 0;
+    for (Py_ssize_t i = 0; i < count; i++)
+        places |= UINT64_C(1) << (PyLong_AsLong(PyTuple_GetItem(tuple, i)) & 63);
+    Py_XDECREF(tuple);
+    return places;
+}
+
+/* An OpOverload only hands its arguments on to a built-in function: that is called at once. */
+static PyObject *callable_of(const fast_core *c, PyObject *func)
+{
+    if ((PyObject *)Py_TYPE(func) == c->op_type) {
+        PyObject *call = PyObject_GetAttrString(func, "_op");
+
+        if (call != NULL)
+            return call;
+        PyErr_Clear();
+    }
+    Py_INCREF(func);
+    return func;
+}
+
+static void free_op(fast_op *op)
+{
+    for (uint32_t i = 0; i < op->text_count; i++)
+        Py_DECREF(op->texts[i].text);
+    free(op->texts);
+    Py_XDECREF(op->func);
+    Py_XDECREF(op->call);
+    Py_XDECREF(op->info);
+    Py_XDECREF(op->name);
+    Py_XDECREF(op->ignored_inputs);
+    Py_XDECREF(op->mutable_names);
+}
+
+static int fill_op(fast_core *c, fast_op *op, PyObject *func)
+{
+    PyObject *info = PyObject_CallFunctionObjArgs(c->describe, func, NULL), *names;
+    bool failed = false;
+
+    *op = (fast_op){.func = func, .info = info};
+    Py_INCREF(func);
+    if (info == NULL)
+        return -1;
+    op->call = callable_of(c, func);
+    op->name = PyObject_GetAttrString(info, "name");
+    op->ignored_inputs = PyObject_GetAttrString(info, "ignored_inputs");
+    op->mutable_names = PyObject_GetAttrString(info, "mutable");
+    names = PyObject_GetAttrString(info, "names");
+    if (op->name == NULL || !PyUnicode_Check(op->name) || op->ignored_inputs == NULL ||
+        op->mutable_names == NULL || names == NULL) {
+        Py_XDECREF(names);
+        return -1;
+    }
+    PyUnicode_InternInPlace(&op->name);
+    op->passes = flag_of(info, "view", &failed) || flag_of(info, "ignored", &failed);
+    op->undefined = flag_of(info, "undefined", &failed);
+    op->random = flag_of(info, "random", &failed);
+    op->ignored_places = places_of(names, op->ignored_inputs, &failed);
+    op->mutable_places = places_of(names, op->mutable_names, &failed);
+    op->workspaces = workspaces_of(info, &failed);
+    Py_DECREF(names);
+    return failed || PyErr_Occurred() != NULL ? -1 : 0;
+}
+
+static int add_op(fast_core *c, const fast_op *op)
+{
+    bool rebuild;
+
+    if (c->op_count == c->op_capacity) {
+        fast_op *bigger = realloc(c->ops, (2 * (size_t)c->op_capacity + 64) * sizeof *bigger);
+
+        if (bigger == NULL) {
+            (void)PyErr_NoMemory();
+            return -1;
+        }
+        c->ops = bigger;
+        c->op_capacity = 2 * c->op_capacity + 64;
+    }
+    if (fast_index_grow(&c->op_index, c->op_count, &rebuild) != 0)
+        return -1;
+    for (uint32_t i = 0; rebuild && i < c->op_count; i++)
+        fast_index_put(&c->op_index, hash_pointer(c->ops[i].func), i);
+    c->ops[c->op_count] = *op;
+    fast_index_put(&c->op_index, hash_pointer(op->func), c->op_count++);
+    return 0;
+}
+
+/* The number of an op, or -1 with an exception. */
+static int64_t op_of(fast_core *c, PyObject *func)
+{
+    const fast_index *index = &c->op_index;
+    fast_op op;
+
+    for (uint32_t i = (uint32_t)hash_pointer(func) & index->mask;
+         index->slots != NULL && index->slots[i] != 0; i = (i + 1) & index->mask)
+        if (c->ops[index->slots[i] - 1].func == func)
+            return index->slots[i] - 1;
+    if (fill_op(c, &op, func) != 0 || add_op(c, &op) != 0) {
+        free_op(&op);
+        return -1;
+    }
+    return c->op_count - 1;
+}
+
+void fast_clear_ops(fast_core *c)
+{
+    for (uint32_t i = 0; i < c->op_count; i++)
+        free_op(&c->ops[i]);
+    free(c->ops);
+    free(c->op_index.slots);
+    c->ops = NULL;
+    c->op_index = (fast_index){0};
+    c->op_count = c->op_capacity = 0;
+}
+
+/* --- Tensors of an op --------------------------------------------------------------------------
+ */
+
+typedef struct tensors {
+    PyObject *of[INPUTS_MAX]; /* borrowed */
+    uint32_t count;
+    PyObject **more; /* where there are more: all of them */
+    uint32_t capacity;
+} tensors;
+
+static PyObject **all_of(tensors *t)
+{
+    return t->more != NULL ? t->more : t->of;
+}
+
+static int add_tensor(tensors *t, PyObject *tensor)
+{
+    if (t->count >= INPUTS_MAX && t->count >= t->capacity) {
+        const uint32_t capacity = 4 * t->count;
+        PyObject **more = realloc(t->more, capacity * sizeof(PyObject *));
+
+        if (more == NULL) {
+            (void)PyErr_NoMemory();
+            return -1;
+        }
+        if (t->more == NULL)
+            memcpy(more, t->of, sizeof t->of);
+        t->more = more;
+        t->capacity = capacity;
+    }
+    all_of(t)[t->count++] = tensor;
+    return 0;
+}
+
+/* The tensors in a value: itself, or those of a list or tuple and of lists in it. */
+static int collect(const fast_core *c, tensors *t, PyObject *value, int depth)
+{
+    const bool list = PyList_Check(value);
+    Py_ssize_t count;
+
+    if (fast_is_tensor(c, value))
+        return add_tensor(t, value);
+    if ((!list && !PyTuple_Check(value)) || depth >= DEPTH_MAX)
+        return 0;
+    count = list ? PyList_Size(value) : PyTuple_Size(value);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *item = list ? PyList_GetItem(value, i) : PyTuple_GetItem(value, i);
+
+        if (item == NULL || collect(c, t, item, depth + 1) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Of an op's arguments those in `places` and `names`, or those not in them. */
+static int collect_arguments(const fast_core *c, tensors *t, PyObject *args, PyObject *kwargs,
+                             uint64_t places, PyObject *names, bool in)
+{
+    const Py_ssize_t count = PyTuple_Size(args);
+    PyObject *name, *value;
+    Py_ssize_t at = 0;
+
+    for (Py_ssize_t i = 0; i < count; i++)
+        if ((i < 64 && (places >> i & 1) != 0) == in &&
+            collect(c, t, PyTuple_GetItem(args, i), 0) != 0)
+            return -1;
+    while (kwargs != NULL && PyDict_Next(kwargs, &at, &name, &value)) {
+        const int listed = PySequence_Contains(names, name);
+
+        if (listed < 0 || ((listed == 1) == in && collect(c, t, value, 0) != 0))
+            return -1;
+    }
+    return 0;
+}
+
+/* --- Arguments beside tensors ------------------------------------------------------------------
+ */
+
+static uint64_t hash_value(const fast_core *c, PyObject *value, uint64_t hash, int depth)
+{
+    int overflow = 0;
+
+    if (PyFloat_Check(value)) {
+        const double number = PyFloat_AsDouble(value);
+        uint64_t bits;
+
+        memcpy(&bits, &number, sizeof bits);
+        return fast_mix(hash ^ 2, bits);
+    }
+    if (PyLong_Check(value) && !PyBool_Check(value))
+        return fast_mix(hash ^ 3, (uint64_t)PyLong_AsLongLongAndOverflow(value, &overflow));
+    if ((PyList_Check(value) || PyTuple_Check(value)) && depth < DEPTH_MAX) {
+        const bool list = PyList_Check(value);
+        const Py_ssize_t count = list ? PyList_Size(value) : PyTuple_Size(value);
+
+        hash = fast_mix(hash ^ 4, (uint64_t)count);
+        for (Py_ssize_t i = 0; i < count; i++)
+            hash = hash_value(c, list ? PyList_GetItem(value, i) : PyTuple_GetItem(value, i), hash,
+                              depth + 1);
+        return hash;
+    }
+    if (PyUnicode_Check(value))
+        return fast_mix(hash ^ 5, (uint64_t)PyObject_Hash(value));
+    if (fast_is_tensor(c, value))
+        return fast_mix(hash, 6);
+    /* None, True, False, dtypes, layouts: one object each. */
+    return fast_mix(hash ^ 7, (uintptr_t)value);
+}
+
+/* The text of an op's arguments, borrowed; *out is NULL where it has none. */
+static int arguments_of(fast_core *c, uint32_t number, PyObject *args, PyObject *kwargs,
+                        PyObject **out)
+{
+    const Py_ssize_t count = PyTuple_Size(args);
+    uint64_t hash = (uint64_t)count;
+    PyObject *name, *value, *text;
+    fast_op *op = &c->ops[number];
+    Py_ssize_t at = 0;
+    fast_text *bigger;
+
+    for (Py_ssize_t i = 0; i < count; i++)
+        hash = hash_value(c, PyTuple_GetItem(args, i), hash, 0);
+    while (kwargs != NULL && PyDict_Next(kwargs, &at, &name, &value))
+        hash = hash_value(c, value, fast_mix(hash, (uint64_t)PyObject_Hash(name)), 0);
+    *out = NULL;
+    for (uint32_t i = 0; i < op->text_count; i++)
+        if (op->texts[i].hash == hash) {
+            if (PyUnicode_GetLength(op->texts[i].text) > 0)
+                *out = op->texts[i].text;
+            return 0;
+        }
+    if (op->text_count >= FAST_ARGUMENTS_MAX)
+        return 0;
+    text = kwargs == NULL ? PyObject_CallMethod(op->info, "arguments", "O{}", args)
+                          : PyObject_CallMethod(op->info, "arguments", "OO", args, kwargs);
+    if (text == NULL)
+        return -1;
+    PyUnicode_InternInPlace(&text);
+    op = &c->ops[number]; /* Python ran */
+    bigger = realloc(op->texts, (op->text_count + (size_t)1) * sizeof *bigger);
+    if (bigger == NULL) {
+        Py_DECREF(text);
+        (void)PyErr_NoMemory();
+        return -1;
+    }
+    op->texts = bigger;
+    op->texts[op->text_count++] = (fast_text){hash, text};
+    if (PyUnicode_GetLength(text) > 0)
+        *out = text;
+    return 0;
+}
+
+/* --- Around an op ------------------------------------------------------------------------------
+ */
+
+/* One call of an op. */
+typedef struct op_call {
+    uint32_t op;
+    PyObject *args, *kwargs;
+    fb_phase phase;
+    bool updating;  /* an optimizer computes: its results are recorded, of its ops only draws */
+    PyObject *path; /* of the module it belongs to: interned, a reference */
+    tensors found;  /* inputs, then outputs */
+    fb_ref inputs[INPUTS_MAX], *refs;
+    uint32_t ref_count;
+} op_call;
+
+fb_phase fast_phase(const fast_core *c, PyObject *name)
+{
+    for (int i = 0; i < FAST_PHASES; i++)
+        if (c->phases[i] == name)
+            return (fb_phase)i;
+    for (int i = 0; i < FAST_PHASES; i++)
+        if (name != NULL && PyUnicode_Compare(c->phases[i], name) == 0)
+            return (fb_phase)i;
+    return FB_PHASE_NONE;
+}
+
+static bool is_set(PyObject *dict, PyObject *name)
+{
+    PyObject *value = PyDict_GetItemWithError(dict, name);
+
+    return value != NULL && PyObject_IsTrue(value) == 1;
+}
+
+/* A reference to the interned path of the module that runs. */
+static PyObject *module_path(fast_core *c)
+{
+    PyObject *path = PyDict_GetItemWithError(c->modules_dict, c->names.path);
+
+    if (path == NULL || !PyUnicode_Check(path)) {
+        if (PyErr_Occurred() == NULL)
+            PyErr_SetString(PyExc_TypeError, "no path of a module");
+        return NULL;
+    }
+    Py_INCREF(path);
+    PyUnicode_InternInPlace(&path);
+    return path;
+}
+
+static bool in_module(const fast_core *c)
+{
+    PyObject *stack = PyDict_GetItemWithError(c->modules_dict, c->names.stack);
+
+    return stack != NULL && PyList_Size(stack) > 0;
+}
+
+static void set_path(op_call *call, PyObject *path)
+{
+    Py_INCREF(path);
+    Py_XDECREF(call->path);
+    call->path = path;
+}
+
+/* The module whose backward pass an op belongs to: that of the parameter it uses, else of what it
+ * uses from the forward pass; and of the op that used the same gradient before. */
+static int find_owner(fast_core *c, op_call *call, const fast_maker *makers, uint32_t count)
+{
+    PyObject *path = NULL;
+
+    for (uint32_t i = 0; i < count; i++) {
+        PyObject *owner = makers[i].path != NULL ? NULL : fast_owner_of(c, makers[i].ref);
+
+        if (owner != NULL) {
+            set_path(call, owner);
+            return 0;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (makers[i].path != NULL) {
+            path = makers[i].path;
+            if (makers[i].param)
+                break;
+        }
+    if (path == NULL)
+        return 0;
+    set_path(call, path);
+    for (uint32_t i = 0; i < count; i++)
+        if (makers[i].path == NULL && fast_owner_of(c, makers[i].ref) == NULL &&
+            fast_put_owner(c, makers[i].ref, path) != 0)
+            return -1;
+    return 0;
+}
+
+static PyObject *slot_of(PyObject *const slots[FAST_SLOTS], const char *form, uint32_t i)
+{
+    PyObject *slot;
+
+    if (i < FAST_SLOTS) {
+        Py_INCREF(slots[i]);
+        return slots[i];
+    }
+    slot = PyUnicode_FromFormat(form, (int)i);
+    if (slot != NULL)
+        PyUnicode_InternInPlace(&slot);
+    return slot;
+}
+
+/* Contents that nobody saw made are recorded as such. */
+static int record_input(fast_core *c, op_call *call, uint32_t i, fb_ref *ref)
+{
+    fast_where where = {.kind = FB_KIND_TENSOR,
+                        .phase = call->phase,
+                        .path = call->path,
+                        .op = c->ops[call->op].name,
+                        .stacked = true};
+    int failed;
+
+    where.slot = slot_of(c->ins, "in%d", i);
+    if (where.slot == NULL)
+        return -1;
+    failed = fast_record(c, all_of(&call->found)[i], &where, ref);
+    Py_DECREF(where.slot);
+    return failed;
+}
+
+/* Nothing is recorded of what is empty, or of what has no memory that can be read. */
+static int is_nothing(fast_core *c, PyObject *tensor)
+{
+    PyObject *nothing = PyObject_CallMethod(c->session, "is_nothing", "O", tensor);
+    const int yes = nothing == NULL ? -1 : PyObject_IsTrue(nothing);
+
+    Py_XDECREF(nothing);
+    return yes;
+}
+
+/* References to what made the inputs, and the path of the forward op that one of them is from, for
+ * ops of the backward pass. */
+static int look_at_inputs(fast_core *c, op_call *call, fast_maker *makers, bool *known)
+{
+    const uint32_t count = call->found.count;
+    uint32_t makers_found = 0;
+    int failed = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const fast_maker *maker = fast_maker_of(c, all_of(&call->found)[i], &failed);
+
+        if (failed != 0)
+            return -1;
+        known[i] = maker != NULL;
+        if (maker == NULL)
+            continue;
+        call->refs[i] = maker->ref;
+        makers[makers_found] = *maker;
+        Py_XINCREF(makers[makers_found].path);
+        makers_found++;
+    }
+    if (call->phase == FB_PHASE_BACKWARD && !in_module(c))
+        failed = find_owner(c, call, makers, makers_found);
+    for (uint32_t i = 0; i < makers_found; i++)
+        Py_XDECREF(makers[i].path);
+    for (uint32_t i = 0; i < count && failed == 0; i++) {
+        int nothing = known[i] ? 0 : is_nothing(c, all_of(&call->found)[i]);
+
+        failed = nothing < 0 ? -1 : 0;
+        if (!known[i] && nothing == 0)
+            failed = record_input(c, call, i, &call->refs[i]);
+        if (nothing == 0 && failed == 0)
+            call->refs[call->ref_count++] = call->refs[i];
+    }
+    return failed;
+}
+
+static int before_op(fast_core *c, op_call *call)
+{
+    const fast_op *op = &c->ops[call->op];
+    fast_maker few[32], *makers = few;
+    bool few_known[32], *known = few_known;
+    uint32_t count;
+    int failed = -1;
+
+    if (call->updating)
+        return 0;
+    if (collect_arguments(c, &call->found, call->args, call->kwargs, op->ignored_places,
+                          op->ignored_inputs, false) != 0)
+        return -1;
+    count = call->found.count;
+    if (count >= INPUTS_MAX) {
+        call->refs = calloc(count + (size_t)1, sizeof *call->refs);
+        if (call->refs == NULL)
+            count = 0;
+    }
+    if (count > 32) {
+        makers = malloc(count * sizeof *makers);
+        known = malloc(count * sizeof *known);
+    }
+    if (call->refs == NULL || makers == NULL || known == NULL)
+        (void)PyErr_NoMemory();
+    else
+        failed = look_at_inputs(c, call, makers, known);
+    if (makers != few)
+        free(makers);
+    if (known != few_known)
+        free(known);
+    return failed;
+}
+
+static int after_op(fast_core *c, op_call *call, PyObject *out)
+{
+    const fast_op *op = &c->ops[call->op];
+    const uint64_t workspaces = op->workspaces;
+    fast_where where = {.kind = FB_KIND_TENSOR,
+                        .phase = call->phase,
+                        .path = call->path,
+                        .op = op->name,
+                        .inputs = call->refs,
+                        .input_count = call->ref_count,
+                        .written = op->mutable_places != 0 || PyList_Size(op->mutable_names) > 0,
+                        .stacked = true};
+    const bool undefined = op->undefined;
+    fb_ref ref;
+
+    if (call->updating)
+        return 0;
+    call->found.count = 0;
+    if (collect(c, &call->found, out, 0) != 0)
+        return -1;
+    /* foreach ops change lists and return nothing */
+    if (call->found.count == 0 && where.written &&
+        collect_arguments(c, &call->found, call->args, call->kwargs, op->mutable_places,
+                          op->mutable_names, true) != 0)
+        return -1;
+    if (arguments_of(c, call->op, call->args, call->kwargs, &where.arguments) != 0)
+        return -1;
+    for (uint32_t i = 0; i < call->found.count; i++) {
+        int failed;
+
+        where.slot = slot_of(c->outs, "out%d", i);
+        if (where.slot == NULL)
+            return -1;
+        where.undefined = undefined || (i < 64 && (workspaces >> i & 1) != 0);
+        failed = fast_record(c, all_of(&call->found)[i], &where, &ref);
+        Py_DECREF(where.slot);
+        if (failed != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* --- Random ops --------------------------------------------------------------------------------
+ */
+
+/* The generator's state before: whatever session.draws.before returns, or NULL. */
+static PyObject *before_draw(fast_core *c, const op_call *call)
+{
+    PyObject *kwargs = call->kwargs == NULL ? PyDict_New() : call->kwargs, *state = NULL;
+
+    if (kwargs != NULL)
+        state = PyObject_CallMethod(c->session, "before_draw", "OOO", c->ops[call->op].info,
+                                    call->args, kwargs);
+    if (call->kwargs == NULL)
+        Py_XDECREF(kwargs);
+    return state;
+}
+
+/* What came is made of these numbers: the draw is the last input of the outputs. */
+static int after_draw(fast_core *c, op_call *call, PyObject *state, PyObject *out)
+{
+    PyObject *ref = PyObject_CallMethod(c->session, "after_draw", "OOOO", state,
+                                        c->ops[call->op].info, out, call->path);
+    char *bytes;
+    Py_ssize_t count;
+
+    if (ref == NULL)
+        return -1;
+    if (ref != Py_None && PyBytes_AsStringAndSize(ref, &bytes, &count) == 0 &&
+        count == sizeof(fb_ref))
+        memcpy(&call->refs[call->ref_count++], bytes, sizeof(fb_ref));
+    Py_DECREF(ref);
+    return PyErr_Occurred() != NULL ? -1 : 0;
+}
+
+/* --- The whole ---------------------------------------------------------------------------------
+ */
+
+/* Hands the exception that is set to the session, which tells it and ends the recording. Returns
+ * whether the program is to see it: only where somebody looks for faults of the recorder. */
+static bool is_raised(fast_core *c)
+{
+    PyObject *type, *value, *trace, *result;
+
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    result = PyObject_CallMethod(c->session, "fail", "O", value == NULL ? Py_None : value);
+    if (result != Py_True) {
+        PyErr_Clear();
+        Py_XDECREF(result);
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(trace);
+        return false;
+    }
+    Py_DECREF(result);
+    PyErr_Restore(type, value, trace);
+    return true;
+}
+
+static PyObject *recorded_call(fast_core *c, op_call *call)
+{
+    PyObject *callable = c->ops[call->op].call, *out, *state = NULL;
+    const bool random = c->ops[call->op].random;
+    int failed;
+
+    call->path = module_path(c);
+    failed = call->path == NULL || before_op(c, call) != 0;
+    if (failed == 0 && random) {
+        state = before_draw(c, call);
+        failed = state == NULL;
+    }
+    if (failed != 0 && is_raised(c))
+        return NULL;
+    Py_INCREF(callable);
+    out = PyObject_Call(callable, call->args, call->kwargs);
+    Py_DECREF(callable);
+    if (failed == 0 && out != NULL) {
+        if (state != NULL && state != Py_None)
+            failed = after_draw(c, call, state, out);
+        if (failed == 0)
+            failed = after_op(c, call, out);
+        if (failed != 0 && is_raised(c)) {
+            Py_DECREF(out);
+            out = NULL;
+        }
+    }
+    Py_XDECREF(state);
+    return out;
+}
+
+PyObject *fast_dispatch(fast_core *c, PyObject *func, PyObject *args, PyObject *kwargs)
+{
+    int64_t op = -1;
+    PyObject *out;
+    op_call call;
+
+    if (c->session_dict == NULL || !is_set(c->session_dict, c->names.ops) ||
+        is_set(c->session_dict, c->names.waiting))
+        return PyObject_Call(func, args, kwargs);
+    op = op_of(c, func);
+    if (op < 0 && is_raised(c))
+        return NULL;
+    if (op < 0)
+        return PyObject_Call(func, args, kwargs);
+    call.updating = is_set(c->session_dict, c->names.updating);
+    if (c->ops[op].passes || (call.updating && !c->ops[op].random))
+        return PyObject_Call(c->ops[op].call, args, kwargs);
+    call.op = (uint32_t)op;
+    call.args = args;
+    call.kwargs = kwargs;
+    call.phase = fast_phase(c, PyDict_GetItemWithError(c->session_dict, c->names.phase));
+    call.path = NULL;
+    call.found.count = 0;
+    call.found.more = NULL;
+    call.found.capacity = 0;
+    call.refs = call.inputs;
+    call.ref_count = 0;
+    out = recorded_call(c, &call);
+    Py_XDECREF(call.path);
+    free(call.found.more);
+    if (call.refs != call.inputs)
+        free(call.refs);
+    return out;
+}
