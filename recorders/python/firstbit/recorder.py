@@ -201,18 +201,18 @@ class Recorder:
     def site(self, kind: str, phase: str, path: str, op: str = "", slot: str = "", *,
              dtype: str = "", shape: Tuple[int, ...] = (), names: Tuple[str, ...] = (),
              role: str = "unknown", parameters: Tuple[float, ...] = (), arguments: str = "",
-             source: Optional[Callable[[], str]] = None) -> int:
+             note: bool = False, source: Optional[Callable[[], str]] = None) -> int:
         """The number of a site; the how-manieth call of an identity in a step is its occurrence.
 
         names: of a draw stream, algorithm, distribution, consumer (`parameters` are those of the
         distribution); of a seed the first two; of a sample the dataset. arguments: a JSON object of
-        what an op was called with beside tensors. source: called for a new site, gives its call stack.
+        what an op was called with beside tensors. note: never part of training state. source: called for a new site, gives its call stack.
         """
         identity = (self._micro, phase, path, op, slot)
         occurrence = self._counts.get(identity, 0)
         self._counts[identity] = occurrence + 1
         key = (kind, phase, path, op, slot, occurrence, dtype, shape, names, role, parameters,
-               arguments)
+               arguments, note)
         number = self._sites.get(key)
         if number is None:
             number = self._sites[key] = self._new_site(key, source() if source else None)
@@ -220,10 +220,10 @@ class Recorder:
 
     def _new_site(self, key: tuple, source: Optional[str]) -> int:
         (kind, phase, path, op, slot, occurrence, dtype, shape, names, role, parameters,
-         arguments) = key
+         arguments, note) = key
         site = lib.Site(size=ctypes.sizeof(lib.Site), kind=lib.KINDS[kind],
                         phase=lib.PHASES[phase], path=_text(path), op=_text(op), slot=_text(slot),
-                        occurrence=occurrence, dtype=lib.DTYPES[dtype],
+                        occurrence=occurrence, note=note, dtype=lib.DTYPES[dtype],
                         rank=min(len(shape), lib.RANK_MAX + 1), role=lib.ROLES[role])
         for i, size in enumerate(shape[:lib.RANK_MAX]):
             site.shape[i] = size

@@ -28,7 +28,7 @@ _current: "Optional[Run]" = None
 def _child() -> None:
     """Worker processes do not record: their batches are, where they arrive."""
     if _current is not None:
-        _current._session.active = _current._session.ops = False
+        _current._session.leave_in_child()
 
 
 os.register_at_fork(after_in_child=_child)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The random draws of ops, and the program's call stack."""
 
+import ctypes
+import hashlib
 import sys
 import sysconfig
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
@@ -73,18 +75,50 @@ class Draws:
 
     def end_step(self) -> None:
         """Where the default generator stands at the end of a step, whoever drew from it."""
-        recorder = self.session.recorder
-        number = recorder.site("draw", "data", "torch", "state",
-                               names=("torch", "mt19937", "state", "end of step"))
-        recorder.event(number, key=self.key_of(torch.default_generator))
+        self._state("torch", self.key_of(torch.default_generator), 0)
+        for stream, state in (("python", python_state), ("numpy", numpy_state)):
+            found = state()
+            if found is not None:
+                self._state(stream, *found)
+
+    def _state(self, stream: str, key: int, position: int) -> None:
+        """The system seeds Python's and NumPy's generator unless the program does: of one that was
+        not seen to be seeded, only the position within its 624 numbers is told, as a note."""
+        recorder, note = self.session.recorder, stream not in self.session.seeded | {"torch"}
+        number = recorder.site("draw", "data", stream, "state", note=note,
+                               names=(stream, "mt19937", "state", "end of step"))
+        recorder.event(number, key=0 if note else key, counter=position if note else 0)
 
 
 def state_number(state: torch.Tensor) -> int:
     """64 bits of a generator's state."""
-    import hashlib
-    import ctypes
-    raw = ctypes.string_at(state.data_ptr(), state.numel())
+    return number_of(ctypes.string_at(state.data_ptr(), state.numel()))
+
+
+def number_of(raw: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")
+
+
+def python_state() -> Optional[Tuple[int, int]]:
+    """Number of the state of Python's own generator, and its position; None where there is none."""
+    module = sys.modules.get("random")
+    if module is None:
+        return None
+    _, state, gauss = module.getstate()
+    key = number_of(b"%d %r" % (hash(state), gauss))  # of integers: the same in every process
+    return key, state[-1]
+
+
+def numpy_state() -> Optional[Tuple[int, int]]:
+    """Of NumPy's global generator, as of `python_state`."""
+    module = sys.modules.get("numpy.random")
+    if module is None:
+        return None
+    state = module.get_state(legacy=False)
+    inner = state["state"]
+    raw = inner["key"].tobytes() if "key" in inner else repr(sorted(inner.items())).encode()
+    position = inner.get("pos", 0)
+    return number_of(raw + b"%d %d" % (position, state.get("has_gauss", 0))), position
 
 
 _LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")} | {

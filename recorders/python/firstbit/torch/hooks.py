@@ -83,6 +83,7 @@ class Hooks:
             @functools.wraps(original)
             def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
                 if session.here():
+                    session.about_to_train()
                     session.guarded(session.event_of_mode,
                                     session.modules.path_of(module), "zero_grad")
                 return original(module, *args, **kwargs)
@@ -134,6 +135,7 @@ class Hooks:
             @functools.wraps(original)
             def zero_grad(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
                 if session.here():
+                    session.about_to_train()
                     session.guarded(session.event_of_mode,
                                     f"optimizer{session.meet_optimizer(optimizer)}", "zero_grad")
                 return original(optimizer, *args, **kwargs)
@@ -304,6 +306,8 @@ class Hooks:
         def make_iter(original: Any) -> Any:
             @functools.wraps(original)
             def begin(loader: Any) -> Any:
+                if session.here():
+                    session.about_to_train()
                 iterator = original(loader)
                 if session.here():
                     loaders[iterator] = loader
@@ -385,6 +389,7 @@ class Hooks:
             return replaced
 
         def record_seed(stream: str, algorithm: str, value: int) -> None:
+            session.seeded.add(stream)
             if session.wants("data"):
                 session.recorder.seed(stream, value, algorithm=algorithm, source=session.source)
 

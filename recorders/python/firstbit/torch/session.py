@@ -44,6 +44,9 @@ class Session:
         self.optimizers: List[torch.optim.Optimizer] = []
         self.schedulers: "List[weakref.ref[Any]]" = []
         self.lead: Optional[torch.optim.Optimizer] = None
+        self.updates = 0  # of the lead
+        self.born: List[int] = []  # by optimizer: how many there were when it was met
+        self.seeded: "set[str]" = set()  # streams whose state is known to repeat
         self.by_hand = False  # the program says where steps begin
         self.in_step = 0
         self.waiting = False  # for the batches of other processes
@@ -121,6 +124,11 @@ class Session:
             self.core.__exit__(None, None, None)
             self.dispatching = False
 
+    def leave_in_child(self) -> None:
+        """A forked process is not recorded, and its ops take no detour."""
+        self.active = self.ops = False
+        self._leave()
+
     def _on_top(self) -> bool:
         """Modes are left in the order of a stack: not below one of the program's."""
         try:
@@ -178,6 +186,11 @@ class Session:
                 if id(parameter) not in done:
                     self._record_state(parameter, "init", name, "init", "param", [])
 
+    def about_to_train(self) -> None:
+        """With an optimizer at hand, the first batch, zero_grad() or call of a module is training."""
+        if self.recorder.current_step == 0 and self.optimizers and not self.by_hand:
+            self.begin_training()
+
     def _record_holders(self) -> None:
         """Which parameters learn: those that want gradients, and that an optimizer holds."""
         for name, parameter in self.modules.parameters():
@@ -194,8 +207,8 @@ class Session:
     def module_call(self, module: torch.nn.Module) -> None:
         """A module is called by the program itself, or in other modes than the one around it."""
         root = len(self.modules.stack) == 1
-        if (root and self.recorder.current_step == 0 and self.optimizers and not self.by_hand):
-            self.begin_training()
+        if root:
+            self.about_to_train()
         self.guarded(self._record_modes, module, root)
 
     def _record_modes(self, module: torch.nn.Module, root: bool) -> None:
@@ -242,6 +255,7 @@ class Session:
             if known is optimizer:
                 return i
         self.optimizers.append(optimizer)
+        self.born.append(self.updates)
         return len(self.optimizers) - 1
 
     def _parameters_of(self, optimizer: torch.optim.Optimizer) -> "list[tuple[str, torch.Tensor]]":
@@ -305,10 +319,14 @@ class Session:
                 self._record_setting(path, f"{key}{i}", item)
 
     def updated(self, optimizer: torch.optim.Optimizer) -> None:
-        """The first optimizer's step ends a step of the run."""
-        if self.lead is None:
+        """The first optimizer's step ends a step of the run. One that was made since then takes its
+        place: a run that was resumed within the program has new ones."""
+        if self.lead is None or self.born[self.meet_optimizer(optimizer)] >= self.updates > 0:
             self.lead = optimizer
-        if self.lead is optimizer and not self.by_hand:
+        if self.lead is not optimizer:
+            return
+        self.updates += 1
+        if not self.by_hand:
             if self.recorder.current_step == 0:
                 self.recorder.step()
             self.next_step()
