@@ -193,6 +193,9 @@ bool fast_is_tensor(const fast_core *c, PyObject *value);
 PyObject *fast_dispatch(fast_core *c, PyObject *func, PyObject *args, PyObject *kwargs);
 void fast_clear_ops(fast_core *c);
 
+/* fast_mode_stack.c */
+extern PyType_Spec fast_mode_stack_spec;
+
 /* A number that the session's recorder holds: its step, micro-batch. */
 int64_t fast_number(PyObject *dict, PyObject *name, int64_t otherwise);
 fb_phase fast_phase(const fast_core *c, PyObject *name);

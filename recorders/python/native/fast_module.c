@@ -361,20 +361,28 @@ static PyType_Spec core_spec = {.name = "firstbit.torch._fast.Core",
                                 .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
                                 .slots = core_slots};
 
-static int add_core(PyObject *module)
+static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 {
-    PyObject *type = PyType_FromSpec(&core_spec);
+    PyObject *type = PyType_FromSpec(spec);
 
     if (type == NULL)
         return -1;
-    if (PyModule_AddObject(module, "Core", type) != 0) {
+    if (PyModule_AddObject(module, name, type) != 0) {
         Py_DECREF(type);
         return -1;
     }
+    return 0;
+}
+
+static int add_types(PyObject *module)
+{
+    if (add_type(module, "Core", &core_spec) != 0 ||
+        add_type(module, "ModeStack", &fast_mode_stack_spec) != 0)
+        return -1;
     return PyModule_AddIntConstant(module, "VERSION", 1);
 }
 
-static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, (void *)add_core}, {0, NULL}};
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, (void *)add_types}, {0, NULL}};
 
 static PyModuleDef module_definition = {.m_base = PyModuleDef_HEAD_INIT,
                                         .m_name = "_fast",

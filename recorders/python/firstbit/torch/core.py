@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
+from torch.utils import _python_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .. import _library as lib
@@ -306,11 +307,22 @@ def _load() -> Any:
 fast = _load()
 
 if fast is not None:
+    # Before PyTorch 2 the stack of modes is kept in Python.
+    _stack = None if not hasattr(_python_dispatch, "_TorchDispatchStackMode") else fast.ModeStack(
+        torch._C._pop_torch_dispatch_stack, torch._C._push_on_torch_dispatch_stack,
+        torch._C._len_torch_dispatch_stack, torch._C._set_torch_dispatch_mode)
+
     class FastCore(fast.Core, TorchDispatchMode):  # type: ignore[misc, name-defined]
         """The extension's core, as a mode."""
 
         def __init__(self, *given: Any) -> None:
             TorchDispatchMode.__init__(self)
+
+        def __enter__(self) -> "FastCore":
+            super().__enter__()
+            if _stack is not None and torch._C._len_torch_dispatch_stack() == 1:
+                torch._C._set_torch_dispatch_mode(_stack)
+            return self
 
 
 def _address(function: Any) -> int:
