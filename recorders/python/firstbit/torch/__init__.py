@@ -14,7 +14,9 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 import torch
 
 from ..recorder import Recorder
+from . import program
 from .hooks import Hooks
+from .program import environment
 from .session import Session
 
 #: What is recorded unless told otherwise: data, draws and scalars of every step, and every op in
@@ -32,23 +34,6 @@ def _child() -> None:
 
 
 os.register_at_fork(after_in_child=_child)
-
-
-def environment() -> Dict[str, Any]:
-    """Settings that can change bits, for the header."""
-    found: Dict[str, Any] = {
-        "threads": torch.get_num_threads(), "interop_threads": torch.get_num_interop_threads(),
-        "python": ".".join(str(part) for part in sys.version_info[:3]),
-        "torch": str(torch.__version__),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "mkldnn": torch.backends.mkldnn.is_available(),
-        "default_dtype": str(torch.get_default_dtype())[6:]}
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        found["numpy"] = str(numpy.__version__)
-    if hasattr(torch, "get_float32_matmul_precision"):
-        found["matmul_precision"] = torch.get_float32_matmul_precision()
-    return found
 
 
 class Run:
@@ -120,7 +105,8 @@ def record(path: Union[str, "os.PathLike[str]"], *,
 
     It changes no result: no tensor is written to, no random number drawn, autograd's graph stays as
     it is. What it replaces in PyTorch it puts back when it ends. Recorded is the thread that calls
-    it; of DataLoader workers, the batches that they deliver.
+    it; of DataLoader workers, the batches that they deliver. In a group of several ranks
+    the second one's trace is run.rank1.fbt, a part of the first one's.
     """
     global _current
     if _current is not None and _current.by_environment:
@@ -138,10 +124,19 @@ def record(path: Union[str, "os.PathLike[str]"], *,
         optimizers = [optimizer]
     elif optimizer is not None:
         optimizers = list(optimizer)
-    document = {"framework": "torch", "environment": environment(), **(header or {})}
+    document = {"framework": "torch", "environment": environment(), "sources": program.sources(),
+                **(header or {})}
+    rank, ranks = program.rank()
+    if ranks > 1:
+        document.update(rank=rank, world_size=ranks)
+    if rank > 0:
+        document.update(parent=program.parent_id(), role=f"rank{rank}")
+    path = program.path_of_rank(os.fspath(path), rank)
     recorder = Recorder(path, level=level, ops_steps=ops_steps, values_path=values_path,
                         values_steps=values_steps, values_bytes=values_bytes, max_bytes=max_bytes,
                         header=document)
+    if rank == 0 and ranks > 1:
+        program.tell_id(path)
     run = _current = Run(Session(recorder, modules, optimizers))
     if modules and optimizers:
         run._session.begin_training()

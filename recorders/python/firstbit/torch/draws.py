@@ -121,7 +121,7 @@ def numpy_state() -> Optional[Tuple[int, int]]:
     return number_of(raw + b"%d %d" % (position, state.get("has_gauss", 0))), position
 
 
-_LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")} | {
+LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")} | {
     "/usr/lib/python3/dist-packages"})
 _WRAPPERS = {"_call_impl", "_wrapped_call_impl", "__torch_dispatch__", "wrapped", "wrapper", "_fn",
              "decorate_context"}
@@ -139,7 +139,7 @@ def source(cwd: str) -> str:
         name = code.co_filename
         if name.startswith(_HERE) or name.startswith("<frozen"):
             pass
-        elif name.startswith(_LIBRARIES):
+        elif name.startswith(LIBRARIES):
             if not lines and code.co_name not in _WRAPPERS:
                 library = f"{code.co_name} at {short(name, cwd)}:{frame.f_lineno}"
         else:
@@ -153,6 +153,6 @@ def source(cwd: str) -> str:
 
 def short(name: str, cwd: str) -> str:
     """No absolute path: relative to the project, or its last two parts."""
-    if name.startswith(cwd + "/") and not name.startswith(_LIBRARIES):
+    if name.startswith(cwd + "/") and not name.startswith(LIBRARIES):
         return name[len(cwd) + 1:]
     return "/".join(name.rsplit("/", 2)[-2:]).lstrip("/")

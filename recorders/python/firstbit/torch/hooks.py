@@ -14,6 +14,7 @@ from typing import Any, Callable, List, Optional, Tuple
 import torch
 from torch.utils.data import dataloader
 
+from . import collectives
 from .session import Session
 
 _MISSING = object()
@@ -36,6 +37,7 @@ class Hooks:
         self._scalers()
         self._checkpoints()
         self._subclasses()
+        collectives.replace_all(session, self._replace)
 
     def remove(self) -> None:
         """Puts back what was there, unless somebody has replaced it since."""
