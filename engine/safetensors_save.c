@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "base/error.h"
+#include "base/temporary.h"
 
 struct fb__save {
     char *path; /* NULL: the bytes are hashed and go nowhere */
@@ -43,14 +44,17 @@ static void discard(fb__save *save)
  * would ignore. */
 static int create_temporary(fb__save *save)
 {
+    fb__temporary_sweep(save->path, ".tmp", "");
     for (int n = 0; n < NAMES_TRIED; n++) {
         if (asprintf(&save->temporary, "%s.tmp%ld.%d", save->path, (long)getpid(), n) < 0) {
             save->temporary = NULL;
             return ENOMEM;
         }
         save->file = open(save->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (save->file >= 0)
+        if (save->file >= 0) {
+            fb__temporary_hold(save->file);
             return 0;
+        }
         free(save->temporary);
         save->temporary = NULL;
         if (errno != EEXIST)

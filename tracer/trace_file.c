@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/temporary.h"
 #include "tracer/size_guard.h"
 
 /* All bytes or an errno. */
@@ -53,11 +54,14 @@ static fb_status fail_errno(fb_error *err, const char *path, int error_number)
  * a rename is one step. */
 static int open_temporary(char *name, size_t size, const char *path)
 {
+    fb__temporary_sweep(path, ".", ".part");
     for (unsigned attempt = 0; attempt < 100; attempt++) {
         int descriptor;
 
         (void)snprintf(name, size, "%s.%ld.%u.part", path, (long)getpid(), attempt);
         descriptor = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (descriptor >= 0)
+            fb__temporary_hold(descriptor);
         if (descriptor >= 0 || errno != EEXIST)
             return descriptor;
     }

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * temporary.c - recognizes temporary files of writers that are gone.
+ */
+#include "base/temporary.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+void fb__temporary_hold(int descriptor)
+{
+    (void)flock(descriptor, LOCK_EX | LOCK_NB);
+}
+
+static bool skip(const char **at, const char *text)
+{
+    const size_t count = strlen(text);
+    const bool is = strncmp(*at, text, count) == 0;
+
+    *at += is ? count : 0;
+    return is;
+}
+
+static bool skip_digits(const char **at)
+{
+    const size_t count = strspn(*at, "0123456789");
+
+    *at += count;
+    return count > 0;
+}
+
+static bool is_temporary(const char *name, const char *base, const char *before, const char *after)
+{
+    return skip(&name, base) && skip(&name, before) && skip_digits(&name) && skip(&name, ".") &&
+           skip_digits(&name) && skip(&name, after) && *name == '\0';
+}
+
+/* Nobody can lock it in between: who makes such a file makes it anew. */
+static void remove_if_left(int folder, const char *name)
+{
+    const int file = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+
+    if (file < 0)
+        return;
+    if (fstat(file, &st) == 0 && S_ISREG(st.st_mode) &&
+        time(NULL) - st.st_mtime >= FB_TEMPORARY_AGE && flock(file, LOCK_EX | LOCK_NB) == 0)
+        (void)unlinkat(folder, name, 0);
+    (void)close(file);
+}
+
+void fb__temporary_sweep(const char *path, const char *before, const char *after)
+{
+    const int error_number = errno;
+    const char *slash = strrchr(path, '/');
+    char *folder =
+        slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    DIR *files = folder == NULL ? NULL : opendir(folder);
+    const struct dirent *file;
+
+    while (files != NULL && (file = readdir(files)) != NULL)
+        if (is_temporary(file->d_name, slash == NULL ? path : slash + 1, before, after))
+            remove_if_left(dirfd(files), file->d_name);
+    if (files != NULL)
+        (void)closedir(files);
+    free(folder);
+    errno = error_number;
+}
