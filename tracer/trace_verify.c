@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "tracer/trace_state.h"
+#include "tracer/verify_contents.h"
 
 typedef struct verifier {
     fb_trace *t;
@@ -21,6 +22,8 @@ typedef struct verifier {
     uint64_t first_nonfinite;
     fb_hash *input_ids;
     uint32_t input_id_capacity;
+    fb_contents_check contents;
+    uint32_t index; /* of the next event in its chunk */
 } verifier;
 
 static fb_status corrupt(const verifier *v, const char *what, fb_error *err)
@@ -65,6 +68,25 @@ static fb_status check_event(verifier *v, fb_error *err)
     v->root[c] = fb_hash_add(v->root[c], fb_event_hash(identity_of(v, e->site, e->step, e->micro),
                                                        site, e, v->input_ids));
     return FB_OK;
+}
+
+static fb_status no_memory(const verifier *v, fb_error *err)
+{
+    return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", v->t->path);
+}
+
+/* What a tensor has beside its hash. */
+static fb_status check_extras(verifier *v, fb_error *err)
+{
+    const fb_event *e = &v->t->chunk.event;
+    bool out_of_memory = false;
+    const char *flaw =
+        fb__contents_event(&v->contents, v->index++,
+                           fb__sites_get(&v->t->sites, e->site)->site.dtype, e, &out_of_memory);
+
+    if (out_of_memory)
+        return no_memory(v, err);
+    return flaw == NULL ? FB_OK : corrupt(v, flaw, err);
 }
 
 /* --- Ends of steps -----------------------------------------------------------------------------
@@ -129,10 +151,18 @@ static fb_status check_chunk(verifier *v, fb_error *err)
 {
     const fb_chunk_header *head = &v->t->chunk.head;
     const fb_status status = check_skips(v, err);
+    bool out_of_memory = false;
+    const char *flaw;
 
     v->chunks++;
+    v->index = 0;
     if (status != FB_OK)
         return status;
+    flaw = fb__contents_chunk(&v->contents, &v->t->chunk.extras, &out_of_memory);
+    if (out_of_memory)
+        return no_memory(v, err);
+    if (flaw != NULL)
+        return corrupt(v, flaw, err);
     if (head->finished_step != v->finished_step || head->finished_steps != v->steps ||
         memcmp(head->chain, v->chain, sizeof v->chain) != 0)
         return corrupt(v, "chunk header does not fit the steps", err);
@@ -173,9 +203,11 @@ static fb_status check_all(verifier *v, void (*progress)(void *, uint64_t, uint6
             status = fb__chunk_reader_next(&t->chunk, &item, err);
             if (status != FB_OK)
                 return fb__fail_in(err, status, "%s: ", t->path);
-            if (item == FB_ITEM_EVENT)
+            if (item == FB_ITEM_EVENT) {
                 status = check_event(v, err);
-            else if (item == FB_ITEM_STEP_END)
+                if (status == FB_OK)
+                    status = check_extras(v, err);
+            } else if (item == FB_ITEM_STEP_END)
                 status = check_step_end(v, err);
             if (status != FB_OK)
                 return status;
@@ -221,6 +253,7 @@ fb_status fb_trace_verify(fb_trace_info *out, fb_trace *trace,
     status = check_all(&v, progress, argument, &damage);
     rewind_trace(trace);
     free(v.input_ids);
+    fb__contents_free(&v.contents);
     if (status != FB_OK && status != FB_E_CORRUPT) {
         if (err != NULL)
             *err = damage;

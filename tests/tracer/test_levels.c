@@ -343,6 +343,61 @@ static void a_sketch_reads_as_one_short_line(void **state)
     assert_string_equal(fb_sketch_text(text, &s), "empty");
 }
 
+/* --- Verification of what lies beside a hash ---------------------------------------------------
+ */
+
+enum { WITH_BLOCKS = 4, LARGE = LEVEL_SITES - 1 }; /* sites: 160,000 bytes; several pieces */
+
+typedef enum lie_kind { NO_LIE, LIE_IN_BLOCKS, LIE_IN_CONTENTS } lie_kind;
+
+/* A whole trace of right checks, one of whose tensors has something that is not its own. */
+static fb_trace_status verify_with(lie_kind lie, int which, size_t byte, char *why)
+{
+    static level_event made;
+    static level_writer w;
+    test_folder folder;
+    fb_trace_info info;
+    uint64_t random = 7;
+    fb_error err = {.text = ""};
+    fb_trace *t;
+
+    make_folder(&folder);
+    level_begin(&w, folder.file);
+    for (int i = 0; i < LEVEL_SITES; i++) {
+        make_level_event(&made, i, 3, &random); /* the step that keeps large contents ... */
+        made.event.step = 0;                    /* ... is the first one here */
+        if (i == which && lie == LIE_IN_BLOCKS)
+            made.blocks[byte / FB_HASH_BLOCK_BYTES].hi ^= 1;
+        if (i == which && lie == LIE_IN_CONTENTS)
+            ((uint8_t *)(uintptr_t)made.event.data)[byte] ^= 1;
+        level_event_put(&w, i, &made);
+    }
+    level_step_end(&w, 0);
+    level_end(&w, true);
+    t = open_trace(folder.file);
+    assert_int_equal(fb_trace_verify(&info, t, NULL, NULL, &err), FB_OK);
+    (void)snprintf(why, sizeof err.text, "%s", err.text);
+    fb_trace_close(t);
+    drop_folder(&folder);
+    return info.status;
+}
+
+static void verify_holds_blocks_and_contents_against_the_hash(void **state)
+{
+    char why[sizeof((fb_error *)0)->text];
+
+    (void)state;
+    assert_int_equal(verify_with(NO_LIE, 0, 0, why), FB_TRACE_COMPLETE);
+    assert_int_equal(verify_with(LIE_IN_BLOCKS, WITH_BLOCKS, 70000, why), FB_TRACE_CORRUPT);
+    assert_non_null(strstr(why, "block hashes do not join to the hash"));
+    for (size_t i = 0; i < 3; i++) { /* in the first, a middle and the last piece */
+        const size_t bytes[] = {1, FB_CONTENTS_PIECE + 4097, LEVEL_BYTES_MAX - 3};
+
+        assert_int_equal(verify_with(LIE_IN_CONTENTS, LARGE, bytes[i], why), FB_TRACE_CORRUPT);
+        assert_non_null(strstr(why, "contents of a tensor do not have its hash"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +410,7 @@ int main(void)
         cmocka_unit_test(contents_with_a_hole_are_corrupt),
         cmocka_unit_test(contents_cut_short_are_torn),
         cmocka_unit_test(a_sketch_reads_as_one_short_line),
+        cmocka_unit_test(verify_holds_blocks_and_contents_against_the_hash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
