@@ -85,6 +85,10 @@ static inline uint64_t digest_event(const fb_trace *t, const fb_event *e)
                  (uint64_t)e->inputs[i].micro;
     if (e->indices != NULL)
         digest ^= fb__check(e->indices, (size_t)e->count * sizeof *e->indices);
+    if (e->sketch != NULL)
+        digest = (digest << 5 | digest >> 59) ^ fb__check(e->sketch, sizeof *e->sketch);
+    if (e->blocks != NULL)
+        digest ^= fb__check(e->blocks, (size_t)e->block_count * sizeof *e->blocks);
     return e->text != NULL ? digest_name(digest, e->text) : digest;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * test_trace_bits.c - a trace of a megabyte, cut after every byte and with every bit flipped: what
- * is read is always a prefix of what was recorded, and no flip outside of padding goes unseen.
+ * is read is always a prefix of what was recorded, and no flip outside of padding goes unseen. The
+ * same for a smaller one with sketches, block hashes and contents of tensors.
  *
  * FIRSTBIT_FAULT_STRIDE=N  every N-th bit and prefix (default: a sample that takes seconds);
  *                          1 is all of them, which takes minutes
@@ -11,9 +12,13 @@
 #include "tests/faults/damage.h"
 
 #include "diff/diff.h"
+#include "tests/tracer/level_fixture.h"
 #include "tracer/recorder_state.h"
 
 enum { TRACE_BYTES = 1 << 20 };
+
+/* Level values holds all that level sketch does. */
+static const fb_level levels[] = {FB_LEVEL_OPS, FB_LEVEL_VALUES};
 
 typedef struct sample {
     test_folder folder;
@@ -26,15 +31,13 @@ typedef struct sample {
 } sample;
 
 /* Small chunks, so that the check of one takes microseconds, and at last some of the usual size. */
-static void make_sample(sample *s)
+static void record_ops(sample *s)
 {
     const fb_recorder_options options = {.size = sizeof options, .no_stacks = true};
     uint64_t random = 1, step = 0;
     fb_recorder_stats stats = {.bytes = 0};
     fb_recorder *r;
 
-    make_folder(&s->folder);
-    (void)snprintf(s->original, sizeof s->original, "%s/original.fbt", s->folder.path);
     assert_int_equal(fb_recorder_open(&r, s->folder.file, &options, NULL), FB_OK);
     report_sites(fb_recorder_observer(r));
     do {
@@ -46,6 +49,34 @@ static void make_sample(sample *s)
         fb_recorder_get_stats(r, &stats);
     } while (stats.bytes < TRACE_BYTES - 150000);
     assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+}
+
+/* Three steps of twelve tensors: the contents of most in the first, sketches in all; a chunk each.
+ */
+static void record_values(sample *s)
+{
+    static level_event made;
+    static level_writer w;
+    uint64_t random = 7;
+
+    level_begin(&w, s->folder.file);
+    for (uint64_t step = 0; step < 3; step++) {
+        for (int which = 0; which < LEVEL_SITES - 1; which++) { /* all but the largest */
+            make_level_event(&made, which, step, &random);
+            level_event_put(&w, which, &made);
+            if (which % 4 == 3)
+                level_seal(&w);
+        }
+        level_end_of_step(&w, step, LEVEL_SITES - 1);
+    }
+    level_end(&w, true);
+}
+
+static void make_sample(sample *s, fb_level level)
+{
+    make_folder(&s->folder);
+    (void)snprintf(s->original, sizeof s->original, "%s/original.fbt", s->folder.path);
+    (level == FB_LEVEL_OPS ? record_ops : record_values)(s);
     s->file = load_file(s->folder.file);
     store_file(s->original, s->file.bytes, s->file.count);
     find_chunks(&s->layout, &s->file);
@@ -53,7 +84,7 @@ static void make_sample(sample *s)
     s->descriptor = open(s->folder.file, O_RDWR);
     s->stride = thoroughness("FIRSTBIT_FAULT_STRIDE", 1999);
     s->deep = thoroughness("FIRSTBIT_FAULT_DEEP", 199);
-    assert_true(s->descriptor >= 0 && s->layout.count > 10);
+    assert_true(s->descriptor >= 0 && s->layout.count >= 8);
 }
 
 static void free_sample(sample *s)
@@ -106,13 +137,12 @@ static void check_cut_deeply(const sample *s, size_t cut, uint64_t whole)
     assert_int_equal(o.events, whole);
 }
 
-static void every_prefix_holds_all_events_of_its_whole_chunks(void **state)
+static void cut_everywhere(fb_level level)
 {
     sample *s = calloc(1, sizeof *s);
     size_t cuts = 0;
 
-    (void)state;
-    make_sample(s);
+    make_sample(s, level);
     for (size_t cut = s->file.count; cut-- > 0;) {
         const size_t in_page = cut % FB_FORMAT_ALIGN;
         const bool edge = in_page <= 1 || in_page == FB_FORMAT_ALIGN - 1;
@@ -126,9 +156,17 @@ static void every_prefix_holds_all_events_of_its_whole_chunks(void **state)
         else
             check_cut_quickly(s, cut, whole);
     }
-    print_message("%zu prefixes of %zu bytes\n", cuts, s->file.count);
+    print_message("%zu prefixes of %zu bytes, level %s\n", cuts, s->file.count,
+                  fb_level_name(level));
     free_sample(s);
     free(s);
+}
+
+static void every_prefix_holds_all_events_of_its_whole_chunks(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(levels); i++)
+        cut_everywhere(levels[i]);
 }
 
 /* --- Flips -------------------------------------------------------------------------------------
@@ -215,13 +253,12 @@ static void flip(const sample *s, size_t bit)
     assert_int_equal(pwrite(s->descriptor, &byte, 1, (off_t)(bit / 8)), 1);
 }
 
-static void every_flipped_bit_is_detected_or_in_padding(void **state)
+static void flip_everywhere(fb_level level)
 {
     sample *s = calloc(1, sizeof *s);
     size_t flips = 0, deep = 0, padding = 0;
 
-    (void)state;
-    make_sample(s);
+    make_sample(s, level);
     for (size_t bit = 0; bit < s->file.count * 8; bit += s->stride, flips++) {
         const int chunk = chunk_of(&s->layout, bit / 8);
 
@@ -240,11 +277,19 @@ static void every_flipped_bit_is_detected_or_in_padding(void **state)
         }
         flip(s, bit);
     }
-    print_message("%zu flips of %zu bits, %zu in padding; %zu read to the end and compared\n",
-                  flips, s->file.count * 8, padding, deep);
+    print_message("%zu flips of %zu bits, level %s, %zu in padding; %zu read to the end and "
+                  "compared\n",
+                  flips, s->file.count * 8, fb_level_name(level), padding, deep);
     assert_true(padding > 0);
     free_sample(s);
     free(s);
+}
+
+static void every_flipped_bit_is_detected_or_in_padding(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(levels); i++)
+        flip_everywhere(levels[i]);
 }
 
 /* The headers mean most: each of their bits, with all that a reader does. */
@@ -255,7 +300,7 @@ static void every_flipped_bit_of_a_chunk_header_is_found_by_verify(void **state)
     size_t flips = 0;
 
     (void)state;
-    make_sample(s);
+    make_sample(s, FB_LEVEL_OPS);
     const size_t chunks[] = {0, 1, s->layout.count / 2, s->layout.count - 2, s->layout.count - 1};
     for (size_t i = 0; i < COUNT_OF(chunks); i++)
         for (size_t bit = i; bit < FB_CHUNK_HEADER_BYTES * 8; bit += every, flips++) {

@@ -151,18 +151,23 @@ static inline void level_event_put(level_writer *w, int which, level_event *made
     } while (at < total);
 }
 
-static inline void level_step_end(level_writer *w, uint64_t step)
+/* Ends a step of `events` events, as all before it had. */
+static inline void level_end_of_step(level_writer *w, uint64_t step, uint64_t events)
 {
     const uint32_t classes = (1u << FB_CLASS_COUNT) - 1;
 
     for (int c = 0; c < FB_CLASS_COUNT; c++)
         w->chain[c] = fb_chain_next(w->chain[c], step, w->root[c]);
-    fb__builder_step_end(&w->builder, step, step * LEVEL_SITES, LEVEL_SITES, classes, w->root,
-                         w->chain);
+    fb__builder_step_end(&w->builder, step, step * events, events, classes, w->root, w->chain);
     memset(w->root, 0, sizeof w->root);
     w->steps++;
     if (fb__builder_full(&w->builder))
         level_seal(w);
+}
+
+static inline void level_step_end(level_writer *w, uint64_t step)
+{
+    level_end_of_step(w, step, LEVEL_SITES);
 }
 
 static inline void level_begin(level_writer *w, const char *path)
