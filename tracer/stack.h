@@ -15,8 +15,16 @@ uint32_t fb__stack_capture(fb_sites *sites, const void *caller);
 /* The build id of the main program in hex digits; false where it has none. */
 bool fb__stack_own_build_id(char hex[2 * FB_BUILD_ID_MAX + 1]);
 
-/* The stack that begins with `frame` as text, one frame a line, malloc'd; NULL when memory is out.
- * folder: where the trace lies, a place to look for program files; may be NULL. */
-char *fb__stack_text(const fb_sites *sites, uint32_t frame, const char *folder);
+/* Texts of frames that were spelled before, by frame number: the same few frames are below most
+ * stacks, and finding one's line may take a tenth of a second. */
+typedef struct fb_frame_texts {
+    char **of;
+    uint32_t count;
+    size_t bytes; /* of all texts: at most FB_FRAME_TEXTS_BYTES, others are spelled each time */
+} fb_frame_texts;
+
+enum { FB_FRAME_TEXTS_BYTES = 4 << 20 };
+
+void fb__frame_texts_free(fb_frame_texts *texts);
 
 #endif

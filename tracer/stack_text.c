@@ -140,8 +140,8 @@ static void find_line(char out[256], const program *p, uint64_t offset)
 /* --- Text --------------------------------------------------------------------------------------
  */
 
-static void put_frame(fb_buffer *out, const fb_sites *sites, const fb_frame *frame,
-                      const char *folder)
+/* malloc'd; NULL when memory is out. */
+static char *spell_frame(const fb_sites *sites, const fb_frame *frame, const char *folder)
 {
     const fb_module module = fb__sites_get_module(sites, frame->module);
     const char *name = fb__sites_text(sites, module.name);
@@ -162,19 +162,66 @@ static void put_frame(fb_buffer *out, const fb_sites *sites, const fb_frame *fra
                        name);
     else
         (void)snprintf(text, sizeof text, "%s+0x%" PRIx64 "\n", name, frame->offset);
-    fb_buffer_append(out, text, strlen(text));
     fb__elf_close(&p.elf);
+    return strdup(text);
 }
 
-char *fb__stack_text(const fb_sites *sites, uint32_t frame, const char *folder)
+void fb__frame_texts_free(fb_frame_texts *texts)
+{
+    for (uint32_t i = 0; i < texts->count; i++)
+        free(texts->of[i]);
+    free(texts->of);
+    *texts = (fb_frame_texts){.count = 0};
+}
+
+/* Where the text of a frame is kept; NULL where it is not. */
+static char **kept_text(fb_frame_texts *texts, uint32_t frame)
+{
+    if (frame >= texts->count) {
+        const uint32_t count = frame + frame / 2 + 64;
+        char **of = realloc(texts->of, count * sizeof(char *));
+
+        if (of == NULL)
+            return NULL;
+        memset(of + texts->count, 0, (count - texts->count) * sizeof(char *));
+        texts->of = of;
+        texts->count = count;
+    }
+    return &texts->of[frame];
+}
+
+static void put_frame(fb_buffer *out, fb_trace *t, uint32_t number, const char *folder)
+{
+    const fb_frame frame = fb__sites_get_frame(&t->sites, number);
+    char **kept = kept_text(&t->frame_texts, number);
+    char *text = kept != NULL ? *kept : NULL;
+    size_t count;
+
+    if (text == NULL)
+        text = spell_frame(&t->sites, &frame, folder);
+    if (text == NULL) {
+        out->failed = true;
+        return;
+    }
+    count = strlen(text);
+    fb_buffer_append(out, text, count);
+    if (kept != NULL && *kept == text)
+        return;
+    if (kept != NULL && t->frame_texts.bytes + count <= FB_FRAME_TEXTS_BYTES) {
+        *kept = text;
+        t->frame_texts.bytes += count;
+    } else {
+        free(text);
+    }
+}
+
+static char *spell_stack(fb_trace *t, uint32_t frame, const char *folder)
 {
     fb_buffer out = {0};
 
     for (int depth = 0; frame != FB_FRAME_NONE && depth < FB_STACK_DEPTH_MAX; depth++) {
-        const fb_frame f = fb__sites_get_frame(sites, frame);
-
-        put_frame(&out, sites, &f, folder);
-        frame = f.caller;
+        put_frame(&out, t, frame, folder);
+        frame = fb__sites_get_frame(&t->sites, frame).caller;
     }
     fb_buffer_u8(&out, 0);
     if (out.failed) {
@@ -200,7 +247,7 @@ const char *fb_trace_stack(fb_trace *trace, uint32_t site)
         return t->stack;
     free(t->stack);
     folder = slash == NULL ? NULL : strndup(t->path, (size_t)(slash - t->path));
-    t->stack = fb__stack_text(&t->sites, fb__sites_get(&t->sites, site)->frame, folder);
+    t->stack = spell_stack(t, fb__sites_get(&t->sites, site)->frame, folder);
     t->stack_site = site;
     free(folder);
     return t->stack == NULL ? "" : t->stack;

@@ -53,6 +53,7 @@ void fb_trace_close(fb_trace *trace)
     if (t == NULL)
         return;
     free(t->stack);
+    fb__frame_texts_free(&t->frame_texts);
     fb__values_reader_destroy(t->values);
     free(t->steps);
     fb_buffer_free(&t->tail);

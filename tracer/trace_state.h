@@ -11,6 +11,7 @@
 #include "tracer/chunk_reader.h"
 #include "tracer/format.h"
 #include "tracer/sites.h"
+#include "tracer/stack.h"
 
 typedef struct fb_values_reader fb_values_reader; /* trace_values.c */
 
@@ -52,6 +53,7 @@ struct fb_trace {
 
     char *stack; /* text of the stack asked for last */
     uint32_t stack_site;
+    fb_frame_texts frame_texts;
 };
 
 /* --- trace_source.c ----------------------------------------------------------------------------
