@@ -52,11 +52,16 @@ static void print_text(const written *w)
 /* w->path is set. */
 static int recover(const cli_args *args, written *w, const char *from)
 {
+    cli_progress progress = cli_progress_start();
     fb_trace *t;
     fb_error err;
+    fb_status status =
+        fb_trace_recover(&w->what, from, w->path, cli_progress_bytes, &progress, &err);
 
-    if (fb_trace_recover(&w->what, from, w->path, &err) != FB_OK ||
-        fb_trace_open(&t, w->path, &err) != FB_OK)
+    cli_progress_end(&progress);
+    if (status == FB_OK)
+        status = fb_trace_open(&t, w->path, &err);
+    if (status != FB_OK)
         return cli_fail_error(args, &err);
     w->steps = cli_steps(fb_trace_get_info(t));
     fb_trace_close(t);

@@ -13,15 +13,6 @@
 #include "firstbit/trace.h"
 #include "tracer/linked.h"
 
-static void show_progress(void *argument, uint64_t done, uint64_t total)
-{
-    cli_progress *progress = argument;
-    char a[32], b[32];
-
-    if (cli_progress_due(progress))
-        cli_progress_show(progress, "%s of %s", cli_bytes(a, done), cli_bytes(b, total));
-}
-
 static int exit_status_of(fb_trace_status status)
 {
     switch (status) {
@@ -97,7 +88,7 @@ static int verify(verified *v, fb_linked *parts)
     v->info = (fb_trace_info){.status = FB_TRACE_CORRUPT};
     if (status != FB_OK)
         return CLI_TROUBLE;
-    status = fb_trace_verify(&v->info, t, show_progress, &progress, &v->err);
+    status = fb_trace_verify(&v->info, t, cli_progress_bytes, &progress, &v->err);
     cli_progress_end(&progress);
     if (status == FB_OK && parts != NULL)
         status = fb_linked_parts(parts, t, v->path, &v->err);

@@ -321,6 +321,16 @@ void cli_progress_end(cli_progress *progress)
     progress->visible = false;
 }
 
+void cli_progress_bytes(void *argument, uint64_t done, uint64_t total)
+{
+    cli_progress *progress = argument;
+    char a[32], b[32];
+
+    if (cli_progress_due(progress))
+        cli_progress_show(progress, "%s of %s%s", cli_bytes(a, done), cli_bytes(b, total),
+                          cli_progress_left(progress, done, total));
+}
+
 /* --- Ctrl-C ----------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t caught;

@@ -86,6 +86,9 @@ double cli_progress_seconds(const cli_progress *progress); /* since the start */
 /* ", 3 min left", or "" while it is too early to say. Lives until the next call for `progress`. */
 const char *cli_progress_left(cli_progress *progress, uint64_t done, uint64_t total);
 
+/* For calls that tell their progress in bytes: argument is a cli_progress. */
+void cli_progress_bytes(void *argument, uint64_t done, uint64_t total);
+
 /* --- Ctrl-C ------------------------------------------------------------------------------------
  */
 

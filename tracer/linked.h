@@ -53,21 +53,4 @@ void fb__make_word(char *text);
 
 void fb_linked_free(fb_linked *linked);
 
-/*
- * Writes the main trace `path` with all of its parts as one file, which every reader takes for the
- * main trace. What was written is read again before it gets its name.
- *
- *   *parts  how many were found
- *
- * FB_E_TORN where one of them is not whole (recover it first); FB_E_USAGE where `path` is packed
- * already, or both are one file; FB_E_LIMIT for too many parts.
- */
-FB_NODISCARD fb_status fb_trace_pack(size_t *parts, const char *path, const char *to,
-                                     fb_error *err);
-
-/* Writes the files of a packed trace into a folder that is there, byte for byte as they were; none
- * is replaced. FB_E_USAGE for a trace that is not packed, or a file that is there already. */
-FB_NODISCARD fb_status fb_trace_unpack(size_t *files, const char *path, const char *folder,
-                                       fb_error *err);
-
 #endif

@@ -12,6 +12,22 @@
 #include "tracer/trace_file.h"
 #include "tracer/trace_state.h"
 
+/* How far all of it is: three passes over the file. */
+typedef struct passes {
+    void (*tell)(void *, uint64_t, uint64_t);
+    void *argument;
+    uint64_t before, all; /* bytes of the passes that are done, and of all */
+} passes;
+
+static void tell_pass(void *argument, uint64_t done, uint64_t total)
+{
+    const passes *p = argument;
+
+    (void)total;
+    if (p->tell != NULL)
+        p->tell(p->argument, p->before + done, p->all);
+}
+
 static bool one_file(const char *a, const char *b)
 {
     struct stat sa, sb;
@@ -21,7 +37,8 @@ static bool one_file(const char *a, const char *b)
 }
 
 /* Copies the first `end` bytes of the trace. The padding of its last chunk may be missing. */
-static fb_status copy_bytes(fb_trace *t, fb_trace_file *file, uint64_t end, fb_error *err)
+static fb_status copy_bytes(fb_trace *t, fb_trace_file *file, uint64_t end, passes *p,
+                            fb_error *err)
 {
     uint8_t *buffer = malloc(FB_CHUNK_RAW);
     fb_status status = FB_OK;
@@ -37,6 +54,7 @@ static fb_status copy_bytes(fb_trace *t, fb_trace_file *file, uint64_t end, fb_e
         if (status == FB_OK)
             status = fb__trace_file_append(file, buffer, count, err);
         from += count;
+        tell_pass(p, from, end);
     }
     free(buffer);
     return status;
@@ -76,7 +94,7 @@ static fb_status describe(fb_trace *t, uint64_t end, fb_chunk_header *head, fb_f
 }
 
 /* Nobody may trust what was not read again. */
-static fb_status check_result(const char *path, uint64_t events, fb_error *err)
+static fb_status check_result(const char *path, uint64_t events, passes *p, fb_error *err)
 {
     fb_trace_info info;
     fb_trace *t;
@@ -84,7 +102,7 @@ static fb_status check_result(const char *path, uint64_t events, fb_error *err)
 
     if (status != FB_OK)
         return status;
-    status = fb_trace_verify(&info, t, NULL, NULL, err);
+    status = fb_trace_verify(&info, t, tell_pass, p, err);
     fb_trace_close(t);
     if (status == FB_OK && (info.status != FB_TRACE_COMPLETE || info.events != events))
         return fb__fail(err, FB_E_IO, FB_NO_OFFSET, "%s: reads back as %s with %llu events", path,
@@ -94,12 +112,12 @@ static fb_status check_result(const char *path, uint64_t events, fb_error *err)
 
 /* Ends the copy with a footer, reads it again and gives it its name. */
 static fb_status publish(fb_trace_file *file, fb_chunk_header *head, const fb_footer *footer,
-                         fb_error *err)
+                         passes *p, fb_error *err)
 {
     fb_status status = fb__trace_file_footer(file, head, footer, err);
 
     if (status == FB_OK)
-        status = check_result(file->temporary, footer->events, err);
+        status = check_result(file->temporary, footer->events, p, err);
     if (status == FB_OK)
         status = fb__trace_file_publish(file, err);
     return status;
@@ -123,7 +141,7 @@ static void count_dropped(fb_recovered *out, fb_trace *t, uint64_t end)
 /* Takes t: two readers at once would need twice the memory. whole: nothing of it is lost, and its
  * own end is written again. */
 static fb_status write_sound_part(fb_recovered *out, fb_trace *t, const char *to, uint64_t end,
-                                  bool whole, fb_error *err)
+                                  bool whole, passes *p, fb_error *err)
 {
     fb_chunk_header head;
     fb_footer footer;
@@ -141,16 +159,21 @@ static fb_status write_sound_part(fb_recovered *out, fb_trace *t, const char *to
         fb_trace_close(t);
         return status;
     }
-    status = copy_bytes(t, &file, end, err);
+    p->before += end;
+    status = copy_bytes(t, &file, end, p, err);
     fb_trace_close(t);
+    p->before += end;
     if (status == FB_OK)
-        status = publish(&file, &head, &footer, err);
+        status = publish(&file, &head, &footer, p, err);
     return status == FB_OK ? fb__trace_file_close(&file, err)
                            : (fb__trace_file_close(&file, NULL), status);
 }
 
-fb_status fb_trace_recover(fb_recovered *out, const char *path, const char *to, fb_error *err)
+fb_status fb_trace_recover(fb_recovered *out, const char *path, const char *to,
+                           void (*progress)(void *, uint64_t, uint64_t), void *argument,
+                           fb_error *err)
 {
+    passes p = {.tell = progress, .argument = argument};
     fb_trace_info found;
     fb_error damage;
     fb_trace *t;
@@ -162,7 +185,8 @@ fb_status fb_trace_recover(fb_recovered *out, const char *path, const char *to, 
     status = fb_trace_open(&t, path, err);
     if (status != FB_OK)
         return status;
-    status = fb_trace_verify(&found, t, NULL, NULL, &damage);
+    p.all = 3 * t->size;
+    status = fb_trace_verify(&found, t, tell_pass, &p, &damage);
     if (status != FB_OK) {
         if (err != NULL)
             *err = damage;
@@ -175,5 +199,5 @@ fb_status fb_trace_recover(fb_recovered *out, const char *path, const char *to, 
     *out = (fb_recovered){.dropped_bytes = t->size > end ? t->size - end : 0};
     if (t->has_footer && end == t->end)
         out->dropped_bytes -= FB_FORMAT_ALIGN; /* it has been written anew */
-    return write_sound_part(out, t, to, end, found.status == FB_TRACE_COMPLETE, err);
+    return write_sound_part(out, t, to, end, found.status == FB_TRACE_COMPLETE, &p, err);
 }

@@ -55,7 +55,7 @@ static void recover(const char *path, const char *other)
 
     (void)other;
     (void)snprintf(to, sizeof to, "%s.whole", path);
-    (void)!fb_trace_recover(&dropped, path, to, NULL);
+    (void)!fb_trace_recover(&dropped, path, to, NULL, NULL, NULL);
     (void)unlink(to);
 }
 

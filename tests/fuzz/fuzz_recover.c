@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fb_error err;
 
     (void)snprintf(to, sizeof to, "%s/out.fbt", fuzz_folder());
-    if (fb_trace_recover(&dropped, path, to, &err) != FB_OK) {
+    if (fb_trace_recover(&dropped, path, to, NULL, NULL, &err) != FB_OK) {
         fuzz_expect(access(to, F_OK) != 0, "a failed recovery leaves no file");
         return 0;
     }

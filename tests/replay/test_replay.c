@@ -140,7 +140,8 @@ static void a_recovered_trace_is_verified_to_its_last_event(void **state)
 
         cut_file(f->trace, torn, off);
         (void)unlink(recovered);
-        if (fb_trace_recover(&dropped, torn, recovered, &err) != FB_OK || events_of(recovered) == 0)
+        if (fb_trace_recover(&dropped, torn, recovered, NULL, NULL, &err) != FB_OK ||
+            events_of(recovered) == 0)
             continue;
         tried++;
         r = replay(recovered, (fb_replay_options){0});

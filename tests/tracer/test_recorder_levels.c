@@ -191,7 +191,7 @@ static void contents_outlive_a_killed_program(void **state)
     assert_true(WIFSIGNALED(status));
     assert_int_equal(check_trace(folder.file, true), ALL);
     (void)snprintf(whole, sizeof whole, "%s/whole.fbt", folder.path);
-    assert_int_equal(fb_trace_recover(&dropped, folder.file, whole, NULL), FB_OK);
+    assert_int_equal(fb_trace_recover(&dropped, folder.file, whole, NULL, NULL, NULL), FB_OK);
     assert_int_equal(check_trace(whole, true), ALL);
     drop_folder(&folder);
 }

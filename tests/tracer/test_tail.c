@@ -139,7 +139,7 @@ static void check_killed(const test_folder *folder, const char *path, const orac
     fb_trace_close(t);
     check_numbers(path, known, threads);
     (void)snprintf(whole, sizeof whole, "%s/whole.fbt", folder->path);
-    assert_int_equal(fb_trace_recover(&dropped, path, whole, &err), FB_OK);
+    assert_int_equal(fb_trace_recover(&dropped, path, whole, NULL, NULL, &err), FB_OK);
     t = open_trace(whole);
     assert_int_equal(fb_trace_verify(&info, t, NULL, NULL, &err), FB_OK);
     assert_int_equal(info.status, FB_TRACE_COMPLETE);

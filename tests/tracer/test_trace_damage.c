@@ -559,7 +559,7 @@ static void recovering_a_torn_trace_keeps_all_that_is_sound(void **state)
     (void)snprintf(out, sizeof out, "%s/out.fbt", s.folder.path);
     write_file(s.folder.file, s.bytes, s.count - 2 * FB_FORMAT_ALIGN - 700);
     torn = read_damaged(&s);
-    assert_int_equal(fb_trace_recover(&dropped, s.folder.file, out, NULL), FB_OK);
+    assert_int_equal(fb_trace_recover(&dropped, s.folder.file, out, NULL, NULL, NULL), FB_OK);
     assert_int_equal(rename(out, s.folder.file), 0);
     whole = read_damaged(&s);
     assert_int_equal(whole.verified, FB_TRACE_COMPLETE);
@@ -581,7 +581,7 @@ static void recovering_a_corrupt_trace_keeps_what_lies_before(void **state)
     (void)snprintf(out, sizeof out, "%s/out.fbt", s.folder.path);
     s.bytes[FB_FORMAT_ALIGN + 600] ^= 1;
     write_file(s.folder.file, s.bytes, s.count);
-    assert_int_equal(fb_trace_recover(&dropped, s.folder.file, out, NULL), FB_OK);
+    assert_int_equal(fb_trace_recover(&dropped, s.folder.file, out, NULL, NULL, NULL), FB_OK);
     assert_int_equal(dropped.dropped_bytes, s.count - FB_FORMAT_ALIGN);
     assert_int_equal(rename(out, s.folder.file), 0);
     o = read_damaged(&s);
@@ -597,7 +597,8 @@ static void recovering_onto_itself_is_refused(void **state)
 
     (void)state;
     make_sample(&s);
-    assert_int_equal(fb_trace_recover(&dropped, s.folder.file, s.folder.file, NULL), FB_E_USAGE);
+    assert_int_equal(fb_trace_recover(&dropped, s.folder.file, s.folder.file, NULL, NULL, NULL),
+                     FB_E_USAGE);
     assert_int_equal(read_damaged(&s).verified, FB_TRACE_COMPLETE);
     free_sample(&s);
 }
