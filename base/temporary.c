@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -61,16 +60,18 @@ void fb__temporary_sweep(const char *path, const char *before, const char *after
 {
     const int error_number = errno;
     const char *slash = strrchr(path, '/');
-    char *folder =
-        slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    DIR *files = folder == NULL ? NULL : opendir(folder);
+    const size_t count = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
+    char folder[4096] = "";
     const struct dirent *file;
+    DIR *files;
 
+    if (count < sizeof folder)
+        memcpy(folder, slash == NULL ? "." : path, count);
+    files = opendir(folder);
     while (files != NULL && (file = readdir(files)) != NULL)
         if (is_temporary(file->d_name, slash == NULL ? path : slash + 1, before, after))
             remove_if_left(dirfd(files), file->d_name);
     if (files != NULL)
         (void)closedir(files);
-    free(folder);
     errno = error_number;
 }
