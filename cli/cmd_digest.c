@@ -7,6 +7,7 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/processes.h"
 #include "diff/digest.h"
 
 static void show_progress(void *argument, uint64_t step, uint64_t last)
@@ -16,6 +17,20 @@ static void show_progress(void *argument, uint64_t step, uint64_t last)
     if (cli_progress_due(progress))
         cli_progress_show(progress, "step %llu of %llu%s", (unsigned long long)step,
                           (unsigned long long)last, cli_progress_left(progress, step, last));
+}
+
+/* Where the other processes of the run stay, is said. */
+static void tell_parts(const cli_args *args)
+{
+    cli_processes processes;
+
+    if (cli_processes_find(&processes, args, args->positional[0]) != 0)
+        return;
+    if (processes.count > 1)
+        (void)cli_fail(args, "%s: the digest is of the main process; %zu other%s not in it",
+                       args->positional[0], processes.count - 1,
+                       processes.count == 2 ? " is" : "s are");
+    cli_processes_free(&processes);
 }
 
 static int run(const cli_args *args)
@@ -40,6 +55,8 @@ static int run(const cli_args *args)
     if (result == CLI_SAME && !digest->complete)
         (void)cli_fail(args, "%s: ended early; the digest is of what is there",
                        args->positional[0]);
+    if (result == CLI_SAME)
+        tell_parts(args);
     free(text);
     free(digest);
     return result;

@@ -8,6 +8,7 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/processes.h"
 #include "cli/steps.h"
 #include "firstbit/trace.h"
 
@@ -76,6 +77,7 @@ static int run(const cli_args *args)
 {
     const char *to = cli_value(args, "output");
     cli_progress progress = cli_progress_start();
+    cli_processes processes;
     fb_status status;
     fb_error err;
     key k;
@@ -84,6 +86,12 @@ static int run(const cli_args *args)
         return cli_fail(args, "expected -o OUT.fbt, the trace to write");
     if (read_key(args, &k) != 0)
         return CLI_TROUBLE;
+    if (cli_processes_find(&processes, args, args->positional[0]) != 0)
+        return CLI_TROUBLE;
+    if (processes.count > 1)
+        (void)cli_fail(args, "%s: the traces of its %zu other processes are not in %s; share each",
+                       args->positional[0], processes.count - 1, to);
+    cli_processes_free(&processes);
     status =
         fb_trace_share(args->positional[0], to, k.bytes, k.count, show_progress, &progress, &err);
     cli_progress_end(&progress);

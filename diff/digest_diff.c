@@ -16,6 +16,7 @@
 #include "diff/digest.h"
 #include "diff/digest_state.h"
 #include "engine/json.h"
+#include "tracer/linked.h"
 
 /* --- Words -------------------------------------------------------------------------------------
  */
@@ -238,6 +239,19 @@ static fb_status check_trace(fb_digest_report *r, fb_trace *t, const char *path,
                : status;
 }
 
+/* A digest is of one process. */
+static void tell_parts(fb_digest_report *r, fb_trace *t, const char *path)
+{
+    fb_linked parts;
+
+    if (fb_linked_parts(&parts, t, path, NULL) != FB_OK)
+        return;
+    if (parts.count > 0)
+        leave_out(r, "%zu other process%s of %s: a digest is of the main one", parts.count,
+                  parts.count == 1 ? "" : "es", path);
+    fb_linked_free(&parts);
+}
+
 static fb_status read_trace(fb_digest *out, fb_digest_report *r, const char *path,
                             const fb_digest *like, fb_digest_progress progress, void *argument,
                             fb_error *err)
@@ -252,6 +266,8 @@ static fb_status read_trace(fb_digest *out, fb_digest_report *r, const char *pat
         status = fb__digest_of_open(out, t, path, like, progress, argument, err);
     if (status == FB_OK && fb_trace_get_info(t)->last_step > out->last_step)
         out->last_step = fb_trace_get_info(t)->last_step; /* it goes on behind the digest's end */
+    if (status == FB_OK)
+        tell_parts(r, t, path);
     r->bytes_read = fb_trace_bytes_read(t);
     fb_trace_close(t);
     return status;

@@ -116,6 +116,21 @@ class Processes(unittest.TestCase):
     def test_why_finds_what_a_worker_made(self):
         self.assertIn("digits", self.firstbit("why", self.at("a.fbt"), "digits@3"))
 
+    def test_recover_writes_all_of_them(self):
+        self.firstbit("recover", self.at("a.fbt"), "-o", self.at("r.fbt"))
+        self.firstbit("diff", self.at("a.fbt"), self.at("r.fbt"))
+        report = json.loads(self.firstbit("verify", self.at("r.fbt"), "--json"))
+        self.assertEqual([p["events"] for p in report["parts"]], [10, 10])
+
+    def test_a_digest_says_what_it_leaves(self):
+        done = subprocess.run([FIRSTBIT, "digest", self.at("a.fbt")], capture_output=True,
+                              text=True)
+        self.assertIn("2 others are not in it", done.stderr)
+        with open(self.at("a.lock"), "w", encoding="ascii") as file:
+            file.write(done.stdout)
+        self.assertIn("2 other processes", self.firstbit("diff", self.at("a.lock"),
+                                                         self.at("b.fbt")))
+
     def test_a_packed_run_says_the_same(self):
         packed = self.at("packed.fbt")
         self.firstbit("pack", self.at("a.fbt"), "-o", packed)
