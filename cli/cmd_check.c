@@ -1,96 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cmd_check.c - firstbit check: is this program reproducible? Records it twice and compares.
+ * cmd_check.c - firstbit check: is this program reproducible? Records it twice, compares, and
+ * records what differs again.
  */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "cli/args.h"
+#include "cli/check_knobs.h"
+#include "cli/check_window.h"
 #include "cli/command.h"
-#include "cli/launch.h"
 #include "cli/output.h"
-#include "cli/recording.h"
 #include "diff/diff.h"
-
-enum { SIDES = 2, NAME = 4096, VALUE = 64 };
-
-/* What --vary can set, and the variables that set it. */
-typedef struct knob {
-    const char *name;
-    const char *variables[3];
-} knob;
-
-static const knob knobs[] = {
-    {"threads", {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}},
-    {"hashseed", {"PYTHONHASHSEED"}},
-};
-
-typedef struct variation {
-    const knob *knob; /* NULL: nothing is varied */
-    char value[SIDES][VALUE];
-} variation;
-
-/* "threads=1,2". */
-static int read_variation(const cli_args *args, variation *out)
-{
-    const char *text = cli_value(args, "vary"), *equals, *comma;
-
-    *out = (variation){0};
-    if (text == NULL)
-        return 0;
-    equals = strchr(text, '=');
-    comma = equals == NULL ? NULL : strchr(equals, ',');
-    for (size_t i = 0; equals != NULL && i < sizeof knobs / sizeof knobs[0]; i++)
-        if (strlen(knobs[i].name) == (size_t)(equals - text) &&
-            strncmp(text, knobs[i].name, (size_t)(equals - text)) == 0)
-            out->knob = &knobs[i];
-    if (out->knob == NULL || comma == NULL || comma == equals + 1 || comma[1] == '\0' ||
-        strchr(comma + 1, ',') != NULL || comma - equals > VALUE || strlen(comma) > VALUE)
-        return cli_fail(args, "--vary %s: expected threads=N,M or hashseed=N,M", text);
-    (void)snprintf(out->value[0], VALUE, "%.*s", (int)(comma - equals - 1), equals + 1);
-    (void)snprintf(out->value[1], VALUE, "%s", comma + 1);
-    return 0;
-}
-
-static bool apply(const variation *v, int side)
-{
-    bool done = true;
-
-    for (size_t i = 0; v->knob != NULL && i < 3 && v->knob->variables[i] != NULL; i++)
-        done = setenv(v->knob->variables[i], v->value[side], 1) == 0 && done;
-    return done;
-}
-
-/* Records the program once. -1: go on; else the exit status of the whole command. */
-static int record(const cli_args *args, const char *trace, const char *side)
-{
-    const fb_recorder_options options = {.size = sizeof options, .level = FB_LEVEL_OPS};
-    const cli_launch launch = {
-        .program = args->positional,
-        .count = args->positional_count,
-        .trace = trace,
-        .default_depth = !cli_has(args, "all-steps"),
-        .options = &options,
-        .quiet = true,
-    };
-    bool recorded = false;
-    int status = 0;
-
-    if (cli_launch_run(args, &launch, &status, &recorded) != 0)
-        return CLI_TROUBLE;
-    if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM))
-        return cli_launch_end(status);
-    if (!recorded)
-        return cli_fail(args, "%s: nothing recorded: no Python in it imported torch", trace);
-    if (WIFSIGNALED(status))
-        (void)cli_fail(args, "run %s was ended by signal %d", side, WTERMSIG(status));
-    else if (WEXITSTATUS(status) != 0)
-        (void)cli_fail(args, "run %s ended with status %d", side, WEXITSTATUS(status));
-    return -1;
-}
 
 static int exit_status_of(fb_diff_verdict verdict)
 {
@@ -109,81 +31,141 @@ static void put_lines(char *text)
     }
 }
 
-static int compare(const cli_args *args, const char *a, const char *b, const variation *v)
+/* The answer in one sentence, above what diff says. */
+static void put_sentence(const cli_variation *v, fb_diff_verdict verdict)
 {
-    const fb_diff_options how = {.size = sizeof how};
-    fb_diff_report report;
-    fb_error err;
-    char *text;
-    int status;
+    const char *answer = verdict == FB_DIFF_SAME     ? "reproducible"
+                         : verdict == FB_DIFF_DIFFER ? "not reproducible"
+                                                     : "undecidable";
 
-    if (fb_diff(&report, a, b, &how, &err) != FB_OK)
-        return cli_fail_error(args, &err);
-    text = cli_has(args, "json") ? fb_diff_report_json(&report) : fb_diff_report_text(&report);
-    status = exit_status_of(report.verdict);
-    fb_diff_report_free(&report);
+    if (v->knob == CLI_KNOB_NONE)
+        printf("%s: two runs %s\n", answer,
+               verdict == FB_DIFF_SAME     ? "agree in all that was recorded"
+               : verdict == FB_DIFF_DIFFER ? "of one program with equal settings part"
+                                           : "could not be compared to their end");
+    else
+        printf("%s with %s %s and %s\n", answer, cli_knob_name(v->knob), v->value[0], v->value[1]);
+}
+
+static int print_report(const cli_checked *check, const fb_diff_report *report)
+{
+    char *text =
+        cli_has(check->args, "json") ? fb_diff_report_json(report) : fb_diff_report_text(report);
+
     if (text == NULL)
-        return cli_fail(args, "out of memory");
-    if (cli_has(args, "json")) {
+        return cli_fail(check->args, "out of memory");
+    if (cli_has(check->args, "json")) {
         printf("%s\n", text);
     } else {
-        if (v->knob != NULL && status == CLI_SAME)
-            printf("reproducible with %s %s and %s\n", v->knob->name, v->value[0], v->value[1]);
-        else if (v->knob != NULL && status == CLI_DIFFERENT)
-            printf("not reproducible with %s %s and %s\n", v->knob->name, v->value[0], v->value[1]);
+        put_sentence(&check->variation, report->verdict);
         put_lines(text);
     }
     free(text);
+    return exit_status_of(report->verdict);
+}
+
+/* One comparison, with nothing or one thing varied. Returns the exit status. */
+static int check_once(cli_checked *check)
+{
+    const fb_recorder_options whole = {.size = sizeof whole, .level = FB_LEVEL_OPS};
+    const fb_diff_options how = {.size = sizeof how};
+    fb_diff_report report;
+    fb_error err;
+    int status;
+
+    if (!cli_check_record(check, "", cli_has(check->args, "all-steps") ? &whole : NULL))
+        return check->ended;
+    if (fb_diff(&report, check->trace[0], check->trace[1], &how, &err) != FB_OK)
+        return cli_fail_error(check->args, &err);
+    if (report.verdict == FB_DIFF_DIFFER && report.has_first && !cli_has(check->args, "twice") &&
+        !cli_check_look_closer(check, &report)) {
+        fb_diff_report_free(&report);
+        return check->ended;
+    }
+    status = print_report(check, &report);
+    fb_diff_report_free(&report);
     return status;
+}
+
+/* Of several variations: different before undecidable before same; trouble ends it. */
+static int worse(int a, int b)
+{
+    static const int rank[] = {
+        [CLI_SAME] = 0, [CLI_DIFFERENT] = 2, [CLI_TROUBLE] = 3, [CLI_UNDECIDABLE] = 1};
+
+    if (a > CLI_UNDECIDABLE || b > CLI_UNDECIDABLE)
+        return a > b ? a : b;
+    return rank[a] > rank[b] ? a : b;
 }
 
 static int run(const cli_args *args)
 {
-    const char *prefix = cli_value(args, "output");
-    char trace[SIDES][NAME];
-    variation v;
+    const char *prefix = cli_value(args, "output"), *vary;
+    size_t at = 0, count = 0;
+    char own[CLI_TRACE_NAME];
+    int status = CLI_SAME;
 
     if (args->positional_options > 0)
         return cli_fail(args, "expected -- before the program");
-    if (read_variation(args, &v) != 0)
-        return CLI_TROUBLE;
-    for (int side = 0; side < SIDES; side++) {
-        const int length =
-            snprintf(trace[side], NAME, "%s-%c.fbt", prefix == NULL ? "check" : prefix, 'a' + side);
-        int status;
+    prefix = prefix == NULL ? "check" : prefix;
+    for (cli_variation v; (vary = cli_next_value(args, "vary", &at)) != NULL;)
+        if (cli_variation_read(args, vary, &v) != 0)
+            return CLI_TROUBLE;
+    at = 0;
+    do {
+        cli_checked check = {.args = args, .prefix = prefix};
+        int done;
 
-        if (length >= NAME || !apply(&v, side))
-            return cli_fail(args, "%s: too long a name", prefix);
-        status = record(args, trace[side], side == 0 ? "a" : "b");
-        if (status >= 0)
-            return status;
-    }
-    return compare(args, trace[0], trace[1], &v);
+        vary = cli_next_value(args, "vary", &at);
+        if (vary == NULL && count > 0)
+            break;
+        if (vary != NULL && cli_variation_read(args, vary, &check.variation) != 0)
+            return CLI_TROUBLE;
+        if (vary != NULL && snprintf(own, sizeof own, "%s-%s", prefix,
+                                     cli_knob_name(check.variation.knob)) < (int)sizeof own)
+            check.prefix = own;
+        if (count++ > 0 && !cli_has(args, "json"))
+            putchar('\n');
+        done = check_once(&check);
+        (void)fflush(stdout);
+        cli_variation_undo(&check.variation);
+        status = worse(status, done);
+    } while (vary != NULL && status != CLI_TROUBLE && status <= CLI_UNDECIDABLE);
+    return status;
 }
 
 static const cli_option options[] = {
     {"output", 'o', "PREFIX", "traces PREFIX-a.fbt and PREFIX-b.fbt (check)", false},
-    {"vary", 0, "NAME=A,B", "run a with NAME set to A, run b with B: threads=1,2 or\nhashseed=1,2",
-     false},
+    {"vary", 0, "NAME=A,B",
+     "run a with NAME set to A, run b with B, repeatable:\nthreads=1,2 hashseed=1,2 workers=0,2 "
+     "affinity=0,0-3",
+     true},
     {"all-steps", 0, NULL, "record every op of every step", false},
-    {"json", 0, NULL, "one JSON object on stdout, as diff --json", false},
+    {"twice", 0, NULL, "where they differ, do not record again", false},
+    {"json", 0, NULL, "one JSON object on stdout for each comparison, as\ndiff --json", false},
     {0},
 };
 
 const cli_command cli_check = {
     .name = "check",
     .summary = "is a PyTorch program reproducible? record it twice, compare",
-    .synopsis = "[-o PREFIX] [--vary NAME=A,B] [--all-steps] [--json] -- PROGRAM ARGUMENT...",
+    .synopsis = "[-o PREFIX] [--vary NAME=A,B]... [--all-steps] [--twice] [--json]\n"
+                "-- PROGRAM ARGUMENT...",
     .options = options,
     .positional_min = 1,
     .positional_max = (size_t)-1,
-    .details = "Runs the program twice as firstbit record does, its output on stderr, and prints\n"
-               "what firstbit diff says of the two traces, which stay.\n"
-               "\n"
-               "Exit status: 0 same; 1 different; 2 trouble: not started, nothing recorded; 3\n"
-               "undecidable.\n"
-               "\n"
-               "    firstbit check -- python3 train.py --steps 20\n"
-               "    firstbit check --vary threads=1,2 -- python3 train.py\n",
+    .details =
+        "Runs the program twice as firstbit record does, its output on stderr, and compares.\n"
+        "Where the two part, the steps that were recorded without ops are recorded again with\n"
+        "them, and then the step that differs with the contents of the tensors in question, so\n"
+        "that the report has element, values and ulps, and says whether each side gives its\n"
+        "result again. Each --vary is a comparison of its own, and traces PREFIX-NAME-a.fbt.\n"
+        "The traces stay.\n"
+        "\n"
+        "Exit status: 0 same; 1 different; 2 trouble: not started, nothing recorded; 3\n"
+        "undecidable.\n"
+        "\n"
+        "    firstbit check -- python3 train.py --steps 20\n"
+        "    firstbit check --vary threads=1,2 --vary hashseed=1,2 -- python3 train.py\n",
     .run = run,
 };

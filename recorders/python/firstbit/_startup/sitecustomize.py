@@ -76,9 +76,11 @@ def _begin(settings):
     try:
         sys.path.append(_PACKAGE)
         try:
+            import firstbit._vary
             import firstbit.torch
         finally:
             sys.path.remove(_PACKAGE)
+        firstbit._vary.apply(settings)
         firstbit.torch.begin_by_environment(settings)
     except Exception as failure:
         print(f"firstbit record: {type(failure).__name__}: {failure}", file=sys.stderr)
