@@ -84,7 +84,7 @@ static bool is_value(cli_knob knob, const char *text)
     if (knob == CLI_KNOB_HASHSEED && strcmp(text, "random") == 0)
         return true;
     return text[0] != '\0' && strlen(text) < 10 && text[strspn(text, "0123456789")] == '\0' &&
-           (knob != CLI_KNOB_THREADS || atoi(text) > 0);
+           (knob != CLI_KNOB_THREADS || text[strspn(text, "0")] != '\0');
 }
 
 int cli_variation_read(const cli_args *args, const char *text, cli_variation *out)
