@@ -4,16 +4,19 @@
 import os
 import sys
 
+from . import _program
+
 
 def main() -> None:
     here = os.path.dirname(os.path.abspath(__file__))
-    program = os.environ.get("FIRSTBIT_PROGRAM", os.path.join(here, "_native", "firstbit"))
     # `firstbit record` finds the package that it belongs to.
     os.environ.setdefault("FIRSTBIT_PYTHON", os.path.dirname(here))
+    program = "the program"
     try:
+        program = _program.find()
         os.execv(program, [program, *sys.argv[1:]])
     except OSError as failure:
-        print(f"firstbit: {program}: {failure.strerror}", file=sys.stderr)
+        print(f"firstbit: {program}: {failure.strerror or failure}", file=sys.stderr)
         sys.exit(2)
 
 
