@@ -192,7 +192,8 @@ def read_choices(path):
             if event["kind"] == "sample":
                 indices.extend(int(i) for i in event["indices"])
             elif event["kind"] == "draw":
-                draws.append((int(event["key"]), int(event["counter"]), int(event["count"])))
+                draws.append((event["stream"], int(event["key"]), int(event["counter"]),
+                              int(event["count"])))
     return config, [[steps[t][m] for m in sorted(steps[t])] for t in sorted(steps)]
 
 
@@ -208,9 +209,12 @@ def factor_at(config, step):
     return o["min_factor"] + (1 - o["min_factor"]) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def set_masks(model, config, draws):
+def set_masks(model, config, draws, run):
     layers = [module for module in model.modules() if isinstance(module, Dropout)]
-    for layer, (key, first, count) in zip(layers, draws):
+    for layer, (stream, key, first, count) in zip(layers, draws):
+        if run is not None:
+            run.recorder.draw(stream, count, algorithm="philox4x32-10", key=key, counter=first,
+                              distribution="bernoulli", consumer=stream, phase="forward")
         words = philox(config["seed"], key, first, count)
         layer.keep = torch.from_numpy(words >= numpy.uint64(math.floor(layer.p * 2.0 ** 32)))
 
@@ -244,7 +248,7 @@ def train(arguments, config, steps, model, optimizer, run):
             if run is not None:
                 run.micro(m)
                 run.recorder.sample("data", indices, role="train")
-            set_masks(model, config, draws)
+            set_masks(model, config, draws, run)
             logits = model(rows[:, :-1])
             loss = F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="sum")
             (loss / count).backward()
