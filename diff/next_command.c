@@ -30,13 +30,15 @@ static void put_word(FILE *out, const char *word)
     fputc('\'', out);
 }
 
-/* The program's command line as the recording saw it, without what it hides; NULL: not told. */
+/* The command line of a program that `firstbit record` can run, as the recording saw it, without
+ * what it hides; NULL: not told. */
 static const cJSON *argv_of(const fb__headers *headers)
 {
+    const cJSON *framework = cJSON_GetObjectItemCaseSensitive(headers->a.json, "framework");
     const cJSON *environment = cJSON_GetObjectItemCaseSensitive(headers->a.json, "environment");
     const cJSON *argv = cJSON_GetObjectItemCaseSensitive(environment, "argv");
 
-    return cJSON_IsArray(argv) && argv->child != NULL ? argv : NULL;
+    return cJSON_IsString(framework) && cJSON_IsArray(argv) && argv->child != NULL ? argv : NULL;
 }
 
 /* "firstbit record --at 3 --path 'h.0.attn' --level values -- python3 train.py" */

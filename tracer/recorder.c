@@ -106,7 +106,7 @@ static fb_status observe_step_end(void *self, uint64_t step, fb_error *err)
 
 const fb_observer *fb_recorder_observer(fb_recorder *recorder)
 {
-    return &recorder->observer;
+    return recorder == NULL ? NULL : &recorder->observer;
 }
 
 /* --- Open and close ----------------------------------------------------------------------------
@@ -322,6 +322,9 @@ void fb_recorder_get_stats(const fb_recorder *recorder, fb_recorder_stats *out)
 {
     fb_recorder *r = (fb_recorder *)recorder; /* for its locks */
 
+    *out = (fb_recorder_stats){.events = 0};
+    if (r == NULL)
+        return;
     (void)pthread_mutex_lock(&r->lock);
     *out = (fb_recorder_stats){.events = r->events,
                                .values_left_out = r->values_left_out,

@@ -112,6 +112,8 @@ static bool number_occurrence(fb_recorder *r, fb_site *site)
 
 static bool begin(fb_recorder *r)
 {
+    if (r == NULL)
+        return false;
     if (fb__recorder_life(r) != FB_RECORDER_ALIVE)
         fb__recorder_in_child(r);
     if (fb__recorder_life(r) != FB_RECORDER_ALIVE)
@@ -222,12 +224,48 @@ static void take_sketch(fb_event *event, fb_sketch *sketch, fb_hash **blocks, fb
     event->block_count = *blocks == NULL ? 0 : count;
 }
 
+/* caller: where the call stack begins. The event's inputs are set. */
+static fb_ref tell_tensor(fb_recorder *r, fb_site *site, fb_event event, const void *data,
+                          void *caller)
+{
+    const size_t bytes = tensor_bytes(site->dtype, site->rank, site->shape);
+    bool nonfinite = false, sketched;
+    fb_ref ref = {0, FB_MICRO_NONE, 0};
+    fb_sketch sketch;
+    fb_hash *blocks = NULL;
+
+    if (!begin(r))
+        return ref;
+    if (data == NULL || bytes == SIZE_MAX) {
+        event.flags = FB_EVENT_UNDEFINED;
+    } else if (wanted(r, site)) {
+        /* Other threads record while this one hashes its bytes. */
+        sketched = (r->classes & FB_WANT_SKETCH) != 0;
+        end(r);
+        event.data = data;
+        event.data_bytes = bytes;
+        if (sketched)
+            take_sketch(&event, &sketch, &blocks, site->dtype, &nonfinite);
+        else
+            event.hash = fb_tensor_hash(NULL, site->dtype, data, bytes, &nonfinite);
+        event.flags = nonfinite ? FB_EVENT_NONFINITE : 0;
+        if (!begin(r)) {
+            free(blocks);
+            return ref;
+        }
+    }
+    ref = report(r, site, &event, caller);
+    end(r);
+    free(blocks);
+    return ref;
+}
+
 fb_ref fb_recorder_tensor(fb_recorder *recorder, fb_kind kind, fb_phase phase, const char *path,
                           const char *op, const char *slot, fb_dtype dtype, uint32_t rank,
                           const uint64_t *shape, const void *data, const fb_ref *inputs,
                           uint32_t input_count)
 {
-    fb_recorder *r = recorder;
+    const fb_event event = {.inputs = inputs, .input_count = input_count};
     fb_site site = {.kind = kind == FB_KIND_PARAM ? FB_KIND_PARAM : FB_KIND_TENSOR,
                     .phase = phase,
                     .path = path,
@@ -235,39 +273,29 @@ fb_ref fb_recorder_tensor(fb_recorder *recorder, fb_kind kind, fb_phase phase, c
                     .slot = slot,
                     .dtype = dtype,
                     .rank = rank};
-    fb_event event = {.inputs = inputs, .input_count = input_count};
-    const size_t bytes = tensor_bytes(dtype, rank, shape);
-    bool nonfinite = false, sketched;
-    fb_ref ref = {0, FB_MICRO_NONE, 0};
-    fb_sketch sketch;
-    fb_hash *blocks = NULL;
 
     if (rank > 0 && rank <= FB_RANK_MAX)
         memcpy(site.shape, shape, rank * sizeof site.shape[0]);
-    if (!begin(r))
-        return ref;
-    if (data == NULL || bytes == SIZE_MAX) {
-        event.flags = FB_EVENT_UNDEFINED;
-    } else if (wanted(r, &site)) {
-        /* Other threads record while this one hashes its bytes. */
-        sketched = (r->classes & FB_WANT_SKETCH) != 0;
-        end(r);
-        event.data = data;
-        event.data_bytes = bytes;
-        if (sketched)
-            take_sketch(&event, &sketch, &blocks, dtype, &nonfinite);
-        else
-            event.hash = fb_tensor_hash(NULL, dtype, data, bytes, &nonfinite);
-        event.flags = nonfinite ? FB_EVENT_NONFINITE : 0;
-        if (!begin(r)) {
-            free(blocks);
-            return ref;
-        }
-    }
-    ref = report(r, &site, &event, __builtin_return_address(0));
-    end(r);
-    free(blocks);
-    return ref;
+    return tell_tensor(recorder, &site, event, data, __builtin_return_address(0));
+}
+
+fb_ref fb_recorder_f32(fb_recorder *recorder, fb_phase phase, const char *path, const char *op,
+                       const float *data, size_t rows, size_t columns)
+{
+    const bool param = phase == FB_PHASE_OPTIMIZER || phase == FB_PHASE_INIT;
+    const fb_event event = {.input_count = 0};
+    fb_site site = {.kind = param ? FB_KIND_PARAM : FB_KIND_TENSOR,
+                    .phase = phase,
+                    .path = path,
+                    .op = op,
+                    .slot = param                        ? "param"
+                            : phase == FB_PHASE_BACKWARD ? "grad"
+                                                         : "out",
+                    .dtype = FB_DTYPE_F32,
+                    .rank = columns == 0 ? 1 : 2,
+                    .shape = {rows, columns}};
+
+    return tell_tensor(recorder, &site, event, data, __builtin_return_address(0));
 }
 
 fb_ref fb_recorder_draw(fb_recorder *recorder, fb_phase phase, const char *stream,

@@ -5,7 +5,8 @@
  *
  * A recorder never harms the program: after the first failure (a full disk, a lost folder) it stops
  * recording, keeps what it has, and every call returns at once; fb_recorder_close then says what
- * happened. Calls on one recorder may come from several threads.
+ * happened. A recorder that could not be opened is NULL, and every call takes it and does nothing.
+ * Calls on one recorder may come from several threads.
  */
 #ifndef FIRSTBIT_RECORDER_H
 #define FIRSTBIT_RECORDER_H
@@ -90,6 +91,12 @@ FB_API fb_ref fb_recorder_tensor(fb_recorder *recorder, fb_kind kind, fb_phase p
                                  const char *path, const char *op, const char *slot, fb_dtype dtype,
                                  uint32_t rank, const uint64_t *shape, const void *data,
                                  const fb_ref *inputs, uint32_t input_count);
+
+/* The same for what most programs have: float32 [rows,columns], or [rows] where columns is 0,
+ * without inputs. A parameter in the phases init and optimizer (slot "param"), a gradient in
+ * backward (slot "grad"), else an output (slot "out"). */
+FB_API fb_ref fb_recorder_f32(fb_recorder *recorder, fb_phase phase, const char *path,
+                              const char *op, const float *data, size_t rows, size_t columns);
 
 /* `count` random numbers were taken from `stream` at position `counter` by `consumer`. values: what
  * was drawn, of dtype, hashed (NULL where the counter determines it). */

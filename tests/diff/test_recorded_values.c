@@ -22,12 +22,13 @@ typedef struct side {
 
 static void write_trace(const char *path, const side *s)
 {
-    const fb_recorder_options options = {
-        .size = sizeof options,
-        .level = s->level,
-        .no_stacks = true,
-        .ops_steps = s->ops_steps,
-        .header = "{\"environment\":{\"argv\":[\"python3\",\"my train.py\",\"--lr=1\"]}}"};
+    const fb_recorder_options options = {.size = sizeof options,
+                                         .level = s->level,
+                                         .no_stacks = true,
+                                         .ops_steps = s->ops_steps,
+                                         .header =
+                                             "{\"framework\":\"torch\",\"environment\":{\"argv\":["
+                                             "\"python3\",\"my train.py\",\"--lr=1\"]}}"};
     const uint64_t shape[2] = {ELEMENTS / 100, 100};
     fb_recorder *r;
     fb_error err;
