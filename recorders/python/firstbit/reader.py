@@ -45,6 +45,11 @@ class Trace:
         return json.loads(self._info().header or b"{}")
 
     @property
+    def id(self) -> str:
+        """The unique id of the recording, 32 hex digits; parts name their main trace by it."""
+        return self._info().id.hex()
+
+    @property
     def status(self) -> str:
         """"complete", "torn", "full" or "corrupt", as far as opening it tells."""
         return lib.STATUSES[self._info().status]

@@ -28,6 +28,9 @@ _FORMATS = {"d": "f64", "f": "f32", "e": "f16", "Zf": "c64", "Zd": "c128", "b": 
             "i": "i32", "l": "i64", "q": "i64", "B": "u8", "c": "u8", "H": "u16", "I": "u32",
             "L": "u64", "Q": "u64", "?": "bool"}
 
+#: Members of the header of each trace that this process writes: of a part its parent and role.
+process_header: Dict[str, Any] = {}
+
 _alive: "weakref.WeakSet[Recorder]" = weakref.WeakSet()
 
 
@@ -130,7 +133,8 @@ class Recorder:
             raise ValueError(f"firstbit: level {level!r}, expected one of {', '.join(lib.LEVELS)}")
         options = lib.Options(
             size=ctypes.sizeof(lib.Options), level=lib.LEVELS[level], no_stacks=True,
-            header=json.dumps(header or {}).encode(), state_every=state_every, max_bytes=max_bytes,
+            header=json.dumps({**process_header, **(header or {})}).encode(),
+            state_every=state_every, max_bytes=max_bytes,
             ops_steps=_text(ops_steps), values_path=_text(values_path),
             values_steps=_text(values_steps), values_bytes=values_bytes)
         handle, error = ctypes.c_void_p(), lib.Error()

@@ -15,7 +15,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(_HERE))
 
 
 def _take_out():
-    """Children of the program are not recorded, and sys.path is what it would have been."""
+    """The program sees nothing of it: its environment and sys.path are what they would have been."""
     settings = {name: os.environ.pop(name) for name in list(os.environ)
                 if name.startswith("FIRSTBIT_") and name not in ("FIRSTBIT_LIBRARY", "FIRSTBIT_DEBUG",
                                                                 "FIRSTBIT_PYTHON")}
@@ -76,12 +76,18 @@ def _begin(settings):
     try:
         sys.path.append(_PACKAGE)
         try:
+            import firstbit._follow
             import firstbit._vary
             import firstbit.torch
         finally:
             sys.path.remove(_PACKAGE)
         firstbit._vary.apply(settings)
+        settings = firstbit._follow.ranked(settings)
+        if "FIRSTBIT_PARENT" in settings:
+            firstbit.recorder.process_header.update(parent=settings["FIRSTBIT_PARENT"],
+                                                    role=settings["FIRSTBIT_ROLE"])
         firstbit.torch.begin_by_environment(settings)
+        firstbit._follow.begin(settings, _HERE)
     except Exception as failure:
         print(f"firstbit record: {type(failure).__name__}: {failure}", file=sys.stderr)
 
