@@ -15,7 +15,8 @@ build_packages="build-essential cmake ninja-build pkg-config libxxhash-dev libzs
 test_packages="clang libclang-rt-dev clang-tidy clang-format cppcheck lld llvm
     libopenblas0-pthread libmpfr-dev libssl-dev
     gzip zstd python3 python3-dev python3-numpy python3-xxhash python3-zstandard python3-torch
-    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-riscv64-linux-gnu libc6-dev-riscv64-cross
+    qemu-user"
 
 case "${1:-build}" in
 build) packages=$build_packages ;;

@@ -98,6 +98,7 @@ step clang-tidy tidy
 step cppcheck static_check
 step identity scripts/identity.sh --quick build/release/cli/firstbit build/clang/cli/firstbit \
     build/asan/cli/firstbit
+step functions scripts/sweep.sh --rotate build/release/tests/kernels/sweep_functions
 step demo scripts/demo.sh --no-build build/release
 
 echo

@@ -3,11 +3,12 @@
 #
 # builds.sh - the fingerprint of the kernels from several compilers, optimization levels and machines.
 #
-#   builds.sh [--quick]
+#   builds.sh [--quick | --riscv64]
 #
 # Builds the kernels alone (no CMake, a few seconds each) with gcc and clang at -O0 to -O3, and for
-# 64-bit Arm with a cross compiler, run by qemu-user, where those are installed. Prints a table; exit 0
-# when every fingerprint is the golden one of test_kernel_tables.c. --quick: -O0 and -O2 with cc.
+# 64-bit Arm and RISC-V with cross compilers, run by qemu-user, where those are installed. Prints a
+# table; exit 0 when every fingerprint is the golden one of test_kernel_tables.c. --quick: -O0 and -O2
+# with cc. --riscv64: that machine alone.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -55,8 +56,22 @@ build_and_run() {
     done <"$work/out"
 }
 
+# cross MACHINE: gcc -O0 and -O2 for another machine.
+cross() {
+    if command -v "$1-linux-gnu-gcc" >/dev/null && command -v "qemu-$1" >/dev/null; then
+        for level in -O0 -O2; do
+            build_and_run "$1 gcc $level" "$1-linux-gnu-gcc" "$1" \
+                "qemu-$1 -L /usr/$1-linux-gnu" $level
+        done
+    else
+        echo "$1: no cross compiler or no qemu-user here" >&2
+    fi
+}
+
 host=$(uname -m)
-if [ "${1:-}" = --quick ]; then
+if [ "${1:-}" = --riscv64 ]; then
+    cross riscv64
+elif [ "${1:-}" = --quick ]; then
     for level in -O0 -O2; do
         build_and_run "${CC:-cc} $level" "${CC:-cc}" "$host" "" $level
     done
@@ -69,13 +84,7 @@ else
         build_and_run "$cc -O2 -flto" $cc "$host" "" -O2 -flto
         [ "$host" = x86_64 ] && build_and_run "$cc -O3 -march=native" $cc "$host" "" -O3 -march=native
     done
-    if command -v aarch64-linux-gnu-gcc >/dev/null && command -v qemu-aarch64 >/dev/null; then
-        for level in -O0 -O2; do
-            build_and_run "aarch64 gcc $level" aarch64-linux-gnu-gcc aarch64 \
-                "qemu-aarch64 -L /usr/aarch64-linux-gnu" $level
-        done
-    else
-        echo "aarch64: no cross compiler or no qemu-user here" >&2
-    fi
+    cross aarch64
+    cross riscv64
 fi
 [ $wrong -eq 0 ]
