@@ -496,6 +496,7 @@ static const cli_option options[] = {
     CLI_RECORDING_OPTIONS,
     {"no-trace", 0, NULL, "record nothing", false},
     {"inject", 0, "SPEC", "plant a fault, see below", true},
+    {"override", 0, "NAME", "compute a formula otherwise, see below", false},
     {"json", 0, NULL, "one JSON object on stdout at the end", false},
     {0},
 };
@@ -506,7 +507,8 @@ const cli_command cli_train = {
     .synopsis = "CONFIG.json [-o RUN.fbt] [--set KEY=VALUE]... [--data PATH] [--steps N] "
                 "[--resume CHECKPOINT] [--threads N] [--isa NAME] [--kernels TABLE] "
                 "[--level LEVEL] [--ops-steps LIST] [--at STEP[:STEP]] [--path GLOB] "
-                "[--values-size SIZE] [--max-size SIZE] [--no-trace] [--inject SPEC]... [--json]",
+                "[--values-size SIZE] [--max-size SIZE] [--no-trace] [--inject SPEC]... "
+                "[--override NAME] [--json]",
     .options = options,
     .positional_min = 1,
     .positional_max = 1,
@@ -518,8 +520,12 @@ const cli_command cli_train = {
                "A planted fault appears nowhere in the trace, so replay and diff must find it:\n"
                "  flip:step=3,path=h.1.mlp.fc,slot=out,element=17,bit=2[,micro=M]\n"
                "       one bit of an output (slot out), gradient (grad) or parameter (param)\n"
-               "  draw:step=5,stream=NAME   one extra draw from a random stream\n"
+               "  draw:step=5,stream=NAME[,count=N][,silent=1]\n"
+               "       extra draws from a random stream, silent: without an event\n"
                "  swap:step=4,i=0,j=1       two samples of the batch exchanged\n"
+               "So does a formula that --override names: adam-eps-inside-root, clip-never,\n"
+               "attention-one-ahead@h.0.attn (in one layer), shuffle-seed=7.\n"
+               "docs/overrides.md lists them all.\n"
                "\n"
                "Exit status: 0 trained, 2 trouble. FIRSTBIT_ISA is --isa's default.\n"
                "\n"

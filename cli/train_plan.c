@@ -187,13 +187,26 @@ static int read_faults(cli_train_plan *plan)
     return 0;
 }
 
+static int read_override(cli_train_plan *plan)
+{
+    const char *spec = cli_value(plan->args, "override");
+    fb_error err;
+
+    if (spec == NULL)
+        return 0;
+    if (fb_override_parse(&plan->override, spec, &err) != FB_OK)
+        return cli_fail(plan->args, "--override: %s", err.text);
+    plan->options.override = &plan->override;
+    return 0;
+}
+
 /* --- Together --------------------------------------------------------------------------------- */
 
 int cli_train_plan_read(cli_train_plan *plan, const cli_args *args)
 {
     *plan = (cli_train_plan){.args = args, .options = {.size = sizeof plan->options}};
     if (name_files(plan) != 0 || read_sets(plan) != 0 || read_faults(plan) != 0 ||
-        read_config(plan) != 0 || read_data_option(plan) != 0 ||
+        read_override(plan) != 0 || read_config(plan) != 0 || read_data_option(plan) != 0 ||
         cli_threads(args, &plan->options.threads) != 0 ||
         cli_kernels(args, plan->options.threads, &plan->options.kernels) != 0)
         return CLI_TROUBLE;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * train_plan.h - what a train command was asked for: names, configuration, faults, machine.
+ * train_plan.h - what a train command was asked for: names, configuration, faults, overrides,
+ * machine.
  */
 #ifndef FB_CLI_TRAIN_PLAN_H
 #define FB_CLI_TRAIN_PLAN_H
@@ -19,6 +20,7 @@ typedef struct cli_train_plan {
     fb_config config;
     fb_fault *faults;
     size_t fault_count;
+    fb_override_use override;
     fb_run_options options; /* borrows from the above */
 } cli_train_plan;
 

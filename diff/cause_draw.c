@@ -14,12 +14,16 @@ static const char *name_or(const char *name, const char *otherwise)
     return name == NULL || name[0] == '\0' ? otherwise : name;
 }
 
-/* One number more, which is what the fault of the engine can plant. */
-static bool confirm_extra(const fb__case *c, const fb__step_event *e, bool in_b)
+/* So many numbers more, which is what the fault of the engine can plant. */
+static bool confirm_draws(const fb__case *c, const fb__step_event *e, uint64_t count, bool silent,
+                          bool in_b)
 {
-    fb_fault draw = {.kind = FB_FAULT_DRAW, .step = c->report->first.name.step};
+    fb_fault draw = {.kind = FB_FAULT_DRAW,
+                     .step = c->report->first.name.step,
+                     .count = count,
+                     .silent = silent};
 
-    if (e->count != 1 || e->site->stream == NULL || strlen(e->site->stream) >= sizeof draw.stream)
+    if (e->site->stream == NULL || strlen(e->site->stream) >= sizeof draw.stream)
         return false;
     (void)snprintf(draw.stream, sizeof draw.stream, "%s", e->site->stream);
     return fb__try_fault(c, !in_b, &draw) == FB__TRIAL_CONFIRMED;
@@ -38,7 +42,7 @@ static void say_one_sided(fb_diff_cause *out, const fb__case *c)
         (void)snprintf(count, sizeof count, "one extra draw");
     else
         (void)snprintf(count, sizeof count, "an extra draw of %" PRIu64 " numbers", e->count);
-    out->confirmed = confirm_extra(c, e, c->culprit->b != NULL);
+    out->confirmed = confirm_draws(c, e, e->count, false, c->culprit->b != NULL);
     fb__say(out,
             "%s from stream %s in %s%s%s; %" PRIu64
             " later events of the step are equal after realignment",
@@ -108,6 +112,20 @@ bool fb__rule_first_draw(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+/* Numbers that one side has drawn and not recorded. */
+static void say_position(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    const bool in_b = b->counter > a->counter;
+    const uint64_t more = in_b ? b->counter - a->counter : a->counter - b->counter;
+
+    out->confirmed = confirm_draws(c, a, more, true, in_b);
+    fb__say(out,
+            "stream %s stands at position %" PRIu64 " | %" PRIu64 ": %s has drawn %" PRIu64
+            " more numbers from it before, unrecorded",
+            name_or(a->site->stream, "(unnamed)"), a->counter, b->counter, in_b ? "b" : "a", more);
+}
+
 bool fb__rule_rng_offset(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
@@ -136,11 +154,7 @@ bool fb__rule_rng_offset(fb_diff_cause *out, const fb__case *c)
         return true;
     }
     if (a->counter != b->counter)
-        fb__say(out,
-                "stream %s stands at position %" PRIu64 " | %" PRIu64
-                ": %s has drawn more from it before, unrecorded",
-                name_or(a->site->stream, "(unnamed)"), a->counter, b->counter,
-                a->counter > b->counter ? "a" : "b");
+        say_position(out, c);
     else
         fb__say(out, "a draw from stream %s differs: %s | %s",
                 name_or(a->site->stream, "(unnamed)"), c->report->first.content_a,

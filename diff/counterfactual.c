@@ -74,3 +74,23 @@ fb__trial fb__try_settings(const fb__case *c, const fb_config_set *sets, size_t 
     fb_replay_tensor_free(&event);
     return trial;
 }
+
+fb__trial fb__try_override(const fb__case *c, bool of_b, const fb_override_use *use, uint64_t to)
+{
+    const uint64_t step = c->report->first.name.step;
+    const bool from_start = use != NULL && use->what->history;
+    const fb_replay_options o = {
+        .size = sizeof o,
+        .data = c->options->data,
+        .no_stack = true,
+        .override = use,
+        .has_from = step > 0 && !from_start,
+        .from = step,
+        .has_to = true,
+        .to = to,
+    };
+
+    if (!can_replay(c))
+        return FB__TRIAL_UNKNOWN;
+    return judge_replay(of_b ? c->report->name_b : c->report->name_a, &o);
+}

@@ -9,6 +9,7 @@
 #include "diff/causes.h"
 #include "engine/config.h"
 #include "engine/fault.h"
+#include "engine/override.h"
 
 typedef enum fb__trial {
     FB__TRIAL_UNKNOWN,  /* the run could not be replayed */
@@ -22,5 +23,9 @@ fb__trial fb__try_fault(const fb__case *c, bool of_b, const fb_fault *fault);
 /* The run of side a with keys of its configuration changed, against b, up to the divergent event
  * (where one side lacks it: through its step). */
 fb__trial fb__try_settings(const fb__case *c, const fb_config_set *sets, size_t count);
+
+/* The run of side a (of_b: of side b) with a formula of it replaced, against its own trace, through
+ * step `to`. `use` NULL: as it is, which says whether its trace is one of this engine. */
+fb__trial fb__try_override(const fb__case *c, bool of_b, const fb_override_use *use, uint64_t to);
 
 #endif

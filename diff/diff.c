@@ -291,6 +291,10 @@ static fb_status check_resume(comparison *c, fb_error *err)
             d.resumed_is_b ? "a" : "b", d.name.step);
     fb__say_fix(&c->report->cause, "resume from the checkpoint of step %" PRIu64 " of that run",
                 d.name.step);
+    (void)fb__try_bank(&c->report->cause, &(fb__case){.report = c->report,
+                                                      .options = c->options,
+                                                      .headers = &c->headers,
+                                                      .values = &(fb__values){.tried = false}});
     return c->report->cause.text != NULL && c->report->cause.fix != NULL
                ? FB_OK
                : fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");

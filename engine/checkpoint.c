@@ -384,6 +384,8 @@ static void load_states(fb_run *run, const fb_safetensors *file)
                 data,
                 fb_safetensors_find(file, state_name(text, o->states[s].slot, param->path))->data,
                 param->count * sizeof *data);
+            if (run->formulas.load_state != NULL)
+                run->formulas.load_state(run, data, param->count);
             fb__report_tensor(&run->report, o->states[s].first_load_site + (uint32_t)i,
                               FB_MICRO_NONE, data, o->states[s].first_storage + i,
                               o->states[s].version, NULL);
@@ -415,6 +417,9 @@ static void load(fb_run *run, const fb_safetensors *file, const progress *from, 
         fb__load_param(run, param, fb_safetensors_find(file, param->path));
     }
     load_states(run, file);
+    run->override.resumed = run->step;
+    if (run->formulas.resume != NULL)
+        run->formulas.resume(run);
     fb__report_end_step(&run->report);
 }
 

@@ -125,9 +125,18 @@ static fb_status parse_flip(fb_fault *out, const char *spec, const char *at, fb_
 
 static fb_status parse_draw(fb_fault *out, const char *spec, const char *at, fb_error *err)
 {
-    item items[] = {NUMBER("step", &out->step, UINT32_MAX), TEXT("stream", out->stream)};
+    uint64_t count = 1, silent = 0;
+    item items[] = {NUMBER("step", &out->step, UINT32_MAX),
+                    TEXT("stream", out->stream),
+                    {.key = "count", .number = &count, .high = UINT32_MAX},
+                    {.key = "silent", .number = &silent, .high = 1}};
+    const fb_status status = take_items(items, 4, spec, at, err);
 
-    return take_items(items, 2, spec, at, err);
+    if (status == FB_OK && count == 0)
+        return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET, "%s: count: expected at least 1", spec);
+    out->count = count;
+    out->silent = silent != 0;
+    return status;
 }
 
 static fb_status parse_swap(fb_fault *out, const char *spec, const char *at, fb_error *err)

@@ -6,6 +6,7 @@
 #ifndef FB_ENGINE_FAULT_H
 #define FB_ENGINE_FAULT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "firstbit/status.h"
@@ -20,14 +21,16 @@ typedef struct fb_fault {
     int64_t micro;    /* flip: which micro-batch; default 0 */
     uint64_t element; /* flip: index in the tensor */
     uint32_t bit;     /* flip: 0 (lowest) to 31 */
-    char
-        stream[256]; /* draw: one extra number is taken from this stream at the start of the step */
-    uint64_t i, j;   /* swap: samples of the batch exchanged */
+    char stream[256]; /* draw: extra numbers are taken from this stream at the start of the step */
+    uint64_t count;   /* draw: how many; 0: one */
+    bool silent;      /* draw: without an event, as a program draws that nobody records */
+    uint64_t i, j;    /* swap: samples of the batch exchanged */
 } fb_fault;
 
 /* Reads "flip:step=3,path=h.1.mlp.fc,slot=out,element=17,bit=2[,micro=M]",
- * "draw:step=5,stream=NAME" or "swap:step=4,i=0,j=1". FB_E_USAGE names the part that is wrong. That
- * a path, slot, element, stream or sample exists is checked by fb_run_create. */
+ * "draw:step=5,stream=NAME[,count=N][,silent=1]" or "swap:step=4,i=0,j=1". FB_E_USAGE names the
+ * part that is wrong. That a path, slot, element, stream or sample exists is checked by
+ * fb_run_create. */
 FB_NODISCARD fb_status fb_fault_parse(fb_fault *out, const char *spec, fb_error *err);
 
 #endif

@@ -19,21 +19,22 @@ static void mask(const fb__op *op, const fb__pass *pass, float *y, const float *
                            &generator, position);
 }
 
+static void pass_on(const fb__op *op, const fb__pass *pass, float *y, const float *x)
+{
+    pass->kernels->scale(pass->pool, y, x, 1.0f, pass->batch * op->out->per_sample);
+}
+
 /* y = keep ? x·float(1/(1-p)) : +0 */
 static void forward(const fb__op *op, const fb__pass *pass)
 {
-    if (pass->train)
-        mask(op, pass, op->out->data, op->in[0]->data);
-    else
-        pass->kernels->scale(pass->pool, op->out->data, op->in[0]->data, 1.0f,
-                             pass->batch * op->out->per_sample);
+    (pass->drops ? mask : pass_on)(op, pass, op->out->data, op->in[0]->data);
 }
 
 /* dx = keep ? dy·float(1/(1-p)) : +0 */
 static void backward(const fb__op *op, const fb__pass *pass)
 {
     if (op->din[0] != NULL)
-        mask(op, pass, op->din[0], op->out->grad);
+        (pass->drops ? mask : pass_on)(op, pass, op->din[0], op->out->grad);
 }
 
 const fb__op_type fb__dropout_type = {

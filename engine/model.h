@@ -113,7 +113,8 @@ typedef struct fb__pass {
     const fb_kernels *kernels;
     fb_pool *pool;
     size_t batch;   /* samples */
-    bool train;     /* false: evaluation, dropout passes its input on */
+    bool train;     /* false: evaluation */
+    bool drops;     /* false: dropout passes its input on */
     uint64_t first; /* index in the whole batch of the first sample */
     uint64_t step;
     const uint32_t *tokens; /* [B,T] when the data is tokens */

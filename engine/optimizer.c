@@ -10,21 +10,27 @@
 /* --- Formulas --------------------------------------------------------------------------------- */
 
 /* clip/(norm + 1e-6) as PyTorch; 1 where that is at least 1, NaN for a NaN norm. */
-static double clip_coefficient(double norm, double clip)
+static double clip_coefficient(const fb_run *run, double norm)
 {
-    const double coefficient = clip / (norm + 1e-6);
+    const double coefficient = run->config->clip / (norm + 1e-6);
 
     return coefficient >= 1.0 ? 1.0 : coefficient;
 }
 
 /* A batch in which nothing counts has loss 0. */
-static double mean_loss(double sum, uint64_t counted)
+static double mean_loss(const fb_run *run, double sum, uint64_t counted)
 {
+    (void)run;
     return counted == 0 ? 0.0 : sum / (double)counted;
 }
 
+static double learning_rate(fb_run *run, uint64_t step)
+{
+    return fb__learning_rate(&run->schedule, step);
+}
+
 const fb__formulas fb__formulas_default = {
-    .learning_rate = fb__learning_rate,
+    .learning_rate = learning_rate,
     .clip_coefficient = clip_coefficient,
     .mean_loss = mean_loss,
 };
@@ -66,6 +72,31 @@ void fb__optimizer_place(fb_run *run, fb__layout *layout)
 
 /* --- Clipping --------------------------------------------------------------------------------- */
 
+static double gradient_norm(fb_run *run)
+{
+    const fb__optimizer *o = &run->optimizer;
+
+    if (run->formulas.norm != NULL)
+        return run->formulas.norm(run);
+    for (size_t i = 0; i < run->model.param_count; i++) {
+        const fb__param *param = run->model.params[i];
+        o->squares[i] = run->kernels->sum_squares(run->pool, param->grad, param->count);
+    }
+    return sqrt(fb_tree_sum_f64(o->squares, run->model.param_count));
+}
+
+/* Returns whether the gradient has changed. */
+static bool clip_one(fb_run *run, fb__param *param, double coefficient)
+{
+    if (run->formulas.clip != NULL)
+        return run->formulas.clip(run, param, coefficient);
+    if (coefficient == 1.0)
+        return false;
+    fb__report_expect(&run->report, param->clip_site, param->grad);
+    run->kernels->scale(run->pool, param->grad, param->grad, (float)coefficient, param->count);
+    return true;
+}
+
 static void clip(fb_run *run)
 {
     const fb__optimizer *o = &run->optimizer;
@@ -73,27 +104,18 @@ static void clip(fb_run *run)
 
     if (run->config->clip == 0)
         return;
-    for (size_t i = 0; i < run->model.param_count; i++) {
-        const fb__param *param = run->model.params[i];
-        o->squares[i] = run->kernels->sum_squares(run->pool, param->grad, param->count);
-    }
-    norm = sqrt(fb_tree_sum_f64(o->squares, run->model.param_count));
-    coefficient = run->formulas.clip_coefficient(norm, run->config->clip);
+    norm = gradient_norm(run);
+    coefficient = run->formulas.clip_coefficient(run, norm);
     fb__report_scalar(&run->report, o->norm_site, FB_MICRO_NONE, norm);
     fb__report_scalar(&run->report, o->coefficient_site, FB_MICRO_NONE, coefficient);
     for (size_t i = 0; i < run->model.param_count; i++) {
         fb__param *param = run->model.params[i];
-        const bool unchanged = coefficient == 1.0;
+        const bool changed = clip_one(run, param, coefficient);
 
-        if (!unchanged) {
-            fb__report_expect(&run->report, param->clip_site, param->grad);
-            run->kernels->scale(run->pool, param->grad, param->grad, (float)coefficient,
-                                param->count);
-            param->grad_version++;
-        }
+        param->grad_version += changed;
         fb__report_tensor(&run->report, param->clip_site, FB_MICRO_NONE, param->grad,
                           param->grad_storage, param->grad_version,
-                          unchanged ? &param->grad_contents : NULL);
+                          changed ? NULL : &param->grad_contents);
         fb__report_expect_none(&run->report);
     }
 }
@@ -106,6 +128,10 @@ static void update(fb_run *run, const fb__param *param, double lr, uint64_t step
     const fb__optimizer *o = &run->optimizer;
     float *states[FB__STATES] = {NULL, NULL};
 
+    if (run->formulas.update != NULL) {
+        run->formulas.update(run, param, lr, step);
+        return;
+    }
     for (size_t s = 0; s < o->state_count; s++)
         states[s] = o->states[s].vector + param->offset;
     if (config->type == FB_OPTIMIZER_SGD) {
@@ -165,13 +191,15 @@ void fb__optimizer_step(fb_run *run, uint64_t step)
 {
     fb__optimizer *o = &run->optimizer;
     const bool adam = run->config->optimizer.type != FB_OPTIMIZER_SGD;
-    const double lr = run->formulas.learning_rate(&run->schedule, step);
+    const double lr = run->formulas.learning_rate(run, step);
 
     clip(run);
     fb__report_scalar(&run->report, o->lr_site, FB_MICRO_NONE, lr);
     if (adam) {
         o->beta_power[0] *= run->config->optimizer.beta1;
         o->beta_power[1] *= run->config->optimizer.beta2;
+        if (run->formulas.begin_update != NULL)
+            run->formulas.begin_update(run, step);
         for (int b = 0; b < 2; b++)
             fb__report_scalar(&run->report, o->beta_site[b], FB_MICRO_NONE, o->beta_power[b]);
     }

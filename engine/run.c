@@ -178,6 +178,8 @@ fb_status fb_run_create(fb_run **out, const fb_config *config, const fb_run_opti
         status = allocate(run, options, err);
     if (status == FB_OK)
         status = fb_pool_create(&run->pool, run->threads, err);
+    if (status == FB_OK && options->override != NULL)
+        status = fb__override_install(run, options->override, err);
     if (status == FB_OK)
         status = fb__run_make_sites(run, err);
     if (status == FB_OK)
@@ -199,6 +201,7 @@ void fb_run_destroy(fb_run *run)
     fb_pool_destroy(run->pool);
     fb_streams_destroy(run->streams);
     fb_dataset_close(run->dataset);
+    fb__override_free(run);
     free(run->planted);
     free(run->stream_shift);
     free(run->header);
@@ -241,6 +244,11 @@ static fb_status check_ready(fb_run *run, fb_error *err)
     return check_environment(run, err);
 }
 
+static bool is_training(const fb_run *run)
+{
+    return run->formulas.trains == NULL || run->formulas.trains(run);
+}
+
 fb_status fb_run_step(fb_run *run, fb_error *err)
 {
     const uint64_t step = run->step + 1;
@@ -252,7 +260,8 @@ fb_status fb_run_step(fb_run *run, fb_error *err)
         return status;
     fb__report_begin_step(&run->report, step);
     fb__faults_draw(run, step);
-    fb__report_event(&run->report, run->mode_site, FB_MICRO_NONE, (fb_event){.value = 1});
+    fb__report_event(&run->report, run->mode_site, FB_MICRO_NONE,
+                     (fb_event){.value = is_training(run)});
     fb__batch_read(run, step);
     fb__train_passes(run);
     fb__optimizer_step(run, step);

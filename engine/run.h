@@ -12,6 +12,7 @@
 #include "engine/config.h"
 #include "engine/data.h"
 #include "engine/fault.h"
+#include "engine/override.h"
 #include "firstbit/event.h"
 #include "firstbit/status.h"
 #include "kernels/kernels.h"
@@ -27,9 +28,10 @@ typedef struct fb_run_options {
     size_t fault_count;
     const char *checkpoint_folder; /* where checkpoints go (made when needed); NULL: none are
                                     * written, the events are reported all the same */
-    uint64_t noise;       /* seed of last-bit noise: each output, gradient and updated parameter is
-                           * moved by up to one unit in the last place, as another legal order of
-                           * its sums might; 0: none, every bit as contract 1 says */
+    uint64_t noise; /* seed of last-bit noise: each output, gradient and updated parameter is
+                     * moved by up to one unit in the last place, as another legal order of
+                     * its sums might; 0: none, every bit as contract 1 says */
+    const fb_override_use *override; /* NULL: every formula is the engine's own */
     size_t memory_offset; /* bytes, rounded up to 16, by which all numbers lie further on in memory;
                            * changes no bit, which is what it is there to show */
 } fb_run_options;
@@ -50,8 +52,8 @@ typedef struct fb_nonfinite {
  *   config   borrowed, outlives the run
  *
  * FB_E_CONFIG, FB_E_SHAPE   names the layer's place in the configuration
- * FB_E_DATA, FB_E_NOT_FOUND, FB_E_IO, FB_E_MEMORY, FB_E_THREAD, FB_E_USAGE (a fault that names
- * nothing)
+ * FB_E_DATA, FB_E_NOT_FOUND, FB_E_IO, FB_E_MEMORY, FB_E_THREAD, FB_E_USAGE (a fault or an
+ * override that names nothing)
  */
 FB_NODISCARD fb_status fb_run_create(fb_run **out, const fb_config *config,
                                      const fb_run_options *options, fb_error *err);

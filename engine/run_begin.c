@@ -39,6 +39,8 @@ static void draw_parameters(fb_run *run)
         else
             for (size_t e = 0; e < param->count; e++)
                 param->data[e] = param->init == FB__INIT_ONE ? 1.0f : 0.0f;
+        if (run->formulas.initialize != NULL)
+            run->formulas.initialize(run, param);
         param->version++;
         fb__faults_flip_param(run, param, "param", FB_MICRO_NONE, param->data);
         fb__report_tensor(&run->report, param->init_site, FB_MICRO_NONE, param->data,

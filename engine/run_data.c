@@ -182,6 +182,8 @@ static void read_samples(fb_run *run, fb_role role, size_t count)
         batch->classes[i] = ignored ? -1 : targets[i];
         batch->counted -= ignored;
     }
+    if (run->formulas.targets != NULL)
+        run->formulas.targets(run, count);
 }
 
 /* Content hash: XXH3-128 of the tensor hashes of inputs and targets, lo then hi each. */
@@ -222,6 +224,8 @@ void fb__batch_read(fb_run *run, uint64_t step)
 
     fb__order_load(run, step);
     memcpy(batch->indices, order->indices + at, batch->samples * sizeof *batch->indices);
+    if (run->formulas.choose != NULL)
+        run->formulas.choose(run, step);
     fb__faults_swap(run, step);
     read_samples(run, FB_ROLE_TRAIN, batch->samples);
     for (size_t m = 0; m < run->micros; m++)

@@ -96,7 +96,7 @@ void fb__evaluate(fb_run *run)
             right += count_right(run, &pass);
     }
     eval->loss =
-        (float)run->formulas.mean_loss(fb_tree_sum_f64(eval->parts, eval->chunks), counted);
+        (float)run->formulas.mean_loss(run, fb_tree_sum_f64(eval->parts, eval->chunks), counted);
     fb__report_scalar(report, eval->loss_site, FB_MICRO_NONE, eval->loss);
     if (!run->loss.cross_entropy)
         return;

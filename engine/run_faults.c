@@ -207,7 +207,7 @@ void fb__faults_make_sites(fb_run *run)
             .distribution = "raw",
         };
 
-        if (planted->fault.kind != FB_FAULT_DRAW)
+        if (planted->fault.kind != FB_FAULT_DRAW || planted->fault.silent)
             continue;
         site.stream = fb_streams_name(run->streams, planted->stream);
         site.path = site.stream;
@@ -220,6 +220,7 @@ void fb__faults_make_sites(fb_run *run)
         site.consumer = site.path;
         for (size_t before = 0; before < f; before++) /* several draws are told apart */
             site.occurrence += run->planted[before].fault.kind == FB_FAULT_DRAW &&
+                               !run->planted[before].fault.silent &&
                                run->planted[before].stream == planted->stream &&
                                run->planted[before].fault.step == planted->fault.step;
         planted->draw_site = fb__report_late_site(&run->report, site);
@@ -246,6 +247,7 @@ void fb__faults_draw(fb_run *run, uint64_t step)
     for (size_t f = 0; f < run->planted_count; f++) {
         const fb__planted *planted = &run->planted[f];
         const bool shuffled = planted->stream == shuffle && step > 0;
+        const uint64_t count = planted->fault.count == 0 ? 1 : planted->fault.count;
         uint64_t time = step; /* of the stream: a step, or an epoch */
         fb_philox generator;
 
@@ -254,13 +256,16 @@ void fb__faults_draw(fb_run *run, uint64_t step)
         if (shuffled)
             time = (step - 1) / run->order.batches;
         generator = fb_streams_at(run->streams, planted->stream, time);
+        run->stream_shift[planted->stream] += count;
+        if (planted->fault.silent)
+            continue;
         fb__report_event(&run->report, planted->draw_site, FB_MICRO_NONE,
                          (fb_event){
                              .key = time << 32 | generator.stream,
-                             .counter = shuffled ? shuffle_position(run, step)
-                                                 : run->stream_shift[planted->stream],
-                             .count = 1,
+                             .counter = (shuffled ? shuffle_position(run, step)
+                                                  : run->stream_shift[planted->stream]) -
+                                        count,
+                             .count = count,
                          });
-        run->stream_shift[planted->stream]++;
     }
 }

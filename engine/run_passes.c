@@ -21,8 +21,11 @@ fb__pass fb__pass_of(fb_run *run, size_t first, size_t batch, bool train)
         .pool = run->pool,
         .batch = batch,
         .train = train,
+        .drops = train && (run->formulas.drops == NULL || run->formulas.drops(run)),
         .first = first,
-        .step = run->report.step,
+        .step = run->formulas.stream_step == NULL
+                    ? run->report.step
+                    : run->formulas.stream_step(run, run->report.step),
         .tokens = tokens ? inputs : NULL,
         .streams = run->streams,
         .stream_shift = run->stream_shift,
@@ -48,11 +51,14 @@ void fb__forward(fb_run *run, const fb__pass *pass, int32_t micro)
         const fb__op *op = run->model.ops[i];
         fb__value *out = op->out;
 
-        if (pass->train && op->type == &fb__dropout_type)
+        if (pass->drops && op->type == &fb__dropout_type)
             report_draw(run, op, pass, micro);
         if (pass->train)
             fb__report_expect(&run->report, out->out_site, out->data);
-        op->type->forward(op, pass);
+        if (run->formulas.forward != NULL)
+            run->formulas.forward(run, op, pass);
+        else
+            op->type->forward(op, pass);
         const bool same = out->data == op->in[0]->data; /* another shape of its input */
 
         out->version = same ? op->in[0]->version : out->version + 1;
@@ -113,16 +119,18 @@ static void loss_backward(fb_run *run, const fb__pass *pass)
     const fb__value *output = run->model.output;
     const size_t rows = pass->batch * loss->rows;
     const size_t target = pass->first * run->batch.target_count;
+    const uint64_t divisor = run->formulas.loss_divisor == NULL
+                                 ? run->batch.counted
+                                 : run->formulas.loss_divisor(run, pass);
 
     if (loss->cross_entropy)
         run->kernels->cross_entropy_backward(run->pool, output->grad, output->data, loss->row_max,
                                              loss->row_sum, run->batch.classes + target, rows,
-                                             loss->cols, run->batch.counted);
+                                             loss->cols, divisor);
     else
-        run->kernels->squared_error_backward(run->pool, output->grad, output->data,
-                                             (const float *)(const void *)run->batch.targets +
-                                                 target,
-                                             rows * loss->cols, run->batch.counted);
+        run->kernels->squared_error_backward(
+            run->pool, output->grad, output->data,
+            (const float *)(const void *)run->batch.targets + target, rows * loss->cols, divisor);
 }
 
 /* --- Backward --------------------------------------------------------------------------------- */
@@ -221,7 +229,10 @@ static void backward(fb_run *run, const fb__pass *pass, float *leaf, int32_t mic
         fb__report_expect_none(&run->report);
         if (op->type->backward != NULL) {
             expect_gradients(run, op);
-            op->type->backward(op, pass);
+            if (run->formulas.backward != NULL)
+                run->formulas.backward(run, op, pass);
+            else
+                op->type->backward(op, pass);
         }
         for (int p = 0; p < FB__OP_PARAMS; p++)
             if (op->params[p] != NULL && op->params[p]->uses[0].op == op)
@@ -253,13 +264,16 @@ static void push_leaf(fb_run *run)
 
 static void report_gradients(fb_run *run)
 {
+    const bool is_leaf =
+        run->micros == 1 && run->formulas.end_pass == NULL && run->formulas.end_passes == NULL;
+
     for (size_t i = 0; i < run->model.param_count; i++) {
         fb__param *param = run->model.params[i];
 
         param->grad_version++;
         param->grad_contents = fb__report_tensor(
             &run->report, param->sum_site, FB_MICRO_NONE, param->grad, param->grad_storage,
-            param->grad_version, run->micros == 1 ? &param->grad_contents : NULL);
+            param->grad_version, is_leaf ? &param->grad_contents : NULL);
     }
 }
 
@@ -270,6 +284,8 @@ void fb__train_passes(fb_run *run)
 
     fb__report_scalar(&run->report, loss->count_site, FB_MICRO_NONE, (double)run->batch.counted);
     run->gradient_count = 0;
+    if (run->formulas.begin_passes != NULL)
+        run->formulas.begin_passes(run);
     for (size_t m = 0; m < run->micros && run->report.status == FB_OK; m++) {
         const fb__pass pass = fb__pass_of(run, m * run->model.batch, run->model.batch, true);
 
@@ -277,12 +293,16 @@ void fb__train_passes(fb_run *run)
         loss->parts[m] = fb__loss_forward(run, &pass, (int32_t)m);
         fb__report_scalar(&run->report, loss->sum_site, (int32_t)m, loss->parts[m]);
         backward(run, &pass, run->gradients[run->gradient_count], (int32_t)m);
+        if (run->formulas.end_pass != NULL)
+            run->formulas.end_pass(run, m, run->gradients[run->gradient_count]);
         push_leaf(run);
     }
     while (run->gradient_count > 1) /* an odd last subtree is promoted until it finds a partner */
         join_top(run);
+    if (run->formulas.end_passes != NULL)
+        run->formulas.end_passes(run);
     sum = fb_tree_sum_f64(loss->parts, run->micros);
-    run->step_loss = (float)run->formulas.mean_loss(sum, run->batch.counted);
+    run->step_loss = (float)run->formulas.mean_loss(run, sum, run->batch.counted);
     fb__report_scalar(&run->report, loss->step_site, FB_MICRO_NONE, run->step_loss);
     report_gradients(run);
 }

@@ -6,6 +6,7 @@
 #define FB_ENGINE_RUN_STATE_H
 
 #include "base/pool.h"
+#include "engine/formulas.h"
 #include "engine/model.h"
 #include "engine/report.h"
 #include "engine/run.h"
@@ -70,14 +71,6 @@ typedef struct fb__optimizer {
     uint32_t norm_site, coefficient_site, lr_site, beta_site[2];
 } fb__optimizer;
 
-/* Variants of a formula that a diff wants to try replace an entry of this table; everything else of
- * a run is the same. The functions are pure: scalars in, scalars out. */
-typedef struct fb__formulas {
-    double (*learning_rate)(fb__schedule *schedule, uint64_t step);
-    double (*clip_coefficient)(double norm, double clip);
-    double (*mean_loss)(double sum, uint64_t counted);
-} fb__formulas;
-
 extern const fb__formulas fb__formulas_default;
 
 /* A planted fault with the names resolved. */
@@ -117,6 +110,7 @@ struct fb_run {
     fb__model model;
     fb__report report;
     fb__formulas formulas;
+    fb__override_state override;
     fb__schedule schedule;
     fb__order order;
     fb__batch batch;
@@ -220,6 +214,15 @@ void fb__faults_flip_losses(fb_run *run, int32_t micro);
 
 /* Moves each number by up to one unit in the last place, where the run was asked for noise. */
 void fb__noise_add(fb_run *run, float *data, size_t count);
+
+/* --- Overrides (override.c) ------------------------------------------------------------------ */
+
+/* Puts the formulas of an override into the run, whose memory is placed. FB_E_USAGE where the run
+ * has nothing that it changes, FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__override_install(fb_run *run, const fb_override_use *use, fb_error *err);
+void fb__override_free(fb_run *run);
+/* Whether the override of this run is for the layer or parameter `path`, or for all. */
+bool fb__override_is_for(const fb_run *run, const char *path);
 
 /* --- Together --------------------------------------------------------------------------------- */
 

@@ -152,6 +152,7 @@ fb_status fb__rebuild(fb__rebuilt *out, const char *path, const fb_trace *trace,
     run.folder = out->folder;
     run.faults = options->faults;
     run.fault_count = options->fault_count;
+    run.override = options->override;
     run.memory_offset = options->memory_offset;
     run.noise = options->noise;
     status = fb_run_create(&out->run, &out->config, &run, err);

@@ -16,6 +16,7 @@
 
 #include "engine/config.h"
 #include "engine/fault.h"
+#include "engine/override.h"
 #include "firstbit/event.h"
 #include "firstbit/status.h"
 #include "firstbit/trace.h"
@@ -73,10 +74,12 @@ typedef struct fb_replay_options {
     const char *make_output; /* a file that ends in .safetensors, or a folder of .npy files */
 
     /* The run is that of the given trace; what it is compared with may be another one, to try what
-     * turns one run into the other: a planted fault, a changed key of the configuration. */
+     * turns one run into the other: a planted fault, another formula, a changed key of the
+     * configuration. */
     const char *against; /* NULL: the trace itself */
     const fb_fault *faults;
     size_t fault_count;
+    const fb_override_use *override; /* NULL: none */
     const fb_config_set *sets;
     size_t set_count;
     uint64_t noise; /* seed of last-bit noise, as in fb_run_options; 0: none */

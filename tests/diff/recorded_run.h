@@ -128,6 +128,7 @@ typedef struct recording {
     size_t set_count;
     const fb_fault *faults;
     size_t fault_count;
+    const fb_override_use *override;
     unsigned threads;
     const fb_kernels *kernels;
     fb_level level;
@@ -161,7 +162,8 @@ static inline const char *record(const test_folder *folder, const char *name, co
                                   .kernels = how->kernels,
                                   .folder = folder->path,
                                   .faults = how->faults,
-                                  .fault_count = how->fault_count};
+                                  .fault_count = how->fault_count,
+                                  .override = how->override};
     fb_recorder *recorder;
     fb_config config;
     fb_run *run;
@@ -186,17 +188,18 @@ static inline const char *record(const test_folder *folder, const char *name, co
 
 /* Goes on from a checkpoint of `from_step`, to the end of SMALL_GPT, and records that as `train
  * --resume` does. */
-static inline const char *record_resumed_with(const test_folder *folder, const char *name,
-                                              const char *checkpoint, int from_step,
-                                              const fb_fault *fault, const fb_config_set *sets,
-                                              size_t set_count)
+static inline const char *record_resumed_as(const test_folder *folder, const char *name,
+                                            const char *checkpoint, int from_step,
+                                            const fb_fault *fault, const fb_override_use *override,
+                                            const fb_config_set *sets, size_t set_count)
 {
     const char *path = in_folder(folder, name), *file = strrchr(checkpoint, '/') + 1;
     const fb_run_options run_options = {.size = sizeof run_options,
                                         .threads = 1,
                                         .folder = folder->path,
                                         .faults = fault,
-                                        .fault_count = fault != NULL};
+                                        .fault_count = fault != NULL,
+                                        .override = override};
     fb_recorder_options options = {.size = sizeof options};
     char hex[FB_HASH_HEX_BYTES], *header;
     fb_recorder *recorder;
@@ -223,6 +226,14 @@ static inline const char *record_resumed_with(const test_folder *folder, const c
     fb_config_free(&config);
     free(header);
     return path;
+}
+
+static inline const char *record_resumed_with(const test_folder *folder, const char *name,
+                                              const char *checkpoint, int from_step,
+                                              const fb_fault *fault, const fb_config_set *sets,
+                                              size_t set_count)
+{
+    return record_resumed_as(folder, name, checkpoint, from_step, fault, NULL, sets, set_count);
 }
 
 static inline const char *record_resumed(const test_folder *folder, const char *name,

@@ -48,6 +48,13 @@ static void each_kind_is_read(void **state)
     assert_int_equal(f.step, 5);
     assert_string_equal(f.stream, "h.0.dropout");
 
+    assert_int_equal(f.count, 1);
+    assert_false(f.silent);
+
+    f = parsed("draw:step=5,stream=h.0.dropout,count=7,silent=1");
+    assert_int_equal(f.count, 7);
+    assert_true(f.silent);
+
     f = parsed("swap:step=4,i=0,j=1");
     assert_int_equal(f.kind, FB_FAULT_SWAP);
     assert_int_equal(f.step, 4);
@@ -86,6 +93,8 @@ static void each_mistake_gets_its_line(void **state)
         {"flip:,step=1", "expected KEY=VALUE, got \"\""},
         {"flip:path=", "path: expected 1 to 255 characters, got \"\""},
         {"draw:step=1", "missing: \"stream\""},
+        {"draw:step=1,stream=x,count=0", "count: expected at least 1"},
+        {"draw:step=1,stream=x,silent=2", "silent: expected an integer from 0 to 1, got \"2\""},
         {"draw:step=1,path=a", "unknown key \"path\""},
         {"draw:stream=,step=1", "stream: expected 1 to 255 characters, got \"\""},
         {"swap:step=1,i=0", "missing: \"j\""},

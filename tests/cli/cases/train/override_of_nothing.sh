@@ -1,0 +1,3 @@
+. "$CASES/prelude.sh"
+tiny_run
+firstbit train run.json --override sgd-nesterov
