@@ -157,8 +157,36 @@ typedef struct fb__update_rule {
     double bias_factor;  /* on that of biases; 0: 1 */
 } fb__update_rule;
 
-extern const fb__formulas fb__update_adam, fb__update_sgd; /* variant: an fb__update_rule */
+/* The tensors of one parameter; v and `largest` of SGD are not read. */
+typedef struct fb__update_tensors {
+    float *p, *m, *v; /* before, and then after; m NULL: SGD without momentum */
+    float *largest;   /* the largest v so far; may be NULL where no rule asks for it */
+    const float *g;   /* the gradient that the optimizer is given */
+    const float *raw; /* before it was clipped */
+    size_t n;
+} fb__update_tensors;
 
-bool fb__group_has(const fb_run *run, fb__group group, const fb__param *param);
+/* What a parameter is, for groups. */
+typedef struct fb__update_kind {
+    bool norm, bias, embedding, first, last;
+} fb__update_kind;
+
+typedef struct fb__update_moment {
+    const fb_optimizer_config *config;
+    double lr, lr_before; /* of this step, of the one before */
+    uint64_t step;        /* from 1 */
+    uint64_t epoch_step;  /* in its epoch, from 1 */
+    size_t micros;        /* micro-batches of a step */
+    double beta_power[2]; /* beta^step */
+    fb__update_kind param;
+} fb__update_moment;
+
+/* One update of one parameter by a rule: Adam and AdamW, or SGD. */
+void fb__update_adam_by(const fb__update_rule *rule, const fb__update_moment *now,
+                        const fb__update_tensors *t);
+void fb__update_sgd_by(const fb__update_rule *rule, const fb__update_moment *now,
+                       const fb__update_tensors *t);
+
+extern const fb__formulas fb__update_adam, fb__update_sgd; /* variant: an fb__update_rule */
 
 #endif

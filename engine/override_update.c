@@ -41,39 +41,25 @@ float fb__round_f16(float x)
 
 /* --- Groups ----------------------------------------------------------------------------------- */
 
-static bool made_by(const fb__param *param, const char *op)
+static bool has(const fb__update_kind *param, fb__group group)
 {
-    return strcmp(param->uses[0].op->type->name, op) == 0;
-}
-
-static bool is_bias(const fb__param *param)
-{
-    const size_t n = strlen(param->path);
-
-    return n >= 5 && strcmp(param->path + n - 5, ".bias") == 0;
-}
-
-bool fb__group_has(const fb_run *run, fb__group group, const fb__param *param)
-{
-    const bool norm = made_by(param, "layernorm"), bias = is_bias(param);
-
     switch (group) {
     case FB__GROUP_ALL:
         break;
     case FB__GROUP_MATRICES:
-        return !norm && !bias;
+        return !param->norm && !param->bias;
     case FB__GROUP_NORMS_BIASES:
-        return norm || bias;
+        return param->norm || param->bias;
     case FB__GROUP_NOT_BIASES:
-        return !bias;
+        return !param->bias;
     case FB__GROUP_NOT_NORMS:
-        return !norm;
+        return !param->norm;
     case FB__GROUP_NOT_EMBEDDINGS:
-        return !made_by(param, "embedding");
+        return !param->embedding;
     case FB__GROUP_NOT_LAST:
-        return param != run->model.params[run->model.param_count - 1];
+        return !param->last;
     case FB__GROUP_NOT_FIRST:
-        return param != run->model.params[0];
+        return !param->first;
     }
     return true;
 }
@@ -106,9 +92,11 @@ static double power(double base, uint64_t n)
 }
 
 /* 1 - beta^t with the t that the rule counts. current: beta^t as the run keeps it. */
-static double correction(const fb_run *run, fb__correction how, double beta, double other,
-                         double current, uint64_t step)
+static double correction(const fb__update_moment *now, fb__correction how, double beta,
+                         double other, double current)
 {
+    const uint64_t step = now->step;
+
     switch (how) {
     case FB__CORRECT_NOT:
         return 1.0;
@@ -119,9 +107,9 @@ static double correction(const fb_run *run, fb__correction how, double beta, dou
     case FB__CORRECT_FIRST:
         return 1.0 - beta;
     case FB__CORRECT_EPOCH:
-        return 1.0 - power(beta, (step - 1) % run->order.batches + 1);
+        return 1.0 - power(beta, now->epoch_step);
     case FB__CORRECT_MICROS:
-        return 1.0 - power(beta, step * run->micros);
+        return 1.0 - power(beta, step * now->micros);
     case FB__CORRECT_OTHER:
         return 1.0 - power(other, step);
     case FB__CORRECT_MULTIPLY:
@@ -133,16 +121,15 @@ static double correction(const fb_run *run, fb__correction how, double beta, dou
     return 1.0 - current;
 }
 
-static void set_decay(update_job *job, const fb_run *run, const fb__param *param, double lr,
-                      double bc1)
+static void set_decay(update_job *job, const fb__update_moment *now, double lr, double bc1)
 {
-    const fb_optimizer_config *config = &run->config->optimizer;
+    const fb_optimizer_config *config = now->config;
     const fb__update_rule *rule = job->rule;
     const double wd = config->weight_decay * or_default(rule->decay_factor, 1.0);
     fb__decay_place place = rule->decay;
 
     job->before = job->after = 1.0f;
-    if (wd == 0.0 || !fb__group_has(run, rule->decayed, param))
+    if (wd == 0.0 || !has(&now->param, rule->decayed))
         return;
     if (place == FB__DECAY_AS_CONFIGURED)
         place = config->type == FB_OPTIMIZER_ADAMW ? FB__DECAY_DECOUPLED : FB__DECAY_L2;
@@ -170,45 +157,41 @@ static void set_decay(update_job *job, const fb_run *run, const fb__param *param
         job->l2[1] = (float)wd;
 }
 
-/* kept[0]: the gradients as they were joined. */
-static void set_gradient(update_job *job, const fb_run *run, const fb__param *param)
+static void set_gradient(update_job *job, const fb__update_moment *now, const fb__update_tensors *t)
 {
-    const float *raw = run->override.kept[0] + param->offset;
     const fb__gradient_source from = job->rule->gradient;
 
-    job->g1 = job->g2 = param->grad;
+    job->g1 = job->g2 = t->g;
     job->g_factor = 1.0f;
     if (from == FB__GRADIENT_UNCLIPPED || from == FB__GRADIENT_UNCLIPPED_FIRST)
-        job->g1 = raw;
+        job->g1 = t->raw;
     if (from == FB__GRADIENT_UNCLIPPED || from == FB__GRADIENT_UNCLIPPED_SECOND)
-        job->g2 = raw;
+        job->g2 = t->raw;
     if (from == FB__GRADIENT_TIMES_MICROS)
-        job->g_factor = (float)run->micros;
+        job->g_factor = (float)now->micros;
     if (from == FB__GRADIENT_OVER_MICROS)
-        job->g_factor = (float)(1.0 / (double)run->micros);
+        job->g_factor = (float)(1.0 / (double)now->micros);
 }
 
-static double rate_of(fb_run *run, const fb__update_rule *rule, const fb__param *param, double lr,
-                      uint64_t step)
+static double rate_of(const fb__update_rule *rule, const fb__update_moment *now)
 {
-    if (rule->lr_source == FB__LR_STALE && step > 1)
-        lr = fb__learning_rate(&run->schedule, step - 1);
+    double lr = now->lr;
+
+    if (rule->lr_source == FB__LR_STALE && now->step > 1)
+        lr = now->lr_before;
     if (rule->lr_source == FB__LR_BASE)
-        lr = run->config->optimizer.lr;
-    if (is_bias(param))
+        lr = now->config->lr;
+    if (now->param.bias)
         lr *= or_default(rule->bias_factor, 1.0);
     return lr * or_default(rule->lr_factor, 1.0);
 }
 
-static update_job begin_job(fb_run *run, const fb__param *param)
+static update_job begin_job(const fb__update_rule *rule, const fb__update_moment *now,
+                            const fb__update_tensors *t)
 {
-    const fb__optimizer *o = &run->optimizer;
-    update_job job = {.rule = run->override.use.what->variant, .p = param->data};
+    update_job job = {.rule = rule, .p = t->p, .m = t->m, .v = t->v, .largest = t->largest};
 
-    job.m = o->state_count > 0 ? o->states[0].vector + param->offset : NULL;
-    job.v = o->state_count > 1 ? o->states[1].vector + param->offset : NULL;
-    job.largest = run->override.kept[1] + param->offset;
-    set_gradient(&job, run, param);
+    set_gradient(&job, now, t);
     return job;
 }
 
@@ -328,14 +311,14 @@ static void adam_element(const update_job *job, size_t i)
 
     m = round_state(rule->rounding, FB__ROUND_M_BF16, FB__ROUND_M_F16, m);
     v = round_state(rule->rounding, FB__ROUND_V_BF16, FB__ROUND_V_F16, v);
-    if (v > job->largest[i])
+    if (job->largest != NULL && v > job->largest[i])
         job->largest[i] = v;
     used_m = rule->first == FB__FIRST_STALE      ? old_m
              : rule->first == FB__FIRST_NESTEROV ? job->beta1 * m + job->rest1 * g
                                                  : m;
-    used_v = rule->second == FB__SECOND_STALE     ? old_v
-             : rule->second == FB__SECOND_AMSGRAD ? job->largest[i]
-                                                  : v;
+    used_v = rule->second == FB__SECOND_STALE                             ? old_v
+             : rule->second == FB__SECOND_AMSGRAD && job->largest != NULL ? job->largest[i]
+                                                                          : v;
     if (rule->first == FB__FIRST_SIGN)
         d = m > 0.0f ? 1.0f : m < 0.0f ? -1.0f : 0.0f;
     else
@@ -347,20 +330,20 @@ static void adam_element(const update_job *job, size_t i)
     job->v[i] = v;
 }
 
-static void update_adam(fb_run *run, const fb__param *param, double lr, uint64_t step)
+void fb__update_adam_by(const fb__update_rule *rule, const fb__update_moment *now,
+                        const fb__update_tensors *t)
 {
-    const fb_optimizer_config *config = &run->config->optimizer;
-    const double *powers = run->optimizer.beta_power;
-    update_job job = begin_job(run, param);
-    const fb__update_rule *rule = job.rule;
+    const fb_optimizer_config *config = now->config;
+    const double *powers = now->beta_power;
+    update_job job = begin_job(rule, now, t);
     const double b1 = or_default(rule->beta1, config->beta1);
     const double b2 = or_default(rule->beta2, config->beta2);
     const double beta1 = rule->swapped_betas ? b2 : b1, beta2 = rule->swapped_betas ? b1 : b2;
-    const double bc1 = correction(run, rule->correction[0], b1, b2, powers[0], step);
-    const double bc2 = correction(run, rule->correction[1], b2, b1, powers[1], step);
+    const double bc1 = correction(now, rule->correction[0], b1, b2, powers[0]);
+    const double bc2 = correction(now, rule->correction[1], b2, b1, powers[1]);
+    const double lr = rate_of(rule, now);
 
-    lr = rate_of(run, rule, param, lr, step);
-    set_decay(&job, run, param, lr, bc1);
+    set_decay(&job, now, lr, bc1);
     job.beta1 = (float)beta1;
     job.rest1 = (float)(1.0 - beta1);
     job.beta2 = (float)beta2;
@@ -371,7 +354,7 @@ static void update_adam(fb_run *run, const fb__param *param, double lr, uint64_t
     if (rule->eps_place == FB__EPS_HAT)
         job.rate = (float)(lr * sqrt(bc2) / bc1);
     job.eps = (float)or_default(rule->eps, config->eps);
-    for (size_t i = 0; i < param->count && fb__group_has(run, rule->updated, param); i++)
+    for (size_t i = 0; i < t->n && has(&now->param, rule->updated); i++)
         adam_element(&job, i);
 }
 
@@ -418,11 +401,12 @@ static void sgd_element(const update_job *job, size_t i)
     job->p[i] = finish_param(job, p, old);
 }
 
-static void update_sgd(fb_run *run, const fb__param *param, double lr, uint64_t step)
+void fb__update_sgd_by(const fb__update_rule *rule, const fb__update_moment *now,
+                       const fb__update_tensors *t)
 {
-    const fb_optimizer_config *config = &run->config->optimizer;
-    update_job job = begin_job(run, param);
-    const fb__update_rule *rule = job.rule;
+    const fb_optimizer_config *config = now->config;
+    const double lr = rate_of(rule, now);
+    update_job job = begin_job(rule, now, t);
     double dampening = config->dampening, momentum = config->momentum;
 
     if (rule->buffer == FB__BUFFER_DAMPENED)
@@ -431,21 +415,69 @@ static void update_sgd(fb_run *run, const fb__param *param, double lr, uint64_t 
         dampening = 0.0;
     if (rule->buffer == FB__BUFFER_MINUS)
         momentum = -momentum;
-    lr = rate_of(run, rule, param, lr, step);
-    set_decay(&job, run, param, lr, 1.0);
+    set_decay(&job, now, lr, 1.0);
     job.rate = (float)lr;
     job.momentum = (float)momentum;
     job.undamped = (float)(1.0 - dampening);
     job.nesterov = rule->nesterov == FB__NESTEROV_ON ||
                    (config->nesterov && rule->nesterov != FB__NESTEROV_OFF);
     job.uses_buffer = rule->buffer != FB__BUFFER_NONE;
-    job.first = step == 1 ||
-                (rule->buffer == FB__BUFFER_RESET_EPOCH && (step - 1) % run->order.batches == 0);
-    for (size_t i = 0; i < param->count && fb__group_has(run, rule->updated, param); i++)
+    job.first =
+        now->step == 1 || (rule->buffer == FB__BUFFER_RESET_EPOCH && now->epoch_step == 1);
+    for (size_t i = 0; i < t->n && has(&now->param, rule->updated); i++)
         sgd_element(&job, i);
 }
 
-/* --- The tables ------------------------------------------------------------------------------- */
+/* --- In a run --------------------------------------------------------------------------------- */
+
+static bool made_by(const fb__param *param, const char *op)
+{
+    return strcmp(param->uses[0].op->type->name, op) == 0;
+}
+
+static fb__update_kind kind_of(const fb_run *run, const fb__param *param)
+{
+    const size_t n = strlen(param->path);
+
+    return (fb__update_kind){
+        .norm = made_by(param, "layernorm"),
+        .bias = n >= 5 && strcmp(param->path + n - 5, ".bias") == 0,
+        .embedding = made_by(param, "embedding"),
+        .first = param == run->model.params[0],
+        .last = param == run->model.params[run->model.param_count - 1],
+    };
+}
+
+/* kept[0]: the gradients as they were joined; kept[1]: the largest second moments. */
+static void update(fb_run *run, const fb__param *param, double lr, uint64_t step)
+{
+    const fb__optimizer *o = &run->optimizer;
+    const fb__update_rule *rule = run->override.use.what->variant;
+    const fb__update_tensors t = {
+        .p = param->data,
+        .m = o->state_count > 0 ? o->states[0].vector + param->offset : NULL,
+        .v = o->state_count > 1 ? o->states[1].vector + param->offset : NULL,
+        .largest = run->override.kept[1] + param->offset,
+        .g = param->grad,
+        .raw = run->override.kept[0] + param->offset,
+        .n = param->count,
+    };
+    const fb__update_moment now = {
+        .config = &run->config->optimizer,
+        .lr = lr,
+        .lr_before = step > 1 ? fb__learning_rate(&run->schedule, step - 1) : lr,
+        .step = step,
+        .epoch_step = (step - 1) % run->order.batches + 1,
+        .micros = run->micros,
+        .beta_power = {o->beta_power[0], o->beta_power[1]},
+        .param = kind_of(run, param),
+    };
+
+    if (run->config->optimizer.type == FB_OPTIMIZER_SGD)
+        fb__update_sgd_by(rule, &now, &t);
+    else
+        fb__update_adam_by(rule, &now, &t);
+}
 
 static bool is_adam(const fb_run *run)
 {
@@ -464,6 +496,6 @@ static void keep_gradients(fb_run *run)
 }
 
 const fb__formulas fb__update_adam = {
-    .applies = is_adam, .end_passes = keep_gradients, .update = update_adam};
+    .applies = is_adam, .end_passes = keep_gradients, .update = update};
 const fb__formulas fb__update_sgd = {
-    .applies = is_sgd, .end_passes = keep_gradients, .update = update_sgd};
+    .applies = is_sgd, .end_passes = keep_gradients, .update = update};
