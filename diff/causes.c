@@ -79,6 +79,7 @@ static const struct {
     {"schedule", fb__rule_schedule, ALL},
     {"forward-op", fb__rule_running_average, RECORDED},
     {"precision-cast", fb__rule_cast_state, RECORDED},
+    {"optimizer-formula", fb__rule_update_formula, RECORDED},
     {"optimizer-formula", fb__rule_update_kind, RECORDED},
     {"optimizer-formula", fb__rule_optimizer_formula, ALL},
     {"backward-op", fb__rule_backward_kind, RECORDED},

@@ -48,6 +48,8 @@ fb__rule fb__rule_accumulation, fb__rule_clip_kind, fb__rule_clip_order, fb__rul
     fb__rule_backward_kind;
 /* cause_update.c */
 fb__rule fb__rule_schedule_kind, fb__rule_update_kind, fb__rule_running_average;
+/* cause_update_formula.c */
+fb__rule fb__rule_update_formula;
 /* cause_recorded.c */
 fb__rule fb__rule_aliasing, fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse,
     fb__rule_dropout_mode, fb__rule_inner_mode, fb__rule_init_kind, fb__rule_fitted_on_all,
