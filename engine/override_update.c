@@ -354,6 +354,8 @@ void fb__update_adam_by(const fb__update_rule *rule, const fb__update_moment *no
     if (rule->eps_place == FB__EPS_HAT)
         job.rate = (float)(lr * sqrt(bc2) / bc1);
     job.eps = (float)or_default(rule->eps, config->eps);
+    if (t->m == NULL || t->v == NULL) /* no Adam */
+        return;
     for (size_t i = 0; i < t->n && has(&now->param, rule->updated); i++)
         adam_element(&job, i);
 }
@@ -422,8 +424,7 @@ void fb__update_sgd_by(const fb__update_rule *rule, const fb__update_moment *now
     job.nesterov = rule->nesterov == FB__NESTEROV_ON ||
                    (config->nesterov && rule->nesterov != FB__NESTEROV_OFF);
     job.uses_buffer = rule->buffer != FB__BUFFER_NONE;
-    job.first =
-        now->step == 1 || (rule->buffer == FB__BUFFER_RESET_EPOCH && now->epoch_step == 1);
+    job.first = now->step == 1 || (rule->buffer == FB__BUFFER_RESET_EPOCH && now->epoch_step == 1);
     for (size_t i = 0; i < t->n && has(&now->param, rule->updated); i++)
         sgd_element(&job, i);
 }
