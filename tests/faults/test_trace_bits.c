@@ -8,6 +8,7 @@
  *                          1 is all of them, which takes minutes
  * FIRSTBIT_FAULT_DEEP=N    every N-th of those is read from end to end, verified and compared by
  *                          diff; the others by opening and reading the damaged chunk alone
+ * FIRSTBIT_FAULT_LEVEL=L   the traces of one level only: ops or values
  */
 #include "tests/faults/damage.h"
 
@@ -162,11 +163,20 @@ static void cut_everywhere(fb_level level)
     free(s);
 }
 
+/* Each level, or the one that is asked for. */
+static void at_each_level(void (*check)(fb_level level))
+{
+    const char *only = getenv("FIRSTBIT_FAULT_LEVEL");
+
+    for (size_t i = 0; i < COUNT_OF(levels); i++)
+        if (only == NULL || strcmp(only, fb_level_name(levels[i])) == 0)
+            check(levels[i]);
+}
+
 static void every_prefix_holds_all_events_of_its_whole_chunks(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(levels); i++)
-        cut_everywhere(levels[i]);
+    at_each_level(cut_everywhere);
 }
 
 /* --- Flips -------------------------------------------------------------------------------------
@@ -288,8 +298,7 @@ static void flip_everywhere(fb_level level)
 static void every_flipped_bit_is_detected_or_in_padding(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(levels); i++)
-        flip_everywhere(levels[i]);
+    at_each_level(flip_everywhere);
 }
 
 /* The headers mean most: each of their bits, with all that a reader does. */
