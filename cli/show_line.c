@@ -14,7 +14,7 @@
 #include "cli/output.h"
 
 enum {
-    NAME_WIDTH = 36,    /* what remains of 80 columns is for contents */
+    NAME_WIDTH = 36,    /* at least; what remains of 80 columns is for contents */
     HASH_DIGITS = 12,   /* enough to tell tensors apart by eye; --json has all 32 */
     INDICES_WIDTH = 24, /* where a list of indices stops */
 };
@@ -142,8 +142,10 @@ static void add_contents(line *l, const fb_site *site, const fb_event *e)
         add(l, " NaN or inf");
 }
 
-/* "h.0.mlp.fc linear out", cut from the left where it is long: the end of a path says most. */
-static void name_of(char out[NAME_WIDTH + 4], const fb_site *site)
+/* "h.0.mlp.fc linear out", cut from the left where it is longer than `width`: the end of a path
+ * says most. Returns how many bytes it takes, at least `least`. */
+static size_t name_of(char out[CLI_SHOW_COLUMNS + 4], const fb_site *site, size_t least,
+                      size_t width)
 {
     line l = {.count = 0};
     const char *tail;
@@ -159,14 +161,15 @@ static void name_of(char out[NAME_WIDTH + 4], const fb_site *site)
     }
     if (site->occurrence > 0)
         add(&l, " #%" PRIu32, site->occurrence + 1);
-    if (l.count <= NAME_WIDTH) {
-        (void)snprintf(out, NAME_WIDTH + 4, "%.*s", NAME_WIDTH, l.text);
-        return;
+    if (l.count <= width) {
+        (void)snprintf(out, CLI_SHOW_COLUMNS + 4, "%.*s", (int)width, l.text);
+        return l.count > least ? l.count : least;
     }
-    tail = l.text + l.count - (NAME_WIDTH - 3);
+    tail = l.text + l.count - (width - 3);
     while ((*tail & 0xc0) == 0x80) /* not into the middle of a character */
         tail++;
-    (void)snprintf(out, NAME_WIDTH + 4, "...%.*s", NAME_WIDTH - 3, tail);
+    (void)snprintf(out, CLI_SHOW_COLUMNS + 4, "...%.*s", (int)width - 3, tail);
+    return width;
 }
 
 void cli_put_cut(FILE *out, const char *text, size_t width)
@@ -185,14 +188,18 @@ void cli_put_cut(FILE *out, const char *text, size_t width)
 
 void cli_show_line(FILE *out, const fb_site *site, const fb_event *e, uint64_t number)
 {
-    const size_t before = CLI_SHOW_INDENT + 2 + NAME_WIDTH + 2;
-    char name[NAME_WIDTH + 4], digits[32];
+    const size_t room = CLI_SHOW_COLUMNS - CLI_SHOW_INDENT - 4; /* of name and contents */
+    char name[CLI_SHOW_COLUMNS + 4], digits[32];
     line contents = {.count = 0};
+    size_t width = NAME_WIDTH;
 
-    name_of(name, site);
+    /* A long name takes what short contents leave. */
     add_contents(&contents, site, e);
-    fprintf(out, "%*s  %-*s  ", CLI_SHOW_INDENT, cli_count(digits, number), NAME_WIDTH, name);
-    cli_put_cut(out, contents.text, CLI_SHOW_COLUMNS - before);
+    if (contents.count < room - NAME_WIDTH)
+        width = room - contents.count;
+    width = name_of(name, site, NAME_WIDTH, width);
+    fprintf(out, "%*s  %-*s  ", CLI_SHOW_INDENT, cli_count(digits, number), (int)width, name);
+    cli_put_cut(out, contents.text, room - width);
     putc('\n', out);
     if (e->sketch != NULL) {
         char text[FB_SKETCH_TEXT_BYTES];
