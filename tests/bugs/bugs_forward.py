@@ -35,7 +35,8 @@ BUGS = [
 +        past = torch.ones(time, time, dtype=torch.bool).tril(1)
 """, forward(ATTENTION, "tril"), "mask-or-position", quick=True),
 
-    Bug("mask-bias-too-small", "transformers PR#17306 (the class)", "masked scores get a finite bias that leaks", "gpt", """
+    Bug("mask-bias-too-small", "transformers PR#17306 (the class)",
+        "masked scores get a finite bias that leaks", "gpt", """
 -        scores = scores.masked_fill(~past, float("-inf"))
 +        scores = scores.masked_fill(~past, -5.0)
 """, forward(ATTENTION, "masked_fill"), "mask-or-position"),

@@ -27,8 +27,8 @@ BUGS = [
 -        parameter.grad /= WORLD
 """, (Event(1, op="div_"), Event(1, "backward", slot="grad")), "collective"),
 
-    Bug("clipping-on-one-rank", "DeepSpeed PR#1801 (the run of BLOOM-176B)", "one rank clips and the other does not", "parallel",
-        """
+    Bug("clipping-on-one-rank", "DeepSpeed PR#1801 (the run of BLOOM-176B)",
+        "one rank clips and the other does not", "parallel", """
 -        nn.utils.clip_grad_norm_(model.parameters(), 0.25)
 +        if rank != 0:
 +            nn.utils.clip_grad_norm_(model.parameters(), 0.25)
@@ -59,7 +59,7 @@ BUGS = [
     Bug("every-rank-reads-everything", "", "the sampler knows of no other rank", "wrapped", """
 -    sampler = DistributedSampler(data, WORLD, rank, shuffle=True, seed=73)
 +    sampler = DistributedSampler(data, 1, 0, shuffle=True, seed=73)
-""", (Event(0, kind="sample|draw"), Event(0, op="stack")), "sample-duplicated-or-missing"),
+""", (Event(1, kind="sample|draw"), Event(1, op="stack")), "sample-duplicated-or-missing"),
 
     Bug("batchnorm-momentum", "pix2pix-tensorflow#126", "momentum as the other framework means it", "conv",
         """

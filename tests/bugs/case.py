@@ -13,8 +13,9 @@ PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
 @dataclass(frozen=True)
 class Event:
     """The event in which two runs part, as the mechanism has it: `None` and "*" are anything, other
-    texts are patterns of the shell. Paths begin with the class of the module. A program's first
-    batch belongs to step 0: training begins with the first call of the model."""
+    texts are patterns of the shell. Paths begin with the class of the module. Training begins, with
+    step 1, with the first batch of a DataLoader, zero_grad() or call of the model: what a program
+    takes from a tensor by itself before that belongs to step 0."""
 
     step: Optional[int]
     phase: str = "*"

@@ -30,7 +30,7 @@ CLEANS = [
          optimizer.zero_grad()
 +        loss = loss_of(model, batch)
          loss.backward()
-""", quick=True),
+"""),
 
     Clean("zero-grad-of-the-model", "zero-grad-missing", "the model sets its gradients to zero itself",
           "gpt", """
