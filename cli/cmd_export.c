@@ -82,6 +82,10 @@ static int write_events(const cli_args *args, fb_trace *t, const char *role, out
         }
         if (e == NULL)
             break;
+        if (cli_interrupted()) {
+            status = CLI_TROUBLE;
+            break;
+        }
         text = fb_trace_event_json(t, e, number);
         if (text == NULL)
             status = cli_fail(args, "out of memory");
@@ -147,6 +151,7 @@ static int run(const cli_args *args)
         return cli_fail(args, "%s: unknown format (expected jsonl or sqlite)", args->positional[1]);
     if (cli_processes_find(&processes, args, args->positional[0]) != 0)
         return CLI_TROUBLE;
+    cli_catch_interrupts(); /* nothing half-written stays */
     status = open_output(args, &o);
     if (status == 0 && sqlite)
         status = write_database(args, &processes, &o);
