@@ -325,18 +325,33 @@ static int train(training *t)
     return fb_run_end(t->run, &err) == FB_OK ? 0 : cli_fail_error(t->args, &err);
 }
 
+/* Of a recording that stopped, what is there counts, not what was reported. */
+static void count_events(training *t)
+{
+    fb_trace *trace;
+
+    if (fb_trace_open(&trace, t->plan.trace, NULL) != FB_OK)
+        return;
+    t->stats.events = fb_trace_get_info(trace)->events;
+    fb_trace_close(trace);
+}
+
 /* Seals the trace; its size is known only now. */
 static void close_recorder(training *t)
 {
     struct stat info;
     fb_error err;
+    bool whole;
 
     if (t->recorder == NULL)
         return;
     fb_recorder_get_stats(t->recorder, &t->stats);
-    if (fb_recorder_close(t->recorder, &err) != FB_OK && !t->stop_told)
+    whole = fb_recorder_close(t->recorder, &err) == FB_OK;
+    if (!whole && !t->stop_told)
         (void)cli_fail(t->args, "%s; the trace ends early", err.text);
     t->recorder = NULL;
+    if (!whole)
+        count_events(t);
     if (stat(t->plan.trace, &info) == 0)
         t->stats.bytes = (uint64_t)info.st_size;
     if (t->stats.values_left_out > 0)
