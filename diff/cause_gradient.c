@@ -113,15 +113,6 @@ static bool is_reset(const fb__step_event *e)
     return e->site->kind == FB_KIND_MODE && strcmp(fb__text(e->site->op), "zero_grad") == 0;
 }
 
-static size_t count_resets(const fb__step *step)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < step->count; i++)
-        n += is_reset(&step->events[i]);
-    return n;
-}
-
 /* What may say that gradients are joined otherwise: something behind the loss. */
 static bool is_behind_the_loss(const fb__case *c)
 {
@@ -143,7 +134,7 @@ static void say_fix(fb_diff_cause *out)
 bool fb__rule_accumulation(fb_diff_cause *out, const fb__case *c)
 {
     const size_t losses_a = count_losses(&c->pair->a), losses_b = count_losses(&c->pair->b);
-    size_t all, n, resets_a, resets_b;
+    size_t all, n;
 
     if (!is_behind_the_loss(c))
         return false;
@@ -158,11 +149,11 @@ bool fb__rule_accumulation(fb_diff_cause *out, const fb__case *c)
         say_fix(out);
         return true;
     }
-    resets_a = count_resets(&c->pair->a);
-    resets_b = count_resets(&c->pair->b);
     if (is_reset(fb__culprit_event(c)))
-        fb__say(out, "gradients are set to zero %zu | %zu times in this step: only %s does it here",
-                resets_a, resets_b, fb__culprit_side(c));
+        fb__say(out,
+                "only %s sets the gradients of %s to zero here, and the gradients behind it "
+                "differ",
+                fb__culprit_side(c), fb__text(fb__culprit_event(c)->site->path));
     else if (losses_a != losses_b && fb__culprit_event(c)->site->phase != FB_PHASE_OPTIMIZER)
         fb__say(out, "the gradients of this step are made by %zu | %zu backward passes", losses_a,
                 losses_b);

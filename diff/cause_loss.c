@@ -37,6 +37,11 @@ static bool is_loss_or_softmax(const fb_site *site)
     return is_loss(site) || fb__op_is(site, "_log_softmax");
 }
 
+static bool is_loss_or_module(const fb_site *site)
+{
+    return fb__text(site->path)[0] != '\0' || is_loss_or_softmax(site);
+}
+
 static bool is_forward(fb_phase phase)
 {
     return phase == FB_PHASE_FORWARD || phase == FB_PHASE_LOSS;
@@ -262,7 +267,7 @@ static bool is_move(const fb__case *c, const fb__step_event *e)
     if (e->site->kind != FB_KIND_TENSOR || fb__text(e->site->path)[0] != '\0' ||
         !fb__is_one_of(fb__text(e->site->op), moves, COUNT_OF(moves)))
         return false;
-    reader = fb__reader(c, e, is_loss_or_softmax, 64);
+    reader = fb__reader(c, e, is_loss_or_module, 64);
     return reader != NULL && fb__text(reader->site->path)[0] == '\0';
 }
 

@@ -390,13 +390,12 @@ static const char *const statistics[] = {"mean",     "std",  "var",  "var_mean",
 static bool covers(const fb__case *c, const fb__step_event *e)
 {
     const fb__step *step = fb__step_of(c, e);
-    const fb__step_event *of = fb__input(c, e, 0);
     fb_sketch whole, own;
     float mean;
     uint32_t bits;
 
-    if (of == NULL || !fb__op_is(e->site, "mean") || e->site->dtype != FB_DTYPE_F32 ||
-        !fb__sketch(&whole, step, of) || !fb__sketch(&own, step, e) || own.elements != 1)
+    if (!fb__op_is(e->site, "mean") || e->site->dtype != FB_DTYPE_F32 ||
+        !fb__input_sketch(&whole, c, e, 0) || !fb__sketch(&own, step, e) || own.elements != 1)
         return false;
     bits = (uint32_t)own.samples[0];
     memcpy(&mean, &bits, sizeof mean);

@@ -365,7 +365,6 @@ static void say_one_sided(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c), *instead = fb__replacement(c);
     const bool in_a = c->culprit->a != NULL;
-    const fb__step_event *from;
     const char *kind = family(fb__text(e->site->op));
     char own[96], others[96], scale[64] = "";
     fb_sketch x, y;
@@ -381,9 +380,8 @@ static void say_one_sided(fb_diff_cause *out, const fb__case *c)
         fb__say_fix(out, "use the same op at %s in both", place_of(e));
         return;
     }
-    from = fb__input(c, e, 0);
-    if (from != NULL && fb__sketch(&x, fb__step_of(c, from), from) &&
-        fb__sketch(&y, fb__step_of(c, e), e) && x.elements == y.elements && x.elements > 1) {
+    if (fb__input_sketch(&x, c, e, 0) && fb__sketch(&y, fb__step_of(c, e), e) &&
+        x.elements == y.elements && x.elements > 1) {
         const fb__fit fit = fb__fit_scale(&x, &y);
 
         if (fb__fits(fit) && fabs(fit.scale - 1) > 1e-5)

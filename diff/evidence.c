@@ -92,6 +92,27 @@ bool fb__is_integer(fb_dtype dtype)
     return dtype >= FB_DTYPE_I8 && dtype <= FB_DTYPE_U64;
 }
 
+bool fb__input_sketch(fb_sketch *out, const fb__case *c, const fb__step_event *e, uint32_t k)
+{
+    const fb__step *step = fb__step_of(c, e);
+    const fb__step_event *input = fb__input(c, e, k);
+    const fb_event *x = NULL;
+
+    if (input != NULL)
+        return fb__sketch(out, step, input);
+    if (k >= e->input_count || fb_trace_seek(step->trace, step->step, NULL) != FB_OK)
+        return false;
+    while (fb_trace_next(step->trace, &x, NULL, NULL) == FB_OK && x != NULL &&
+           x->step == step->step) {
+        if (x->site != step->input_sites[e->first_input + k] || x->micro != e->micro)
+            continue;
+        if (x->sketch != NULL)
+            *out = *x->sketch;
+        return x->sketch != NULL;
+    }
+    return false;
+}
+
 /* --- Arguments -------------------------------------------------------------------------------- */
 
 /* Arguments come from a trace: a recorder writes a flat object, and nothing else is looked into. */

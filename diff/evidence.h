@@ -34,6 +34,9 @@ bool fb__sketch(fb_sketch *out, const fb__step *step, const fb__step_event *e);
 /* The k-th input where it is an event of the loaded part of the step, else NULL. */
 const fb__step_event *fb__input(const fb__case *c, const fb__step_event *e, uint32_t k);
 
+/* The sketch of the k-th input, where it is an event of the step, loaded or before that. */
+bool fb__input_sketch(fb_sketch *out, const fb__case *c, const fb__step_event *e, uint32_t k);
+
 /* The site of the k-th input, of whatever step; NULL: there is none. */
 const fb_site *fb__input_site(const fb__case *c, const fb__step_event *e, uint32_t k);
 
