@@ -5,6 +5,7 @@
 #include "diff/groups.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,6 +137,8 @@ static fb_status describe(grouping *g, fb_group *group, fb_error *err)
     group->verdict = r.verdict;
     group->first = r.first.name;
     group->what = r.first.what;
+    (void)snprintf(group->part, sizeof group->part, "%s",
+                   r.part > 0 ? r.parts[r.part - 1].role : "");
     group->has_equal_through = r.has_equal_through;
     group->equal_through = r.equal_through;
     group->cause = r.has_cause ? r.cause.name : NULL;

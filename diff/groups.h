@@ -24,7 +24,8 @@ typedef struct fb_group {
     size_t representative, size; /* index of a run that goes furthest; how many there are */
     /* Against the representative of the first group; undefined for the first group itself. */
     fb_diff_verdict verdict; /* DIFFER, or UNDECIDABLE: no rule compares them */
-    fb_event_name first;     /* DIFFER: the event in which they part */
+    fb_event_name first;     /* DIFFER: the event in which they part, ... */
+    char part[64];           /* ... in this process; "": the main one */
     fb_diff_what what;
     const char *cause;      /* its name, a static string; NULL: none */
     bool replayed;          /* runs were replayed for it, where they can be; else it is a guess */

@@ -140,10 +140,11 @@ static void put_parting(FILE *out, const fb_group *g)
         return;
     }
     fb_event_name_text(name, sizeof name, &g->first);
-    put_entry(out, "        parts at", "%s%s", name,
+    put_entry(out, "        parts at", "%s%s%s%s", name,
               g->what == FB_DIFF_ONLY_A   ? ", only in group 1"
               : g->what == FB_DIFF_ONLY_B ? ", only here"
-                                          : "");
+                                          : "",
+              g->part[0] != '\0' ? ", process " : "", g->part);
     if (g->cause != NULL)
         put_entry(out, "        cause", "%s: %s [%s]", g->cause, g->cause_text,
                   g->confirmed  ? "confirmed"
@@ -229,6 +230,10 @@ static void add_first(cJSON *o, const fb_group *g, bool known)
     cJSON_AddStringToObject(first, "kind", fb_kind_name(g->first.kind));
     cJSON_AddStringToObject(first, "slot", g->first.slot);
     cJSON_AddStringToObject(first, "what", whats[g->what]);
+    if (g->part[0] != '\0')
+        cJSON_AddStringToObject(first, "part", g->part);
+    else
+        cJSON_AddNullToObject(first, "part");
 }
 
 static void add_group(cJSON *array, const fb_groups *groups, size_t k)
