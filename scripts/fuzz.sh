@@ -6,7 +6,8 @@
 #
 #   scripts/fuzz.sh                    a minute for each target
 #   scripts/fuzz.sh SECONDS            so many seconds for each
-#   scripts/fuzz.sh SECONDS TARGET...  of: trace recover tail diff text config safetensors data
+#   scripts/fuzz.sh SECONDS TARGET...  of: trace recover tail diff report text config
+#                                      safetensors data
 #
 # A crash is written to build/fuzz-corpus/TARGET-crash-...; to see it again:
 #   build/fuzz/tests/fuzz/fuzz_TARGET FILE
@@ -19,7 +20,7 @@ case $seconds in
 esac
 [ $# -gt 0 ] && shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(trace recover tail diff text config safetensors data)
+[ ${#targets[@]} -gt 0 ] || targets=(trace recover tail diff report text config safetensors data)
 
 build=${FIRSTBIT_FUZZ_BUILD:-build/fuzz}
 mkdir -p build
@@ -39,7 +40,7 @@ for target in "${targets[@]}"; do
     trace | recover | tail) limits=(-rss_limit_mb=400 -malloc_limit_mb=48) ;;
     esac
     case $target in
-    recover | diff) seeds=tests/fuzz/corpus/trace ;;
+    recover | diff | report) seeds=tests/fuzz/corpus/trace ;;
     esac
     learned=build/fuzz-corpus/$target
     mkdir -p "$learned"
