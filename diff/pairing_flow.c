@@ -25,7 +25,9 @@ enum {
 /* By their sketches. An estimate within some 20 %, so the gap between the best and the next is
  * wide. */
 static const double same_relative = 1e-3, tiny_relative = 1e-5, gap = 30;
-static const double origins_shared = 0.5, alike = 0.3, tiny_alike = 0.99;
+/* What is so near differs by rounding, and what is further off by anything does not. */
+static const double rounding_relative = 1e-5, rounding_gap = 4;
+static const double origins_shared = 0.5, alike = 0.3, tiny_alike = 0.99, tie = 1e-3;
 
 typedef struct origins {
     uint32_t at[ORIGINS_MAX]; /* nodes of a, ascending */
@@ -198,7 +200,8 @@ static uint32_t find_same(flow *f, uint32_t of_a)
             next = d;
         }
     }
-    if (least > (a->elements < TINY ? tiny_relative : same_relative) || next < gap * least)
+    if (least > (a->elements < TINY ? tiny_relative : same_relative) ||
+        next < (least < rounding_relative ? rounding_gap : gap) * least)
         return FB__NODE_NONE;
     return choose_equal(f, of_a, best);
 }
@@ -228,7 +231,8 @@ static uint32_t find_alike(flow *f, uint32_t of_a)
             continue;
         count++;
         cosine = fb__node_cosine(a, b);
-        if (2 * share + cosine > most) {
+        /* Of two that are as good, the first: the second may be made from it. */
+        if (2 * share + cosine > most + tie) {
             most = 2 * share + cosine;
             best = k;
             cosine_of_best = cosine;
