@@ -163,6 +163,10 @@ static fb_status blame(comparison *c, const fb__step_pair *pair, fb__culprit *cu
         r->environment_cleared = is_environment_cleared(&values);
         status = fb__find_cause(r, &k, err);
         r->has_cause = status == FB_OK;
+        if (status == FB_OK)
+            status = fb__rounding_measure_first(r, c->a, c->b, err);
+        if (status == FB_OK)
+            fb__rounding_claim(r);
     }
     if (status == FB_OK && values.failure.status != FB_OK)
         status = fb__list_add(&r->left_out, err, "values: no replay: %s", values.failure.text);

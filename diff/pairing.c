@@ -102,16 +102,20 @@ static bool is_named_alike(const fb__pairing *p, const fb__node *a, const fb__no
     return fb__node_distance(a, b) <= (a->elements < TINY ? 1e-5 : 1e-2) * fb__node_norm(a);
 }
 
-static void pair_names(fb__pairing *p)
+/* leftover: what belongs to parameters that are not in the model at the start, by its name alone.
+ */
+static void pair_names(fb__pairing *p, bool leftover)
 {
     for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
         const fb__node *a = &p->a->nodes[i];
-        const uint32_t b = fb__table_find(p->b, a->key);
+        const uint32_t k = fb__table_find(p->b, a->key);
+        const fb__node *b = k == FB__NODE_NONE ? NULL : &p->b->nodes[k];
 
-        if (b != FB__NODE_NONE && !fb__is_paired(a) && !fb__is_paired(&p->b->nodes[b]) &&
-            !a->excluded && is_named_alike(p, a, &p->b->nodes[b]) &&
-            a->elements == p->b->nodes[b].elements && a->site->kind == p->b->nodes[b].site->kind)
-            fb__pair(p, i, b, FB__HOW_NAME);
+        if (b == NULL || fb__is_paired(a) || fb__is_paired(b) || a->excluded ||
+            a->elements != b->elements || a->site->kind != b->site->kind)
+            continue;
+        if (leftover ? role_of(a) != ROLE_NONE : is_named_alike(p, a, b))
+            fb__pair(p, i, k, FB__HOW_NAME);
     }
 }
 
@@ -340,7 +344,7 @@ fb_status fb__pair_step(fb__pairing *p, fb_error *err)
     fb_status status;
 
     if (p->by_name)
-        pair_names(p);
+        pair_names(p, false);
     /* Twice: a parameter may get its partner from who uses it, and its gradient then from it. */
     status = pair_roles(p, err);
     if (status == FB_OK)
@@ -351,6 +355,8 @@ fb_status fb__pair_step(fb__pairing *p, fb_error *err)
         status = pair_behind_joins(p, err);
     if (status == FB_OK)
         status = fb__pair_by_flow(p, true, err);
+    if (status == FB_OK && p->by_name)
+        pair_names(p, true);
     for (size_t i = 0; i < sizeof scalars / sizeof scalars[0] && status == FB_OK; i++)
         pair_scalar(p, scalars[i]);
     return status;

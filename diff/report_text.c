@@ -362,11 +362,13 @@ static void print_rounding(FILE *out, const fb_diff_report *r)
     const fb_diff_rounding *x = &r->rounding;
     char text[3 * FB_NAME_MAX + 160], name[3 * FB_NAME_MAX + 128];
 
-    if (!x->used)
-        return;
     if (x->has_size) {
         fb__rounding_size_text(text, sizeof text, x);
         entry(out, "size", text);
+    }
+    if (!x->used)
+        return;
+    if (x->has_size) {
         entryf(out, "in b", "%s", fb_event_name_text(name, sizeof name, &x->name_b));
     } else if (x->has_largest) {
         entryf(out, "largest", "%.2g times the envelope: %s", x->largest,

@@ -27,6 +27,14 @@ FB_NODISCARD fb_status fb__rounding_compare(fb_diff_report *report, const fb_dif
                                             const fb__headers *headers, fb_trace *a, fb_trace *b,
                                             uint64_t first, uint64_t last, fb_error *err);
 
+/* Of a bitwise comparison with a first difference: how large it is beside the rounding of its
+ * operation, where both traces have sketches (rounding_size.c). Statuses of the readers. */
+FB_NODISCARD fb_status fb__rounding_measure_first(fb_diff_report *report, fb_trace *a, fb_trace *b,
+                                                  fb_error *err);
+
+/* Then: the cause is rounding, where it is that small and no rule knows better. */
+void fb__rounding_claim(fb_diff_report *report);
+
 /* --- Inside of rounding*.c ---------------------------------------------------------------------
  */
 
@@ -68,6 +76,9 @@ FB_NODISCARD fb_status fb__rounding_judge(fb__step_judgement *out, const fb__pai
 /* The L2 norm that a result would have if the terms of its sums did not cancel: what errors of its
  * inputs, and its own rounding, are relative to. At least its norm. */
 double fb__rounding_scale(const fb__table *table, const fb__node *node);
+
+/* How far, L2, the rounding of one operation may carry its result. */
+double fb__rounding_own(const fb__table *table, const fb__node *node);
 
 /* Adds to `allowed` (by node of a) what one envelope says, where it says more. */
 void fb__rounding_allow(double *allowed, const fb__pairing *pairing, const fb__envelope *envelope,

@@ -141,11 +141,49 @@ static bool is_gradient(fb_diff_cause *out, const culprit *c, const fb__judged *
     return true;
 }
 
+/* What b has more than a is b's gradient of the step before: it was not set to zero. */
+static fb_status find_accumulation(bool *found, const culprit *c, fb_error *err)
+{
+    const fb__table *t = c->p->b;
+    fb__table before;
+    uint32_t node;
+    fb_status status;
+
+    *found = false;
+    if (c->a->site->phase != FB_PHASE_BACKWARD || t->step < 2 || !c->a->has_sketch ||
+        !c->b->has_sketch)
+        return FB_OK;
+    status = fb__table_load(&before, t->trace, NULL, t->step - 1, err);
+    node = status == FB_OK ? fb__table_find(&before, c->b->key) : FB__NODE_NONE;
+    if (node != FB__NODE_NONE && before.nodes[node].has_sketch) {
+        fb__node more = *c->b;
+
+        for (int i = 0; i < FB_SKETCH_BUCKETS; i++)
+            more.linear[i] -= c->a->linear[i];
+        *found = fb__node_cosine(&more, &before.nodes[node]) > 0.99;
+    }
+    fb__table_free(&before);
+    return status;
+}
+
+static void say_accumulation(fb_diff_cause *out, const culprit *c)
+{
+    out->name = "grad-accumulation";
+    fb__say(out, "the gradient of %s in b has that of the step before added to it", c->where_a);
+    fb__say_fix(out, "call zero_grad() in every step of b, before its first backward()");
+}
+
 /* Decay that one side lacks leaves a part of the parameter itself in the difference. */
 static bool is_update(fb_diff_cause *out, const culprit *c)
 {
     if (c->a->site->kind != FB_KIND_PARAM)
         return false;
+    if (is_slot(c->a, "buffer")) {
+        out->name = "forward-op";
+        fb__say(out, "the buffer %s differs, and what it is made from agrees", c->where_a);
+        fb__say_fix(out, "compare its momentum, and whether it is saved and loaded");
+        return true;
+    }
     out->name = "optimizer-formula";
     if (fb__node_is_param(c->a) && c->at->along > 0.7 && isfinite(c->at->scale)) {
         fb__say(out,
@@ -197,14 +235,21 @@ fb_status fb__rounding_cause(fb_diff_report *report, const fb__headers *headers,
 {
     culprit c = {.p = p, .at = &s->at[s->culprit], .a = &p->a->nodes[s->culprit]};
     fb_diff_cause *out = &report->cause;
+    bool accumulated = false;
+    fb_status status;
 
     (void)headers;
     c.b = &p->b->nodes[c.a->partner];
     describe(c.where_a, c.a);
     describe(c.where_b, c.b);
+    status = find_accumulation(&accumulated, &c, err);
+    if (status != FB_OK)
+        return status;
     report->has_cause = true;
-    if (!is_cast(out, &c) && !is_init(out, &c) && !is_scalar(out, &c) && !is_update(out, &c) &&
-        !is_gradient(out, &c, s->at))
+    if (accumulated)
+        say_accumulation(out, &c);
+    else if (!is_cast(out, &c) && !is_init(out, &c) && !is_scalar(out, &c) && !is_update(out, &c) &&
+             !is_gradient(out, &c, s->at))
         say_forward(out, &c);
     return out->text != NULL && out->fix != NULL
                ? FB_OK

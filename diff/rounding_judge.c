@@ -136,7 +136,7 @@ double fb__rounding_scale(const fb__table *t, const fb__node *n)
 
 /* The rounding of one operation: each partial sum of `reduced` products is rounded once, and their
  * errors add like the steps of a walk. */
-static double own_rounding(const fb__table *t, const fb__node *n)
+double fb__rounding_own(const fb__table *t, const fb__node *n)
 {
     const double norm = fb__node_norm(n);
 
@@ -248,7 +248,7 @@ static void judge_pair(fb__judged *j, const fb__pairing *p, uint32_t node, doubl
     j->equal = ordered ? fb__node_equal(&a, &b)
                        : a.has_sketch && !fb_hash_is_zero(a.multiset) &&
                              fb_hash_equal(a.multiset, b.multiset);
-    j->envelope = widened(&a, allowed) + own_rounding(p->a, &p->a->nodes[node]);
+    j->envelope = widened(&a, allowed) + fb__rounding_own(p->a, &p->a->nodes[node]);
     j->envelope += cancelled_rounding * unit * cancelled;
     if (j->exact)
         j->envelope = unit * fb__node_norm(&a);
