@@ -111,10 +111,14 @@ static void free_cause(fb_diff_cause *cause)
  * gives the same signatures. What is proved needs no guesses beside it. */
 static void try_bank(fb_diff_report *report, const fb__case *c)
 {
+    fb_override_use use;
+    bool in_b;
+
     if (report->cause.confirmed && strcmp(report->cause.name, "nondeterminism") != 0)
         return;
-    if (!fb__try_bank(&report->cause, c))
+    if (!fb__try_bank(&report->cause, &use, &in_b, c))
         return;
+    fb__values_find_with(report, c->values, c->options, in_b, &use);
     while (report->guess_count > 0)
         free_cause(&report->guesses[--report->guess_count]);
 }

@@ -60,8 +60,9 @@ fb__rule fb__rule_argv, fb__rule_hash_seed, fb__rule_loaded;
 fb__rule fb__rule_leak, fb__rule_repeated_samples, fb__rule_epoch_order;
 
 /* cause_bank.c: overrides of the engine, tried one by one. Returns whether one of them makes the
- * run that is not the engine's own; then *out is that cause, confirmed, its name included. */
-bool fb__try_bank(fb_diff_cause *out, const fb__case *c);
+ * run that is not the engine's own; then *out is that cause, confirmed, its name included, and
+ * *use what makes the run of side b (in_b) or a. */
+bool fb__try_bank(fb_diff_cause *out, fb_override_use *use, bool *in_b, const fb__case *c);
 
 /* Fills report->cause with the first cause that fits, `unknown` always does, and report->guesses
  * with the next ones of other names. FB_E_MEMORY. */

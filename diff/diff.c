@@ -275,6 +275,8 @@ static fb_status judge_step(comparison *c, uint64_t step, uint32_t classes, bool
 /* A run that went on from a checkpoint must have loaded what the other had at that step. */
 static fb_status check_resume(comparison *c, fb_error *err)
 {
+    fb_override_use use;
+    bool in_b;
     fb__resume_difference d;
     fb_status status = fb__resume_compare(&d, c->a, c->b, &c->headers, err);
 
@@ -295,10 +297,11 @@ static fb_status check_resume(comparison *c, fb_error *err)
             d.resumed_is_b ? "a" : "b", d.name.step);
     fb__say_fix(&c->report->cause, "resume from the checkpoint of step %" PRIu64 " of that run",
                 d.name.step);
-    (void)fb__try_bank(&c->report->cause, &(fb__case){.report = c->report,
-                                                      .options = c->options,
-                                                      .headers = &c->headers,
-                                                      .values = &(fb__values){.tried = false}});
+    (void)fb__try_bank(&c->report->cause, &use, &in_b,
+                       &(fb__case){.report = c->report,
+                                   .options = c->options,
+                                   .headers = &c->headers,
+                                   .values = &(fb__values){.tried = false}});
     return c->report->cause.text != NULL && c->report->cause.fix != NULL
                ? FB_OK
                : fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");

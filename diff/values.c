@@ -166,6 +166,37 @@ fb_status fb__values_find(fb__values *out, fb_diff_report *report, const fb__hea
     return status;
 }
 
+void fb__values_find_with(fb_diff_report *report, const fb__values *of,
+                          const fb_diff_options *options, bool in_b, const fb_override_use *use)
+{
+    const fb_event_name *name = &report->first.name;
+    fb__values v = *of;
+    fb__side_value *side = in_b ? &v.b : &v.a;
+    const fb_replay_options o = {.size = sizeof o,
+                                 .no_stack = true,
+                                 .data = options->data,
+                                 .override = use,
+                                 .has_from = name->step > 0 && !use->what->history,
+                                 .from = name->step,
+                                 .has_to = true,
+                                 .to = name->step,
+                                 .capture = name,
+                                 .captured = &side->tensor};
+    fb_replay_report replayed;
+
+    if (!of->tried || report->first.has_value || !is_tensor(name) ||
+        fb_replay(&replayed, in_b ? report->name_b : report->name_a, &o, NULL) != FB_OK)
+        return;
+    side->flipped = false;
+    side->replayed = !replayed.diverged && side->tensor.found;
+    side->reproduced = side->replayed && side->tensor.matches;
+    fb_replay_report_free(&replayed);
+    if (is_known(&v.a) && is_known(&v.b) && v.a.tensor.dtype == FB_DTYPE_F32 &&
+        v.b.tensor.dtype == FB_DTYPE_F32 && v.a.tensor.bytes == v.b.tensor.bytes)
+        compare_elements(&report->first, &v);
+    fb_replay_tensor_free(&side->tensor);
+}
+
 void fb__values_free(fb__values *values)
 {
     fb_replay_tensor_free(&values->a.tensor);

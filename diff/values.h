@@ -32,6 +32,11 @@ typedef struct fb__values {
 FB_NODISCARD fb_status fb__values_find(fb__values *out, fb_diff_report *report,
                                        const fb__headers *headers, const fb_diff_options *options,
                                        fb_error *err);
+/* The same where the run of one side was made with an override: that run is replayed with it. `of`:
+ * what the replays without it gave. Leaves `first` alone where that does not make the event again.
+ */
+void fb__values_find_with(fb_diff_report *report, const fb__values *of,
+                          const fb_diff_options *options, bool in_b, const fb_override_use *use);
 void fb__values_free(fb__values *values);
 
 /* The value that the trace of a side has in a float32 tensor: that of the replay, with the flipped

@@ -190,10 +190,13 @@ static void finish_output(fb_run *run, const fb__op *op, const fb__pass *pass)
 {
     const fb__op_rule *rule = rule_of(run);
     const size_t n = out_count(op, pass);
-    float *y = op->out->data;
+    float *y;
     float factor = (float)(rule->number != 0.0 ? rule->number : sqrt((double)op->outputs));
 
     op->type->forward(op, pass);
+    y = op->out->data;
+    if (y == op->in[0]->data) /* its input in another shape: nothing of its own to change */
+        return;
     switch (rule->change) {
     case FB__OP_KEEP_SCALE:
         factor = (float)(1.0 - op->u.dropout.p);

@@ -130,8 +130,9 @@ class Campaign:
             raise Failure("%s: at %s, expected %s" % (spec, [got.get(k) for k in IDENTITY],
                                                       [[e[k] for k in IDENTITY] for e in first]))
         self.counts["overrides at their event"] += 1
-        if told["confidence"] == "confirmed" and told["name"] == cause and name not in told["text"]:
-            self.counts["overrides confirmed as a fault or another entry"] += 1
+        if told["confidence"] == "confirmed" and name not in told["text"] and (
+                told["name"] == cause or told["name"] == "bit-flip" and got["differing"] == 1):
+            self.counts["overrides confirmed as a fault that has their bits"] += 1
             return
         if told["confidence"] != "confirmed" or name not in told["text"]:
             raise Failure("%s: %s (%s): %s" % (spec, told["name"], told["confidence"],
