@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The GPT of examples/gpt.json in PyTorch: same weights, same batches, same dropout as the engine.
+"""The GPT of an engine's configuration in PyTorch: same weights, same batches, same dropout.
 
-    python3 examples/gpt_torch.py init examples/gpt.json init.safetensors
-    firstbit train examples/gpt.json --set weights=init.safetensors --steps 20 -o engine.fbt
-    python3 examples/gpt_torch.py train engine.fbt init.safetensors -o torch.fbt
+    python3 examples/gpt_torch.py init examples/gpt_port.json init.safetensors
+    firstbit train examples/gpt_port.json --level sketch -o engine.fbt
+    python3 examples/gpt_torch.py train engine.fbt init.safetensors --level sketch -o torch.fbt
     firstbit diff engine.fbt torch.fbt
 
 What the engine chose (samples of each micro-batch, dropout masks, configuration) is read from its
-trace; all arithmetic is PyTorch's. Names are those of GPT-2, not the engine's. --bug plants one of
+trace; all arithmetic is PyTorch's. Names are those of GPT-2, not the engine's. examples/gpt.json,
+with dropout, works as well: train it with --set weights=init.safetensors. --bug plants one of
 the mistakes that a port makes. Guide: docs/across-frameworks.md.
 """
 
@@ -84,7 +85,8 @@ class GPT(nn.Module):
         dim = config["model"][0]["embedding"]["dim"]
         blocks = config["model"][1]
         attn, mlp = (layer["residual"] for layer in blocks["layers"])
-        heads, p = attn[1]["attention"]["heads"], attn[2]["dropout"]["p"]
+        heads = attn[1]["attention"]["heads"]
+        p = attn[2]["dropout"]["p"] if len(attn) > 2 else 0
         self.wte = nn.Embedding(vocabulary, dim)
         self.wpe = nn.Embedding(config["data"]["context"], dim)
         self.h = nn.ModuleList(Block(dim, mlp[1]["linear"]["out"], heads, p, bug)
@@ -205,7 +207,9 @@ def factor_at(config, step):
     o = config["schedule"]["cosine"]
     if step < o["warmup"]:
         return step / o["warmup"]
-    progress = min(1.0, (step - o["warmup"]) / max(o["total"] - o["warmup"], 1))
+    if step >= o["total"]:
+        return o["min_factor"]
+    progress = (step - o["warmup"]) / (o["total"] - o["warmup"])
     return o["min_factor"] + (1 - o["min_factor"]) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
