@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import struct
 
 import numpy
@@ -307,7 +308,8 @@ def main():
     again.add_argument("--level", default="ops", help="ops (default), sketch, ...")
     again.add_argument("--threads", type=int, default=0, help="of PyTorch")
     again.add_argument("--evaluate", type=int, default=0, help="after every so many steps")
-    again.add_argument("--bug", choices=BUGS, help="plant a mistake")
+    again.add_argument("--bug", choices=BUGS, default=os.environ.get("BUG"),
+                       help="plant a mistake; by default what the variable BUG says")
     again.set_defaults(run=train_as_the_engine)
     arguments = parser.parse_args()
     arguments.run(arguments)

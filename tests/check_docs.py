@@ -61,7 +61,10 @@ def commands_of(block):
 
 def run(command, folder, firstbit):
     environment = {"PATH": os.path.dirname(firstbit) + ":/usr/bin:/bin", "HOME": folder,
-                   "LC_ALL": "C.UTF-8"}
+                   "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1",
+                   "PYTHONPATH": os.path.join(ROOT, "recorders", "python"),
+                   "FIRSTBIT_LIBRARY": os.path.join(os.path.dirname(firstbit), "..", "tracer",
+                                                    "libfirstbit_trace.so")}
     done = subprocess.run(["sh", "-c", command], cwd=folder, env=environment, text=True,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=120)
