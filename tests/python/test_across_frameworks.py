@@ -75,6 +75,33 @@ class AcrossFrameworks(unittest.TestCase):
         # Five steps of float32: a few units of 2^-24 in the loss, far below any wrong formula.
         self.assertLess(abs(loss - self.engine["loss"]), 1e-5 * abs(loss), self.printed)
 
+    def port(self, trace, *options):
+        """The port without dropout beside the engine, with sketches."""
+        if not os.path.exists("port.fbt"):
+            subprocess.run([FIRSTBIT, "train", "examples/gpt_port.json", "--steps", "3", "--level",
+                            "sketch", "-o", "port.fbt"], capture_output=True, check=True)
+        self.example("train", "port.fbt", "init.safetensors", "-o", trace, "--level", "sketch",
+                     *options)
+        return trace
+
+    def test_the_engine_and_pytorch_agree_within_rounding_and_bits_do_not(self):
+        found = self.diff("port.fbt", self.port("one.fbt", "--threads", "1"))
+        self.assertEqual(found["verdict"], "rounding")
+
+    def test_a_bug_of_the_port_is_no_rounding(self):
+        found = self.diff("port.fbt", self.port("wrong.fbt", "--threads", "1", "--bug", "scale"))
+        self.assertEqual(found["verdict"], "differ")
+        first = found["first"]
+        self.assertEqual((first["step"], first["path"]), (1, "h.0.attn.attention"))
+
+    def test_two_threads_are_named_at_the_first_op_whose_bits_change(self):
+        one, two = self.port("t1.fbt", "--threads", "1"), self.port("t2.fbt", "--threads", "2")
+        found = self.diff(one, two)
+        self.assertEqual(found["verdict"], "differ")
+        self.assertEqual(found["first"]["step"], 1)
+        self.assertEqual(found["cause"]["name"], "environment")
+        self.assertIn("threads 1 | 2", found["cause"]["text"])
+
     def test_the_same_run_again_is_the_same(self):
         self.train("again.fbt", "--evaluate", "4")
         self.assertEqual(self.diff("torch.fbt", "again.fbt")["verdict"], "same")
