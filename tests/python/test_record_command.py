@@ -147,6 +147,20 @@ subprocess.run(TRAIN + [sys.argv[1]], env=dict(os.environ), check=True)
         self.assertEqual((found["first"]["step"], found["first"]["kind"]), (2, "seed"))
         self.assertIn("train.py:11", found["first"]["stack_a"] or "")
 
+    def test_a_program_that_records_itself_follows_a_depth_that_is_asked_for(self):
+        self.write("own.py", TRAIN.replace("for i in", """
+import firstbit.torch
+run = firstbit.torch.record("own.fbt", model=model, optimizer=optimizer)
+for i in"""))
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        prefix = ["env", "PYTHONPATH=" + os.path.join(package, "recorders", "python")]
+        self.run_in(*prefix, FIRSTBIT, "record", "-o", "a.fbt", "--level", "values", "--at", "2",
+                    "--path", "0", "--", sys.executable, "own.py", "same")
+        self.assertFalse(os.path.exists(os.path.join(self.at, "own.fbt")))
+        shown = self.run_in(FIRSTBIT, "show", "--json", "a.fbt")
+        kept = [e for e in map(json.loads, shown.stdout.splitlines()) if e.get("contents")]
+        self.assertEqual({(e["step"], e["path"]) for e in kept}, {(2, "0")})
+
     def test_contents_are_kept_where_asked_for(self):
         self.record("same", "a.fbt", "--level", "values", "--at", "2", "--path", "Sequential.0")
         shown = self.run_in(FIRSTBIT, "show", "--json", "a.fbt")

@@ -210,7 +210,8 @@ class Recorder:
 
         names: of a draw stream, algorithm, distribution, consumer (`parameters` are those of the
         distribution); of a seed the first two; of a sample the dataset. arguments: a JSON object of
-        what an op was called with beside tensors. note: never part of training state. source: called for a new site, gives its call stack.
+        what an op was called with beside tensors. note: never part of training state. source: called
+        for a new site, gives its call stack.
         """
         identity = (self._micro, phase, path, op, slot)
         occurrence = self._counts.get(identity, 0)

@@ -26,6 +26,9 @@ DEFAULT_OPS_STEPS = "0:10,every=1000"
 
 _current: "Optional[Run]" = None
 
+#: What `firstbit record` was told to record and where, if it was told a depth.
+_wanted: Optional[Dict[str, Any]] = None
+
 
 def _child() -> None:
     """Worker processes do not record: their batches are, where they arrive."""
@@ -112,6 +115,8 @@ def record(path: Union[str, "os.PathLike[str]"], *,
     if _current is not None and _current.by_environment:
         _current.mark("the program records itself from here on")
         _current.close()
+        if _wanted is not None:  # `firstbit record --level ...`: the user's word, the program's names
+            return record(model=model, optimizer=optimizer, header=header, **_wanted)
     if _current is not None:
         raise RuntimeError("firstbit: a recording is in progress already")
     modules: Dict[str, torch.nn.Module] = {}
@@ -145,15 +150,20 @@ def record(path: Union[str, "os.PathLike[str]"], *,
 
 def begin_by_environment(settings: Dict[str, str]) -> None:
     """For the start-up hook of `firstbit record`: records until the program ends."""
+    global _wanted
     level = settings.get("FIRSTBIT_LEVEL")
     ops_steps = settings.get("FIRSTBIT_OPS_STEPS")
-    if level is None and ops_steps is None:
+    told = level is not None or ops_steps is not None
+    if not told:
         ops_steps = DEFAULT_OPS_STEPS
-    run = record(settings["FIRSTBIT_RECORD"], level=level or DEFAULT_LEVEL, ops_steps=ops_steps,
-                 values_path=settings.get("FIRSTBIT_VALUES_PATH"),
-                 values_steps=settings.get("FIRSTBIT_VALUES_STEPS"),
-                 values_bytes=int(settings.get("FIRSTBIT_VALUES_BYTES", 0)),
-                 max_bytes=int(settings.get("FIRSTBIT_MAX_BYTES", 0)))
+    options: Dict[str, Any] = {
+        "path": settings["FIRSTBIT_RECORD"], "level": level or DEFAULT_LEVEL,
+        "ops_steps": ops_steps, "values_path": settings.get("FIRSTBIT_VALUES_PATH"),
+        "values_steps": settings.get("FIRSTBIT_VALUES_STEPS"),
+        "values_bytes": int(settings.get("FIRSTBIT_VALUES_BYTES", 0)),
+        "max_bytes": int(settings.get("FIRSTBIT_MAX_BYTES", 0))}
+    run = record(**options)
+    _wanted = options if told else None
     run.by_environment = True
     process = os.getpid()
 
