@@ -383,14 +383,38 @@ static void derive(double *allowed, const judging *j, const fb__pairing *p, cons
     }
 }
 
+/* A loss is the difference of two numbers of the size of logits, its gradient that of a probability
+ * and 1, over the number of targets: however small they get, they are rounded as those are. */
+static double rounding_of_loss(const fb__table *t, const fb__node *n)
+{
+    const double unit = 0x1p-24;
+
+    if (n->site->kind != FB_KIND_TENSOR)
+        return 0;
+    if (n->site->phase == FB_PHASE_LOSS)
+        return 4 * unit * fb__rounding_input_size(t, n);
+    for (uint32_t i = 0; i < n->input_count && n->site->rank > 0; i++) {
+        const fb__node *in = &t->nodes[t->edges[n->first_input + i]];
+        const uint64_t row = n->site->shape[n->site->rank - 1];
+
+        if (fb__node_is_scalar(in) && in->site->slot != NULL && row > 0 && in->value > 0 &&
+            strcmp(in->site->slot, "count") == 0)
+            return 2 * unit * sqrt((double)(n->elements / row)) / in->value;
+    }
+    return 0;
+}
+
 /* A few repeats may all have been lucky in one tensor: an operation rarely takes away two thirds of
- * the relative error that its inputs have. */
+ * the relative error that its inputs have, and a backward pass, which is linear, hardly any. */
 static void smooth(double *allowed, const fb__table *t)
 {
     for (uint32_t i = t->start_count; i < t->count; i++) {
         const fb__node *n = &t->nodes[i];
+        const bool forward = n->site->phase == FB_PHASE_FORWARD;
+        const double kept = forward ? 1.0 / 3 : 1;
         double share = 0;
 
+        allowed[i] += rounding_of_loss(t, n);
         for (uint32_t k = 0; k < n->input_count && !fb__node_is_param(n); k++) {
             const uint32_t in = t->edges[n->first_input + k];
             const double norm = fb__node_norm(&t->nodes[in]);
@@ -398,7 +422,7 @@ static void smooth(double *allowed, const fb__table *t)
             if (!t->nodes[in].start && norm > 0)
                 share = fmax(share, allowed[in] / norm);
         }
-        allowed[i] = fmax(allowed[i], share / 3 * fb__node_norm(n));
+        allowed[i] = fmax(allowed[i], share * kept * fb__node_norm(n));
     }
 }
 
@@ -424,7 +448,7 @@ static fb_status allow_all(double *allowed, judging *j, const fb__pairing *p, ui
             fb__rounding_allow(allowed, p, &j->envelopes[i], &table);
         fb__table_free(&table);
     }
-    if (j->envelope_count > 0)
+    if (j->envelope_count > 0 && status == FB_OK)
         smooth(allowed, p->a);
     return status;
 }

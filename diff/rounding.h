@@ -80,6 +80,9 @@ double fb__rounding_scale(const fb__table *table, const fb__node *node);
 /* How far, L2, the rounding of one operation may carry its result. */
 double fb__rounding_own(const fb__table *table, const fb__node *node);
 
+/* The L2 norm that a tensor would have if its elements had the size of those it is made from. */
+double fb__rounding_input_size(const fb__table *table, const fb__node *node);
+
 /* Adds to `allowed` (by node of a) what one envelope says, where it says more. */
 void fb__rounding_allow(double *allowed, const fb__pairing *pairing, const fb__envelope *envelope,
                         const fb__table *table);

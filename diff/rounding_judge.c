@@ -19,7 +19,8 @@ static const double useless_share = 0.3;
 
 /* A difference that one factor explains to this share is a factor; it counts from three times the
  * envelope on, and from some units in the last place, which a constant may be rounded by. */
-static const double factor_share = 0.9, factor_limit = 3, factor_least = 0x1p-20;
+static const double factor_share = 0.9, factor_limit = 3, factor_least = 0x1p-20,
+                    factor_early = 1e-5; /* growth makes factors too, of one number gone astray */
 
 /* --- Pairs ------------------------------------------------------------------------------------ */
 
@@ -184,8 +185,7 @@ static bool is_cast(const fb__node *a, const fb__node *b)
  * and an optimizer that divides by its size makes full steps of it. */
 static const double cancelled_share = 1e-4, cancelled_rounding = 100;
 
-/* What a tensor of zeros would be if its elements had the size of those it is made from. */
-static double size_of_inputs(const fb__table *t, const fb__node *n)
+double fb__rounding_input_size(const fb__table *t, const fb__node *n)
 {
     double most = 0;
 
@@ -209,7 +209,7 @@ static double cancelled_scale(const fb__table *t, const fb__node *n, const doubl
     if (!(fb__node_norm(n) < cancelled_share * scale))
         scale = 0;
     if (n->site->kind == FB_KIND_TENSOR && n->sum_square == 0)
-        scale = fmax(scale, size_of_inputs(t, n));
+        scale = fmax(scale, fb__rounding_input_size(t, n));
     for (uint32_t i = 0; i < n->input_count; i++) {
         const uint32_t in = t->edges[n->first_input + i];
 
@@ -271,7 +271,8 @@ static bool is_beyond(const fb__judged *j, const fb__node *a)
     if (j->ratio > FB__ROUNDING_LIMIT || j->cast || (j->exact && j->ratio > 0))
         return true;
     return !fb__node_is_scalar(a) && a->elements >= FB_SKETCH_BUCKETS && j->along > factor_share &&
-           j->ratio > factor_limit && fabs(j->scale - 1) > factor_least;
+           j->ratio > factor_limit && fabs(j->scale - 1) > factor_least &&
+           j->envelope < factor_early * fb__node_norm(a);
 }
 
 /* --- The step --------------------------------------------------------------------------------- */
