@@ -67,7 +67,7 @@ static void add_draw(line *l, const fb_site *site, const fb_event *e)
 {
     char count[32];
 
-    add(l, "%s ", cli_count(count, e->count));
+    add(l, "%s%s", cli_count(count, e->count), site->distribution[0] != '\0' ? " " : "");
     add_escaped(l, site->distribution);
     if (site->parameters[0] != 0 || site->parameters[1] != 0)
         add(l, site->parameters[1] != 0 ? "(%g,%g)" : "(%g)", site->parameters[0],
