@@ -10,7 +10,7 @@
 
 #include "diff/evidence.h"
 
-enum { READS_MAX = 1 << 20 }; /* indices of one trace that are looked at */
+enum { READS_MAX = 1 << 19 }; /* indices of one trace that are looked at: 16 MiB */
 
 /* One sample read. */
 typedef struct sample_read {
