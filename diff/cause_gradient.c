@@ -201,22 +201,6 @@ static bool is_gradient_or_clip(const fb_site *site)
     return fb__is_gradient(site) || strncmp(fb__text(site->path), "clip", 4) == 0;
 }
 
-/* The norms that both sides found. */
-static bool norms(double *a, double *b, const fb__case *c)
-{
-    for (size_t i = 0; i < c->pair->a.count; i++) {
-        const fb__step_event *e = &c->pair->a.events[i];
-
-        if (e->site->kind != FB_KIND_SCALAR || strcmp(fb__text(e->site->slot), "grad_norm") != 0 ||
-            e->partner == NONE)
-            continue;
-        *a = e->value;
-        *b = c->pair->b.events[e->partner].value;
-        return *a > 0;
-    }
-    return false;
-}
-
 static bool is_scaling(const fb__case *c)
 {
     const fb_site *site = fb__culprit_event(c)->site;
@@ -236,7 +220,7 @@ bool fb__rule_scaled_gradients(fb_diff_cause *out, const fb__case *c)
     if (!is_scaling(c) || is_pair(c))
         return false;
     fb__gradients_of(&g, c);
-    if (norms(&a, &b, c) && fabs(b - a) > 1e-3 * a)
+    if (fb__norms(&a, &b, c) && fabs(b - a) > 1e-3 * a)
         fb__say(out, "only %s scales its gradients (%s): the norm of all of b's is %.6g times a's",
                 fb__culprit_side(c), fb__text(fb__culprit_event(c)->site->op), b / a);
     else if (g.count > 0 && g.scaled == g.count && fabs(g.scale - 1) > FB__FIT_TOLERANCE)

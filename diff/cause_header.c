@@ -26,7 +26,7 @@ static bool is_place(const char *json)
     return false;
 }
 
-/* Signature: an argument that is no name of a file differs. */
+/* Signature: an argument has another value, and is no name of a file. */
 bool fb__rule_argv(fb_diff_cause *out, const fb__case *c)
 {
     const fb_diff_candidate *k, *first = NULL;
@@ -36,6 +36,8 @@ bool fb__rule_argv(fb_diff_cause *out, const fb__case *c)
     while ((k = fb__candidate_next(c->report, &at, "argv", "")) != NULL) {
         if (strcmp(k->key, "argv[0]") == 0 || is_place(k->a) || is_place(k->b))
             continue;
+        if (strcmp(k->a, "absent") == 0 || strcmp(k->b, "absent") == 0)
+            return false; /* what one more switch does, other rules say better */
         first = first == NULL ? k : first;
         n++;
     }

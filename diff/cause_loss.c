@@ -110,14 +110,26 @@ static bool is_other_factor(const fb__case *c)
             fb__op_is(site, "mean") || fb__op_is(site, "add"));
 }
 
+/* Whether the norm of all gradients has the loss's factor: what clipping hides in the gradients. */
+static bool is_norm_scaled(double *x, double *y, const fb__case *c, double factor)
+{
+    return fb__norms(x, y, c) && fabs(factor - 1) > FB__FIT_TOLERANCE &&
+           fabs(*y / *x - factor) < 1e-3 * fabs(factor);
+}
+
 /* The same parts, added up and divided otherwise. */
 static void say_factor(char *text, size_t size, const fb__case *c, const fb__gradients *g)
 {
-    double a, b;
+    double a, b, x, y;
     const bool scaled = g->count > 0 && g->scaled == g->count;
 
     text[0] = '\0';
-    if (losses(&a, &b, c) && a != 0 && scaled)
+    if (losses(&a, &b, c) && is_norm_scaled(&x, &y, c, b / a))
+        (void)snprintf(
+            text, size,
+            ": the loss of b is %.6g times that of a, the norm of all gradients %.6g times", b / a,
+            y / x);
+    else if (losses(&a, &b, c) && a != 0 && scaled)
         (void)snprintf(text, size,
                        ": the loss of b is %.6g times that of a, all %zu gradients %.6g times",
                        b / a, g->count, g->scale);
@@ -165,6 +177,7 @@ bool fb__rule_loss_normalization(fb_diff_cause *out, const fb__case *c)
     const fb__step_event *e = fb__culprit_event(c);
     char factor[160];
     fb__gradients g;
+    double a, b, x, y;
     bool scaled;
 
     if (!is_at_the_loss(c) && e->site->phase != FB_PHASE_BACKWARD)
@@ -172,6 +185,8 @@ bool fb__rule_loss_normalization(fb_diff_cause *out, const fb__case *c)
     fb__gradients_of(&g, c);
     scaled = g.count > 0 && g.scaled == g.count && fabs(g.scale - 1) > FB__FIT_TOLERANCE &&
              begins_at_the_loss(c, &g);
+    scaled |=
+        g.scaled == g.count && losses(&a, &b, c) && a != 0 && is_norm_scaled(&x, &y, c, b / a);
     if (is_any_gradient_missing(&c->pair->a) || is_any_gradient_missing(&c->pair->b) ||
         (g.count > 0 && g.equal < g.count && !scaled && !is_other_reduction(c)))
         return false;

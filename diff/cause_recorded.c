@@ -292,8 +292,9 @@ static bool is_around(const char *x, const char *y)
     return n == m || (n < m ? y[n] : x[m]) == '.';
 }
 
-/* A mode of the module of an event, or of one around it, that the sides do not share. */
-static const fb__step_event *other_mode(const fb__step *step, const char *path)
+/* A mode of the module of an event, or of one around it, that the sides do not share. Where no
+ * gradient arrives, a gradient mode of any module. */
+static const fb__step_event *other_mode(const fb__step *step, const char *path, bool any_gradient)
 {
     for (size_t i = 0; i < step->count; i++) {
         const fb__step_event *e = &step->events[i];
@@ -302,7 +303,8 @@ static const fb__step_event *other_mode(const fb__step *step, const char *path)
             (strcmp(fb__text(e->site->slot), "training") == 0 ||
              strcmp(fb__text(e->site->slot), "grad") == 0 ||
              strcmp(fb__text(e->site->slot), "requires_grad") == 0) &&
-            is_around(fb__text(e->site->path), path))
+            (is_around(fb__text(e->site->path), path) ||
+             (any_gradient && strcmp(fb__text(e->site->slot), "training") != 0)))
             return e;
     }
     return NULL;
@@ -323,9 +325,11 @@ bool fb__rule_inner_mode(fb_diff_cause *out, const fb__case *c)
         (strcmp(p.name, "training") == 0 || strcmp(p.name, "train") == 0)) {
         fb__say(out, "%s (%s) runs with training %s | %s", path, fb__text(e->site->op), p.a, p.b);
     } else {
-        mode = other_mode(&c->pair->a, path);
+        const bool lost = e->site->phase == FB_PHASE_BACKWARD && !is_pair(c);
+
+        mode = other_mode(&c->pair->a, path, lost);
         if (mode == NULL)
-            mode = other_mode(&c->pair->b, path);
+            mode = other_mode(&c->pair->b, path, lost);
         if (mode == NULL)
             return false;
         fb__say(out, "%s runs with %s %s in %s only", fb__text(mode->site->path),
@@ -404,15 +408,40 @@ static bool covers(const fb__case *c, const fb__step_event *e)
     return difference * difference <= 1e-12 * (whole.sum_square / (double)whole.elements);
 }
 
+static bool is_statistic(const fb_site *site)
+{
+    return fb__is_one_of(fb__text(site->op), statistics, COUNT_OF(statistics));
+}
+
+/* A selection of rows that one side alone makes, for a statistic: the other's is over all rows. */
+static bool is_selection(const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c), *reader;
+
+    if (is_pair(c) || e->site->kind != FB_KIND_TENSOR || e->site->phase != FB_PHASE_INIT ||
+        strncmp(fb__text(e->site->op), "index", 5) != 0)
+        return false;
+    reader = fb__reader(c, e, is_statistic, 16);
+    return reader != NULL && reader->partner != NONE;
+}
+
 /* Signature: before the first batch, a statistic of equal data has another value: it is taken over
  * another part of them. Over all of them on one side only: the part held out for tests is in it. */
 bool fb__rule_fitted_on_all(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
 
+    if (is_selection(c)) {
+        fb__say(out,
+                "%s fits a statistic to selected rows, %s to all of them: what is held out for "
+                "evaluation has been looked at",
+                fb__culprit_side(c), c->culprit->a != NULL ? "b" : "a");
+        fb__say_fix(out,
+                    "split first, then fit scalers and vocabularies on the training part only");
+        return true;
+    }
     if (!is_pair(c) || e->site->kind != FB_KIND_TENSOR || e->site->phase != FB_PHASE_INIT ||
-        !fb__is_one_of(fb__text(e->site->op), statistics, COUNT_OF(statistics)) ||
-        e->input_count == 0)
+        !is_statistic(e->site) || e->input_count == 0)
         return false;
     const bool a = covers(c, c->culprit->a), b = covers(c, c->culprit->b);
 

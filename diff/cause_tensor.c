@@ -319,7 +319,7 @@ static bool say_relation(char *text, size_t size, const fb__case *c)
         !fb__sketch(&y, &c->pair->b, c->culprit->b))
         return false;
     fit = fb__fit_scale(&x, &y);
-    if (x.elements > 1 && x.elements == y.elements && fb__fits(fit) && fabs(fit.scale - 1) > 1e-5)
+    if (x.elements == y.elements && fb__fits(fit) && fabs(fit.scale - 1) > 1e-5)
         (void)snprintf(text, size, "b is %.6g times a", fit.scale);
     else if (x.elements > 1 && fb_hash_equal(x.multiset, y.multiset))
         (void)snprintf(text, size, "the same numbers in another order");

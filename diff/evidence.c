@@ -206,27 +206,54 @@ bool fb__is_gradient(const fb_site *site)
            strncmp(fb__text(site->slot), "grad", 4) == 0;
 }
 
+/* Both sketches of a pair of gradients that are not zero. */
+static bool gradient_pair(fb_sketch *x, fb_sketch *y, const fb__case *c, const fb__step_event *e)
+{
+    return e->partner != NONE && fb__is_gradient(e->site) && fb__sketch(x, &c->pair->a, e) &&
+           fb__sketch(y, &c->pair->b, &c->pair->b.events[e->partner]) && x->sum_square > 0 &&
+           y->sum_square > 0;
+}
+
 void fb__gradients_of(fb__gradients *out, const fb__case *c)
 {
-    const fb__step *a = &c->pair->a, *b = &c->pair->b;
+    /* A gradient that is zero but for rounding (of a bias that a softmax cancels) has no factor. */
+    const double noise = 1e-10;
+    const fb__step *a = &c->pair->a;
+    double largest = 0;
+    fb_sketch x, y;
 
     *out = (fb__gradients){.scale = 1};
+    for (size_t i = 0; i < a->count; i++)
+        if (gradient_pair(&x, &y, c, &a->events[i]) && x.sum_square > largest)
+            largest = x.sum_square;
     for (size_t i = 0; i < a->count; i++) {
-        const fb__step_event *e = &a->events[i];
-        fb_sketch x, y;
         fb__fit fit;
 
-        if (e->partner == NONE || !fb__is_gradient(e->site) || !fb__sketch(&x, a, e) ||
-            !fb__sketch(&y, b, &b->events[e->partner]) || x.sum_square == 0 || y.sum_square == 0)
+        if (!gradient_pair(&x, &y, c, &a->events[i]) || x.sum_square < noise * largest)
             continue;
         fit = fb__fit_scale(&x, &y);
         if (out->count == 0 && fb__fits(fit))
             out->scale = fit.scale;
         out->count++;
-        out->equal += e->same_content;
+        out->equal += a->events[i].same_content;
         out->scaled +=
             fb__fits(fit) && fabs(fit.scale - out->scale) < FB__FIT_TOLERANCE * fabs(out->scale);
     }
+}
+
+bool fb__norms(double *a, double *b, const fb__case *c)
+{
+    for (size_t i = 0; i < c->pair->a.count; i++) {
+        const fb__step_event *e = &c->pair->a.events[i];
+
+        if (e->site->kind != FB_KIND_SCALAR || strcmp(fb__text(e->site->slot), "grad_norm") != 0 ||
+            e->partner == NONE)
+            continue;
+        *a = e->value;
+        *b = c->pair->b.events[e->partner].value;
+        return *a > 0;
+    }
+    return false;
 }
 
 /* --- What is made from an event --------------------------------------------------------------- */

@@ -77,6 +77,10 @@ typedef struct fb__gradients {
 
 void fb__gradients_of(fb__gradients *out, const fb__case *c);
 
+/* The norms of all gradients that the clipping of both sides found, a's not zero: clipped to one
+ * norm, gradients have lost their factor. */
+bool fb__norms(double *a, double *b, const fb__case *c);
+
 /* Whether an event is the gradient of a parameter, as an optimizer finds it. */
 bool fb__is_gradient(const fb_site *site);
 

@@ -21,6 +21,7 @@ enum {
     TEXT_MAX = 4096,
     LIST_MAX = 4,  /* notes, candidates, things left out: told one by one */
     LINES_MAX = 3, /* of one entry */
+    SCREEN_LINES = 25,
 };
 
 /* --- Lines ------------------------------------------------------------------------------------ */
@@ -384,7 +385,20 @@ static void print_rounding(FILE *out, const fb_diff_report *r)
     entryf(out, "bounds", "%s", x->envelope);
 }
 
-char *fb_diff_report_text(const fb_diff_report *report)
+/* The next best causes by name. */
+static void print_guesses(FILE *out, const fb_diff_report *r)
+{
+    char text[256] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; i < r->guess_count && used < sizeof text; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i > 0 ? ", or " : "",
+                                 r->guesses[i].name);
+    if (used > 0)
+        entry(out, "or", text);
+}
+
+static char *write_report(const fb_diff_report *report, bool guesses)
 {
     char *text = NULL;
     size_t size;
@@ -393,6 +407,8 @@ char *fb_diff_report_text(const fb_diff_report *report)
     if (out == NULL)
         return NULL;
     print_verdict(out, report);
+    if (guesses)
+        print_guesses(out, report);
     print_parts(out, report);
     print_rounding(out, report);
     print_candidates(out, report);
@@ -410,4 +426,18 @@ char *fb_diff_report_text(const fb_diff_report *report)
         return NULL;
     }
     return text;
+}
+
+/* Guesses are shown where they leave the report on one screen. */
+char *fb_diff_report_text(const fb_diff_report *report)
+{
+    char *text = write_report(report, report->guess_count > 0 && !report->engine);
+    size_t lines = 0;
+
+    for (const char *at = text; at != NULL && *at != '\0'; at++)
+        lines += *at == '\n';
+    if (lines <= SCREEN_LINES)
+        return text;
+    free(text);
+    return write_report(report, false);
 }

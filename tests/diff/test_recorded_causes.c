@@ -148,6 +148,12 @@ static fb_ref tensor(program *p, fb_phase phase, const char *path, const char *o
             .data = data, .data_bytes = n * sizeof *data, .inputs = inputs, .input_count = count});
 }
 
+static fb_ref number(program *p, const char *op, const char *arguments, float value,
+                     const fb_ref *inputs, uint32_t count)
+{
+    return tensor(p, FB_PHASE_FORWARD, "", op, arguments, &value, 1, inputs, count);
+}
+
 static fb_ref integers(program *p, const char *op, const char *arguments, const int64_t *data,
                        size_t n, const fb_ref *inputs, uint32_t count)
 {
@@ -461,17 +467,19 @@ static float lose(program *p, const float *s, fb_ref h)
     float loss = (float)(sum_up(s) / 24 * factor);
     fb_ref made[2] = {h, integers(p, "index", NULL, targets, N, &p->batch, 1)};
     fb_ref out;
+    float plain;
 
     if (now(p, OTHER_TARGETS) || now(p, OTHER_IGNORED))
         loss *= 0.75f;
+    plain = now(p, LOSS_FACTOR) ? loss / 2 : loss;
     out = tensor(p, FB_PHASE_FORWARD, "", "nll_loss_forward",
                  now(p, OTHER_REDUCTION) ? "{\"reduction\":2,\"ignore_index\":-100}"
                  : now(p, OTHER_IGNORED) ? "{\"reduction\":1,\"ignore_index\":0}"
                                          : "{\"reduction\":1,\"ignore_index\":-100}",
-                 &(float){now(p, LOSS_FACTOR) ? loss / 2 : loss}, 1, made, 2);
+                 &plain, 1, made, 2);
     if (now(p, LOSS_FACTOR))
         out = tensor(p, FB_PHASE_FORWARD, "", "mul", "{\"other\":2}", &loss, 1, &out, 1);
-    (void)tensor(p, FB_PHASE_FORWARD, "", "ones_like", NULL, &(float){1}, 1, &out, 1);
+    (void)number(p, "ones_like", NULL, 1, &out, 1);
     scalar(p, FB_PHASE_LOSS, "loss", "loss", loss);
     return (float)factor * (now(p, OTHER_TARGETS) || now(p, OTHER_IGNORED) ? 0.75f : 1);
 }
@@ -590,9 +598,9 @@ static void step(program *p)
 
     p->known_count = 0;
     if (now(p, CLOCK))
-        (void)tensor(p, FB_PHASE_FORWARD, "", "lift", NULL, &(float){12.5f}, 1, NULL, 0);
+        (void)number(p, "lift", NULL, 12.5f, NULL, 0);
     else
-        (void)tensor(p, FB_PHASE_FORWARD, "", "lift", NULL, &(float){11.25f}, 1, NULL, 0);
+        (void)number(p, "lift", NULL, 11.25f, NULL, 0);
     if (now(p, RESTORED) || now(p, NOT_RESTORED)) {
         load(p, "Net", "load_state_dict");
         if (p->twist == RESTORED)
@@ -613,8 +621,7 @@ static void step(program *p)
     factor = lose(p, s, h);
     backward(p, s, factor);
     if (now(p, LOGGED_NORM))
-        (void)tensor(p, FB_PHASE_FORWARD, "", "norm", NULL, &(float){(float)norm_of(p)}, 1,
-                     p->grads, 2);
+        (void)number(p, "norm", NULL, (float)norm_of(p), p->grads, 2);
     if (now(p, RESET_TWICE)) { /* the gradients of the first half are lost */
         reset(p, "optimizer0");
         backward(p, s, factor / 2);
