@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import dataloader
 
 from . import collectives
+from .compiled import Regions, is_compiled
 from .session import Session
 
 _MISSING = object()
@@ -27,6 +28,8 @@ class Hooks:
         self.session = session
         self._undo: List[Tuple[Any, str, Any, Any]] = []
         self._seen_classes: set = set()
+        self.regions = Regions(self)
+        self.regions.replace_compile()
         self._modules()
         self._backward()
         self._optimizers()
@@ -41,6 +44,11 @@ class Hooks:
 
     def remove(self) -> None:
         """Puts back what was there, unless somebody has replaced it since."""
+        self.suspend()
+        self._undo.clear()
+
+    def suspend(self) -> None:
+        """Takes everything out for a while."""
         for owner, name, old, new in reversed(self._undo):
             if vars(owner).get(name, _MISSING) is not new:
                 continue
@@ -48,7 +56,11 @@ class Hooks:
                 delattr(owner, name)
             else:
                 setattr(owner, name, old)
-        self._undo.clear()
+
+    def resume(self) -> None:
+        for owner, name, old, new in self._undo:
+            if vars(owner).get(name, _MISSING) is old:
+                setattr(owner, name, new)
 
     def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         old = vars(owner).get(name, _MISSING)
@@ -59,7 +71,7 @@ class Hooks:
     # --- Modules ----------------------------------------------------------------------------------
 
     def _modules(self) -> None:
-        session = self.session
+        session, regions = self.session, self.regions
 
         def make(original: Any) -> Any:
             @functools.wraps(original)
@@ -73,6 +85,8 @@ class Hooks:
                 if phase == "optimizer":  # a closure
                     session.phase, session.updating = "forward", False
                 try:
+                    if is_compiled(module):
+                        return regions.call(original, (module, *args), kwargs)
                     return original(module, *args, **kwargs)
                 finally:
                     session.phase, session.updating = phase, updating
@@ -97,7 +111,7 @@ class Hooks:
 
     def _backward(self) -> None:
         engine = torch.autograd.Variable._execution_engine
-        session = self.session
+        session, regions = self.session, self.regions
 
         class Engine:
             """The autograd engine, whose run_backward says that the backward pass runs."""
@@ -110,7 +124,7 @@ class Hooks:
                 if phase != "backward":
                     session.guarded(session.loss, tensors)
                 try:
-                    return engine.run_backward(tensors, *args, **kwargs)
+                    return regions.backward(engine.run_backward, (tensors, *args), kwargs)
                 finally:
                     session.phase, session.updating = phase, updating
 

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled regions (torch.compile): one event for each output, made of the inputs.
+
+While one runs, nothing that a recording replaces is in its place and no dispatch mode is active:
+what is compiled, and its bits, are those of the program alone. So are its backward pass's.
+"""
+
+import functools
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Tuple
+
+import torch
+
+from .. import _library as lib
+from ..recorder import EventRef
+from .contents import tensors_in
+
+if TYPE_CHECKING:
+    from .hooks import Hooks
+
+
+def is_compiled(module: torch.nn.Module) -> bool:
+    return (getattr(module, "_compiled_call_impl", None) is not None or
+            type(module).__name__ == "OptimizedModule")
+
+
+class Regions:
+    """Calls compiled regions, and backward passes that may run compiled code."""
+
+    def __init__(self, hooks: "Hooks") -> None:
+        self.hooks, self.session = hooks, hooks.session
+        self.inside = False
+        self.any = False  # one has been called: a backward pass may be compiled code
+
+    def alone(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Calls it as if nobody recorded."""
+        if self.inside:
+            return call(*args, **kwargs)
+        self.inside = True
+        self.hooks.suspend()
+        resume = self.session.pause()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            if resume:
+                self.session.resume()
+            self.hooks.resume()
+            self.inside = False
+
+    def call(self, call: Callable[..., Any], args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
+        session = self.session
+        if self.inside:
+            return call(*args, **kwargs)
+        self.any = True
+        inputs = session.guarded(self._inputs, args, kwargs) if session.ops else None
+        out = self.alone(call, *args, **kwargs)
+        if inputs is not None and session.ops:
+            session.guarded(self._outputs, out, inputs)
+        return out
+
+    def backward(self, call: Callable[..., Any], args: Tuple[Any, ...],
+                 kwargs: Dict[str, Any]) -> Any:
+        session = self.session
+        if not self.any:
+            return call(*args, **kwargs)
+        if session.ops:
+            what = "the ops of a backward pass through compiled regions"
+            session.left_out[what] = session.left_out.get(what, 0) + 1
+        return self.alone(call, *args, **kwargs)
+
+    def _inputs(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> List[EventRef]:
+        session, refs = self.session, []
+        for i, tensor in enumerate(tensors_in([list(args), kwargs])):
+            made = session.core.find(tensor)
+            if made is None and not session.is_nothing(tensor):
+                made = session.core.record(tensor, lib.KINDS["tensor"], session.phase,
+                                           session.modules.path, "compiled", f"in{i}", [], True)
+            if made is not None:
+                refs.append(made)
+        return refs
+
+    def _outputs(self, out: Any, inputs: List[EventRef]) -> None:
+        session = self.session
+        for i, tensor in enumerate(tensors_in(out)):
+            session.core.record(tensor, lib.KINDS["tensor"], session.phase, session.modules.path,
+                                "compiled", "out" if i == 0 else f"out{i}", inputs, True)
+
+    def replace_compile(self) -> None:
+        """Functions that the program compiles from here on; modules are known by themselves."""
+        if not hasattr(torch, "compile"):
+            return
+        regions = self
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def compile_(model: Any = None, *args: Any, **kwargs: Any) -> Any:
+                # A compiled module keeps the __call__ that it finds here.
+                made = regions.alone(original, model, *args, **kwargs)
+                if model is None or isinstance(made, torch.nn.Module) or not callable(made):
+                    return made
+
+                @functools.wraps(made)
+                def call(*given: Any, **named: Any) -> Any:
+                    if not regions.session.here():
+                        return made(*given, **named)
+                    return regions.call(made, given, named)
+                return call
+            return compile_
+
+        self.hooks._replace(torch, "compile", make)
