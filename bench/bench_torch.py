@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What recording a PyTorch program costs: one step of a small GPT with and without, in turns.
 
-usage: bench_torch.py [--rounds N] [--dim C] [--json]     the library: FIRSTBIT_LIBRARY
+usage: bench_torch.py [--rounds N] [--large] [--only LEVEL] [--json]     the library: FIRSTBIT_LIBRARY
+
+--large: 6 layers, 384 wide, 12 x 64 tokens; else 4 layers, 128 wide, 16 x 64.
 
 For each level one process trains the model; every other block of steps is recorded. The figure is
 the median of recorded steps by that of plain ones of the same process.
@@ -61,16 +63,17 @@ class Gpt(nn.Module):
         return self.head(self.ln(x))
 
 
-def measure(level, ops_steps, dim, rounds, folder):
+def measure(level, ops_steps, large, rounds, folder):
     """Milliseconds of a plain and of a recorded step, and the number of events a step."""
     torch.manual_seed(0)
-    model = Gpt(256, 64, dim, 4, 4)
+    model = Gpt(65, 64, 384, 6, 6) if large else Gpt(256, 64, 128, 4, 4)
+    batch, vocabulary = (12, 65) if large else (16, 256)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     times = {False: [], True: []}
     events = 0
 
     def step():
-        tokens = torch.randint(0, 256, (16, 65))
+        tokens = torch.randint(0, vocabulary, (batch, 65))
         begun = time.perf_counter()
         loss = F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
         optimizer.zero_grad(set_to_none=True)
@@ -96,16 +99,19 @@ def measure(level, ops_steps, dim, rounds, folder):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--only", choices=[name for name, _, _ in CASES])
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if not given.json:
-        print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, GPT of 4 layers, "
-              f"{given.dim} wide, 16 x 64 tokens\n")
+        shape = "6 layers, 384 wide, 12 x 64" if given.large else "4 layers, 128 wide, 16 x 64"
+        print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, GPT of {shape} tokens\n")
         print(f"{'level':10}{'plain':>10}{'recorded':>12}{'ratio':>8}{'events a step':>16}")
     with tempfile.TemporaryDirectory() as folder:
         for name, level, ops_steps in CASES:
-            plain, recorded, events = measure(level, ops_steps, given.dim, given.rounds, folder)
+            if given.only not in (None, name):
+                continue
+            plain, recorded, events = measure(level, ops_steps, given.large, given.rounds, folder)
             if given.json:
                 print(json.dumps({"bench": "torch", "case": name, "this": recorded, "peer": plain,
                                   "peer_name": f"PyTorch {torch.__version__}", "unit": "ms/step",

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small training programs of different kinds, each with one change that may be planted.
 
-usage: programs.py FOLDER [--changed] [--level LEVEL] [--plain] [NAME...]
+usage: programs.py FOLDER [--level LEVEL] [--plain] [NAME...]
 
 Runs each and prints its name and a hash of its final parameters; records it into FOLDER/NAME.fbt,
-unless --plain. With --changed the change that its description names is in.
+unless --plain. With PLANTED in the environment the change that its description names is in: arguments
+that differ would be its cause.
 """
 
 import argparse
@@ -336,7 +337,6 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--changed", action="store_true")
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--level", default="ops")
     given = parser.parse_intermixed_args()
@@ -347,7 +347,7 @@ def main():
             continue
         torch.manual_seed(1)
         path = None if given.plain else os.path.join(given.folder, name + ".fbt")
-        model = program(Context(path, given.changed, given.level))
+        model = program(Context(path, "PLANTED" in os.environ, given.level))
         final = hashlib.sha256()
         for value in model.state_dict().values():
             final.update(value.detach().numpy().tobytes())

@@ -39,8 +39,9 @@ PLANTED = {
 def run(folder, *arguments, **environment):
     """Runs the programs in a process of their own; their names and final hashes."""
     os.makedirs(folder, exist_ok=True)
-    done = subprocess.run([sys.executable, os.path.join(HERE, "programs.py"), folder, *arguments],
-                          env={**os.environ, "FIRSTBIT_DEBUG": "1", **environment},
+    # Arguments that differ would be a cause.
+    done = subprocess.run([sys.executable, os.path.join(HERE, "programs.py"), ".", *arguments],
+                          cwd=folder, env={**os.environ, "FIRSTBIT_DEBUG": "1", **environment},
                           capture_output=True, text=True, timeout=200)
     if done.returncode != 0:
         raise AssertionError(done.stderr)
@@ -67,7 +68,7 @@ class Recordings(unittest.TestCase):
         cls.bits = {"a": run(cls.at["a"], PYTHONHASHSEED="1"),
                     "b": run(cls.at["b"], PYTHONHASHSEED="2", MALLOC_PERTURB_="85",
                              MALLOC_MMAP_THRESHOLD_="4096")}
-        run(cls.at["c"], "--changed", PYTHONHASHSEED="1")
+        run(cls.at["c"], PYTHONHASHSEED="1", PLANTED="1")
 
     @classmethod
     def tearDownClass(cls):
@@ -142,6 +143,111 @@ class Recordings(unittest.TestCase):
         self.assertIn(("h.0.ln.weight", "exp_avg_sq"), updated)
         clip = [e for e in events if e["path"] == "clip" and e["slot"] == "grad_norm"]
         self.assertEqual(len(clip), 1)
+
+    def test_the_extension_records_what_python_records(self):
+        from firstbit.torch.core import fast
+
+        if fast is None:
+            self.skipTest("the extension module is not built")
+        slow = os.path.join(self.folder.name, "slow")
+        run(slow, "gpt", "awkward", "accumulation", FIRSTBIT_FAST="0")
+        for name in ("gpt", "awkward", "accumulation"):
+            with self.subTest(name):
+                self.assertEqual(firstbit("show", "--json", os.path.join(slow, name + ".fbt")),
+                                 firstbit("show", "--json", self.trace("a", name)))
+
+    def test_ops_carry_their_arguments_and_modes_what_learns(self):
+        import firstbit as package
+
+        with package.open(self.trace("a", "gpt")) as trace:
+            events = list(trace)
+        dropped = {e["arguments"] for e in events if e["op"] == "bernoulli_" and e["slot"] == "out"}
+        self.assertEqual({json.loads(text)["p"] for text in dropped}, {0.9})
+        norms = [e for e in events if e["op"] == "native_layer_norm" and e["slot"] == "out"]
+        self.assertEqual(json.loads(norms[0]["arguments"])["eps"], 1e-5)
+        held = {e["path"] for e in events if e["slot"] == "held by optimizer0"}
+        self.assertEqual(held, {e["path"] for e in events if e["slot"] == "requires_grad"})
+        self.assertIn("h.1.mlp.2.weight", held)
+        limits = {e["value"] for e in events if e["path"] == "clip" and e["slot"] == "max_norm"}
+        self.assertEqual(limits, {1})
+        drawn = [e for e in events if e["op"] == "bernoulli_" and e["slot"] == "out"]
+        self.assertEqual({e["inputs"][-1]["op"] for e in drawn}, {"draw"})
+        tied = [e["storage"] for e in events if e["path"] == "wte.weight" and e["op"] == "init"]
+        self.assertNotIn("0", tied)
+
+    def test_ranks_write_linked_files_and_collectives_are_events(self):
+        import torch
+
+        if not torch.distributed.is_available():
+            self.skipTest("PyTorch without torch.distributed")
+        paths = [os.path.join(self.folder.name, name) for name in ("rank_a.fbt", "rank_b.fbt",
+                                                                   "rank_c.fbt")]
+        for path, factor in zip(paths, ("1", "1", "2")):
+            done = subprocess.run([sys.executable, os.path.join(HERE, "ranks_program.py"), path,
+                                   factor], capture_output=True, text=True, timeout=100)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(diff(paths[0], paths[1])["verdict"], "same")
+        self.assertEqual(diff(paths[0], paths[2])["verdict"], "differ")
+        status, out, _ = firstbit("info", "--json", paths[0])
+        self.assertEqual((status, [p["role"] for p in json.loads(out)["parts"]]), (0, ["rank1"]))
+        found = [json.loads(line) for line in firstbit("show", "--json", "--kind", "collective",
+                                                       paths[0])[1].splitlines()]
+        self.assertEqual({(e["op"], e["arguments"]) for e in found},
+                         {("all_reduce", '{"op":"sum"}')})
+
+    def test_a_generator_of_python_that_is_drawn_from_once_more_is_seen(self):
+        program = ("""
+import random, sys, torch, firstbit.torch
+torch.manual_seed(0)
+model = torch.nn.Linear(2, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+with firstbit.torch.record(sys.argv[1], model=model, optimizer=optimizer):
+    random.seed(3)
+    for i in range(3):
+        model(torch.full((1, 2), random.random())).sum().backward()
+        if i == 1 and len(sys.argv) > 2:
+            random.random()
+        optimizer.step()
+""")
+        paths = [os.path.join(self.folder.name, name) for name in ("py_a.fbt", "py_b.fbt")]
+        subprocess.run([sys.executable, "-c", program, paths[0]], check=True, timeout=100)
+        subprocess.run([sys.executable, "-c", program, paths[1], "more"], check=True, timeout=100)
+        first = diff(*paths)["first"]
+        self.assertEqual((first["step"], first["path"], first["op"]), (2, "python", "state"))
+
+    def test_a_new_optimizer_takes_over_the_count_of_steps(self):
+        import firstbit as package
+        import firstbit.torch
+        import torch
+
+        path = os.path.join(self.folder.name, "lead.fbt")
+        model = torch.nn.Linear(2, 2)
+        with firstbit.torch.record(path, model=model):
+            for _ in range(2):
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                for _ in range(2):
+                    optimizer.zero_grad()
+                    model(torch.ones(1, 2)).sum().backward()
+                    optimizer.step()
+        with package.open(path) as trace:
+            steps = [e["step"] for e in trace if e["path"] == "loss"]
+        self.assertEqual(steps, [1, 2, 3, 4])
+
+    def test_a_compiled_region_is_one_event_and_compiled_as_without_a_recording(self):
+        import torch
+
+        if not hasattr(torch, "compile"):
+            self.skipTest("this PyTorch has no torch.compile")
+        path = os.path.join(self.folder.name, "compiled.fbt")
+        program = os.path.join(HERE, "compiled_program.py")
+        plain, recorded = (subprocess.run([sys.executable, program, *more], capture_output=True,
+                                          text=True, timeout=200) for more in ((), (path,)))
+        self.assertEqual(recorded.returncode, 0, recorded.stderr)
+        self.assertEqual(recorded.stdout, plain.stdout)
+        found = firstbit("show", "--json", "--step", "1", path)[1].splitlines()
+        outs = [e for e in map(json.loads, found) if e["op"] == "compiled" and e["slot"] == "out"]
+        self.assertEqual(len(outs), 2)
+        self.assertTrue(all(e["hash"] and e["inputs"] for e in outs))
 
     def test_contents_are_row_major_whatever_the_strides(self):
         import torch
