@@ -25,6 +25,7 @@ DEFAULT_LEVEL = "ops"
 DEFAULT_OPS_STEPS = "0:10,every=1000"
 
 _current: "Optional[Run]" = None
+_by_command = False  # while `firstbit record` begins a recording
 
 #: What `firstbit record` was told to record and where, if it was told a depth.
 _wanted: Optional[Dict[str, Any]] = None
@@ -131,7 +132,8 @@ def record(path: Union[str, "os.PathLike[str]"], *,
         optimizers = list(optimizer)
     document = {"framework": "torch", "environment": environment(), "sources": program.sources(),
                 **(header or {})}
-    rank, ranks = program.rank()
+    # `firstbit record` has named the file of each process itself.
+    rank, ranks = program.rank() if not _by_command else (0, 1)
     if ranks > 1:
         document.update(rank=rank, world_size=ranks)
     if rank > 0:
@@ -150,7 +152,7 @@ def record(path: Union[str, "os.PathLike[str]"], *,
 
 def begin_by_environment(settings: Dict[str, str]) -> None:
     """For the start-up hook of `firstbit record`: records until the program ends."""
-    global _wanted
+    global _wanted, _by_command
     level = settings.get("FIRSTBIT_LEVEL")
     ops_steps = settings.get("FIRSTBIT_OPS_STEPS")
     told = level is not None or ops_steps is not None
@@ -162,7 +164,11 @@ def begin_by_environment(settings: Dict[str, str]) -> None:
         "values_steps": settings.get("FIRSTBIT_VALUES_STEPS"),
         "values_bytes": int(settings.get("FIRSTBIT_VALUES_BYTES", 0)),
         "max_bytes": int(settings.get("FIRSTBIT_MAX_BYTES", 0))}
-    run = record(**options)
+    _by_command = True
+    try:
+        run = record(**options)
+    finally:
+        _by_command = False
     _wanted = options if told else None
     run.by_environment = True
     process = os.getpid()

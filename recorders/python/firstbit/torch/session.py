@@ -186,9 +186,15 @@ class Session:
                 if id(parameter) not in done:
                     self._record_state(parameter, "init", name, "init", "param", [])
 
-    def about_to_train(self) -> None:
-        """With an optimizer at hand, the first batch, zero_grad() or call of a module is training."""
-        if self.recorder.current_step == 0 and self.optimizers and not self.by_hand:
+    def about_to_train(self, called: bool = False) -> None:
+        """With an optimizer at hand, the first batch, zero_grad() or call of a module is training:
+        the first two where parameters have names already, which the call gives them at the latest.
+        """
+        if self.recorder.current_step == 0 and self.optimizers and not self.by_hand and (
+                called or all(self.modules.name_of(parameter) is not None
+                              for optimizer in self.optimizers
+                              for group in optimizer.param_groups
+                              for parameter in group["params"])):
             self.begin_training()
 
     def _record_holders(self) -> None:
@@ -208,7 +214,7 @@ class Session:
         """A module is called by the program itself, or in other modes than the one around it."""
         root = len(self.modules.stack) == 1
         if root:
-            self.about_to_train()
+            self.about_to_train(True)
         self.guarded(self._record_modes, module, root)
 
     def _record_modes(self, module: torch.nn.Module, root: bool) -> None:
