@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
 
-from ..recorder import Recorder
+from ..recorder import Recorder, process_header
 from . import program
 from .hooks import Hooks
 from .program import environment
@@ -133,7 +133,7 @@ def record(path: Union[str, "os.PathLike[str]"], *,
     document = {"framework": "torch", "environment": environment(), "sources": program.sources(),
                 **(header or {})}
     # `firstbit record` has named the file of each process itself.
-    rank, ranks = program.rank() if not _by_command else (0, 1)
+    rank, ranks = (0, 1) if _by_command or process_header else program.rank()
     if ranks > 1:
         document.update(rank=rank, world_size=ranks)
     if rank > 0:
