@@ -9,7 +9,7 @@ BUGS = [
     # --- Resuming ---------------------------------------------------------------------------------
     Bug("moments-not-restored", "TrenTorch PR#187", "the optimizer's state is not loaded", "resume", """
 -        self.optimizer.load_state_dict(checkpoint["optimizer"])
-""", LOADED + (Event(4, "optimizer", slot="exp_avg*|step|param|lr"),), "checkpoint-resume"),
+""", LOADED + (Event(4, "optimizer", slot="exp_avg*|step|param|lr"),), "checkpoint-resume", quick=True),
 
     Bug("schedule-restarts", "pytorch-template#68", "the schedule is not loaded", "resume", """
 -        self.schedule.load_state_dict(checkpoint["schedule"])
@@ -70,7 +70,7 @@ BUGS = [
     Bug("reseeded-in-every-step", "", "the seed is set again in each step", "noise", """
          rows = torch.randperm(ROWS, generator=order)[:10]
 +        torch.manual_seed(81)
-""", (Event(0, kind="seed"), Event(1, kind="seed|draw")), "rng-key-reuse"),
+""", (Event(0, kind="seed"), Event(1, kind="seed|draw")), "rng-key-reuse", quick=True),
 
     Bug("two-generators-one-seed", "", "two generators begin with one seed", "noise", """
 -    jitter = torch.Generator().manual_seed(84)
@@ -140,7 +140,7 @@ BUGS = [
     Bug("no-split-at-all", "byteNet-tf#10", "the validation is part of the training", "tabular", """
 -    return rows[:count * 3 // 4], rows[count * 3 // 4:]
 +    return rows, rows[count * 3 // 4:]
-""", (Event(0, op="index|mean|std*", slot="*"), Event(1, kind="draw|sample")), "evaluation-leak"),
+""", (Event(0, op="index|mean|std*", slot="*"), Event(1, kind="draw|sample")), "evaluation-leak", quick=True),
 
     Bug("validation-overlaps", "scvi-tools#443", "some rows of the training are validated on", "tabular",
         """

@@ -11,6 +11,11 @@ def share(rows, key):
     return f"{sum(bool(row[key]) for row in rows)} of {len(rows)}"
 
 
+def is_same(clean):
+    """Whether a pair ends with equal bits, and is no legal rewrite."""
+    return clean["expected_verdict"] == "same"
+
+
 def totals(bugs, cleans):
     def of(rows):
         return {key: share(rows, key)
@@ -20,7 +25,8 @@ def totals(bugs, cleans):
     quiet = [clean for clean in cleans if clean["tolerances"]["tight"] is not None]
     return {"all": of(bugs), "shown": of([b for b in bugs if not b["unseen"]]),
             "unseen": of([b for b in bugs if b["unseen"]]),
-            "clean": share(cleans, "as_expected"),
+            "clean": share([c for c in cleans if is_same(c)], "as_expected"),
+            "rewrites": share([c for c in cleans if not is_same(c)], "as_expected"),
             "alarms": {check: share([b["tolerances"] for b in measured], check)
                        for check in CHECKS},
             "false_alarms": {check: share([c["tolerances"] for c in quiet], check)
@@ -35,6 +41,9 @@ def print_totals(bugs, cleans):
     print("|---|---|---|---|---|---|")
     for key, name in names.items():
         print(f"| {name} | " + " | ".join(summary[key].values()) + " |")
+    print()
+    print(f"Clean pairs that `diff` calls the same: {summary['clean']}. Legal rewrites answered as they "
+          f"should be: {summary['rewrites']}.")
     print()
     print("| on the same pairs | bugs: alarm | clean pairs and legal rewrites: alarm |")
     print("|---|---|---|")
@@ -93,7 +102,7 @@ def print_tables(bugs, cleans):
     summary = totals(bugs, cleans)
     for name in ("all", "shown", "unseen"):
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in summary[name].items()))
-    print(f"clean pairs as expected: {summary['clean']}")
+    print(f"clean pairs as expected: {summary['clean']}, rewrites: {summary['rewrites']}")
     print("alarms of tolerances on bugs: " + ", ".join(
         f"{key} {value}" for key, value in summary["alarms"].items()))
     print("alarms of tolerances on clean pairs: " + ", ".join(
