@@ -178,8 +178,10 @@ fb_status fb_run_create(fb_run **out, const fb_config *config, const fb_run_opti
         status = allocate(run, options, err);
     if (status == FB_OK)
         status = fb_pool_create(&run->pool, run->threads, err);
-    if (status == FB_OK && options->override != NULL)
+    if (status == FB_OK && options->override != NULL) {
+        run->report.touched = true; /* a formula may go on with what a kernel wrote */
         status = fb__override_install(run, options->override, err);
+    }
     if (status == FB_OK)
         status = fb__run_make_sites(run, err);
     if (status == FB_OK)
