@@ -267,6 +267,7 @@ static void put_page(FILE *out, const fb_diff_report *r, const fb_picture *p)
         fb__put_draws(out, r, p);
     }
     fputs("<div class=\"two\">\n", out);
+    fb__put_rounding(out, r);
     fb__put_candidates(out, r);
     fb__put_scope(out, r);
     fputs("</div>\n", out);

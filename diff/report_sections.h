@@ -22,6 +22,8 @@ void fb__put_spread(FILE *out, const fb_diff_report *r, const fb_picture *p);
 void fb__put_events(FILE *out, const fb_picture *p);
 /* The random draws of the first differing step. */
 void fb__put_draws(FILE *out, const fb_diff_report *r, const fb_picture *p);
+/* Of a comparison by the rounding rules: pairs, growth, what has no partner (rounding_page.c). */
+void fb__put_rounding(FILE *out, const fb_diff_report *r);
 /* What the headers say differently. */
 void fb__put_candidates(FILE *out, const fb_diff_report *r);
 /* What was compared, what was not, notes. */

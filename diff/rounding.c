@@ -399,7 +399,7 @@ static double rounding_of_loss(const fb__table *t, const fb__node *n)
 
         if (fb__node_is_scalar(in) && in->site->slot != NULL && row > 0 && in->value > 0 &&
             strcmp(in->site->slot, "count") == 0)
-            return 2 * unit * sqrt((double)(n->elements / row)) / in->value;
+            return 2 * unit * sqrt((double)n->elements / (double)row) / in->value;
     }
     return 0;
 }

@@ -10,7 +10,7 @@
 #include "diff/diff.h"
 #include "diff/map_file.h"
 #include "diff/noise.h"
-#include "diff/rounding_text.h"
+#include "diff/picture.h"
 
 static fb_diff_report compare(const char *a, const char *b, fb_diff_options options)
 {
@@ -133,6 +133,28 @@ static void a_difference_that_no_sketch_shows_is_not_called_the_same(void **stat
     fb_diff_report r = compare(a, b, (fb_diff_options){0});
 
     assert_int_equal(r.verdict, FB_DIFF_ROUNDING);
+    fb_diff_report_free(&r);
+    drop_folder(&folder);
+}
+
+static void a_page_says_what_was_paired_and_how_it_grows(void **state)
+{
+    const test_folder folder = make_folder();
+    const recording how = {.level = FB_LEVEL_SKETCH};
+    char a[160], *page, *text;
+
+    (void)state;
+    (void)snprintf(a, sizeof a, "%s", record(&folder, "a.fbt", &how));
+    fb_diff_report r = compare(a, record_with_noise(&folder, a, 3), (fb_diff_options){0});
+
+    page = fb_diff_report_html(&r, NULL);
+    text = fb_diff_report_text(&r);
+    assert_non_null(strstr(page, "Within rounding through step 8"));
+    assert_non_null(strstr(page, "Rounding or real"));
+    assert_non_null(strstr(page, "growth by step"));
+    assert_non_null(strstr(text, "WITHIN ROUNDING through step 8"));
+    free(page);
+    free(text);
     fb_diff_report_free(&r);
     drop_folder(&folder);
 }
@@ -273,6 +295,7 @@ int main(void)
         cmocka_unit_test(without_noise_a_run_made_again_is_the_run_and_the_same),
         cmocka_unit_test(a_fault_in_a_run_is_found_where_it_is),
         cmocka_unit_test(a_difference_that_no_sketch_shows_is_not_called_the_same),
+        cmocka_unit_test(a_page_says_what_was_paired_and_how_it_grows),
         cmocka_unit_test(where_nothing_can_be_compared_nothing_is_called_the_same),
         cmocka_unit_test(an_envelope_has_a_small_distance_for_every_tensor_of_the_run),
         cmocka_unit_test(noise_changes_no_draw_and_no_sample),
