@@ -136,13 +136,15 @@ def record(path: Union[str, "os.PathLike[str]"], *,
     rank, ranks = (0, 1) if _by_command or process_header else program.rank()
     if ranks > 1:
         document.update(rank=rank, world_size=ranks)
-    if rank > 0:
+    role = process_header.get("role")  # of a part of a run already: firstbit/_follow.py
+    named = role is not None and f".{role}." in os.path.basename(os.fspath(path))
+    if rank > 0 and not named:
         document.update(parent=program.parent_id(), role=f"rank{rank}")
-    path = program.path_of_rank(os.fspath(path), rank)
+    path = os.fspath(path) if named else program.path_of_rank(os.fspath(path), rank)
     recorder = Recorder(path, level=level, ops_steps=ops_steps, values_path=values_path,
                         values_steps=values_steps, values_bytes=values_bytes, max_bytes=max_bytes,
                         header=document)
-    if rank == 0 and ranks > 1:
+    if rank == 0 and ranks > 1 and not named:
         program.tell_id(path)
     run = _current = Run(Session(recorder, modules, optimizers))
     if modules and optimizers:
