@@ -401,7 +401,9 @@ class Session:
 
     def close(self) -> Optional[str]:
         def finish() -> None:
-            self.draws.end_step()
+            # A process that trains nothing, a launcher, draws from no generator unseen.
+            if self.optimizers or self.recorder.current_step > 0:
+                self.draws.end_step()
             if self.left_out:
                 listed = ", ".join(f"{n} of {what}" for what, n in sorted(self.left_out.items()))
                 self.recorder.mark(f"contents not recorded: {listed}")
