@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mechanisms in random numbers, modes, initialization and what is fed."""
 
-from case import Bug, Event
+from case import FIRST_BATCH, Bug, Event
 
 BUGS = [
     Bug("seed-not-set", "", "torch.manual_seed is never called with the run's seed", "gpt", """
@@ -61,7 +61,7 @@ BUGS = [
         """
 -    generator_of_worker = numpy.random.default_rng([torch.initial_seed(), worker])
 +    generator_of_worker = numpy.random.default_rng(0)
-""", (Event(1, "data", kind="sample|draw"),), "rng-key-reuse"),
+""", (Event(FIRST_BATCH, "data", kind="sample|draw"),), "rng-key-reuse"),
 
     Bug("set-epoch-never-called", "pytorch#31771", "every epoch has the first one's order", "conv", """
 -        for images, labels in loader:
@@ -74,7 +74,7 @@ BUGS = [
     Bug("not-shuffled", "cosmos-framework#37", "samples come in the order of the files", "conv", """
 -    sampler = RandomSampler(train, generator=order)
 +    sampler = torch.utils.data.SequentialSampler(train)
-""", (Event(1, kind="sample|draw"), Event(1, op="randperm")), "data-order", quick=True),
+""", (Event(FIRST_BATCH, kind="sample|draw"), Event(FIRST_BATCH, op="randperm")), "data-order", quick=True),
 
     Bug("last-batch-kept", "pytorch/examples#1063 (the class)",
         "the last, smaller batch of an epoch is trained on", "conv", """
@@ -85,5 +85,5 @@ BUGS = [
     Bug("pixels-scaled-twice", "", "pixels are divided by 255 twice", "conv", """
 -        image = self.pixels[i].astype(numpy.float32) / 255
 +        image = self.pixels[i].astype(numpy.float32) / 255 / 255
-""", (Event(1, kind="sample"),), "data-content", quick=True),
+""", (Event(FIRST_BATCH, kind="sample"),), "data-content", quick=True),
 ]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mechanisms of several processes and of images: collectives, shards, batch normalization."""
 
-from case import Bug, Event
+from case import FIRST_BATCH, Bug, Event
 
 COMM = (Event(1, "comm"), Event(1, kind="collective"))
 
@@ -59,7 +59,7 @@ BUGS = [
     Bug("every-rank-reads-everything", "", "the sampler knows of no other rank", "wrapped", """
 -    sampler = DistributedSampler(data, WORLD, rank, shuffle=True, seed=73)
 +    sampler = DistributedSampler(data, 1, 0, shuffle=True, seed=73)
-""", (Event(1, kind="sample|draw"), Event(1, op="stack")), "sample-duplicated-or-missing"),
+""", (Event(FIRST_BATCH, kind="sample|draw"), Event(FIRST_BATCH, op="stack")), "sample-duplicated-or-missing"),
 
     Bug("batchnorm-momentum", "pix2pix-tensorflow#126", "momentum as the other framework means it", "conv",
         """

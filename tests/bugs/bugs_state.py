@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mechanisms in resuming, sharing memory, random streams, data sets and evaluation."""
 
-from case import Bug, Event
+from case import FIRST_BATCH, Bug, Event
 
 LOADED = (Event(4, "checkpoint"), Event(4, op="clone|copy_|_to_copy"))
 
@@ -63,7 +63,7 @@ BUGS = [
         "augmentation writes into the cached sample", "folder", """
 -        noisy = letters.clone()
 +        noisy = letters
-""", (Event(1, op="clone"), Event(4, op="sum|fill_|copy_|index_put_"), Event(4, kind="sample")),
+""", (Event(FIRST_BATCH, op="clone"), Event(4, op="sum|fill_|copy_|index_put_"), Event(4, kind="sample")),
         "aliasing-or-tying"),
 
     # --- Random streams ---------------------------------------------------------------------------
@@ -88,11 +88,11 @@ BUGS = [
 -    loader = DataLoader(Subset(TensorDataset(x, y), train), batch_size=8, shuffle=True,
 -                        generator=torch.Generator().manual_seed(6))
 +    loader = DataLoader(Subset(TensorDataset(x, y), train), batch_size=8, shuffle=True)
-""", (Event(1, kind="draw"),), "rng-offset"),
+""", (Event(FIRST_BATCH, kind="draw"),), "rng-offset"),
 
     Bug("augmentation-unseeded", "", "Python's generator is never seeded", "folder", """
 -    random.seed(92)
-""", (Event(0, kind="seed"), Event(1, kind="draw")), "rng-seed", both="""
+""", (Event(0, kind="seed"), Event(FIRST_BATCH, kind="draw")), "rng-seed", both="""
 -import os
 +import os
 +import random
@@ -108,14 +108,14 @@ BUGS = [
     Bug("listing-not-sorted", "", "files come as the file system lists them", "folder", """
 -        self.names = sorted(os.listdir(folder))
 +        self.names = sorted(os.listdir(folder), key=lambda name: name[1] + name[0])
-""", (Event(1, kind="sample"), Event(1, op="sum|clone|stack", slot="*")), "data-order"),
+""", (Event(FIRST_BATCH, kind="sample"), Event(FIRST_BATCH, op="sum|clone|stack", slot="*")), "data-order"),
 
     Bug("cache-key-too-short", "OLMo-core PR#303 (the class)", "a cache serves another file's content",
         "folder", """
 -        if name not in self.cache:
 +        name = name[:1] + "0.txt"
 +        if name not in self.cache:
-""", (Event(1, kind="sample"), Event(1, op="sum|clone|stack", slot="*")), "data-content"),
+""", (Event(FIRST_BATCH, kind="sample"), Event(FIRST_BATCH, op="sum|clone|stack", slot="*")), "data-content"),
 
     Bug("drawn-with-replacement", "", "samples are drawn with replacement", "folder", """
 -    loader = DataLoader(data, batch_size=4, shuffle=True,
@@ -123,12 +123,13 @@ BUGS = [
 +    sampler = torch.utils.data.RandomSampler(data, replacement=True,
 +                                             generator=torch.Generator().manual_seed(93))
 +    loader = DataLoader(data, batch_size=4, sampler=sampler)
-""", (Event(1, kind="draw|sample"), Event(1, op="randint|randperm")), "sample-duplicated-or-missing"),
+""", (Event(FIRST_BATCH, kind="draw|sample"), Event(FIRST_BATCH, op="randint|randperm")),
+        "sample-duplicated-or-missing"),
 
     Bug("labels-one-row-late", "", "features and labels are shifted against each other", "tabular", """
 -    return x, y
 +    return x, y.roll(1)
-""", (Event(0, op="roll"), Event(1, kind="sample")), "data-content"),
+""", (Event(0, op="roll"), Event(FIRST_BATCH, kind="sample")), "data-content"),
 
     # --- Evaluation -------------------------------------------------------------------------------
     Bug("scaled-before-the-split", "qlib#770", "the scaler sees the rows of the validation", "tabular",
@@ -140,7 +141,7 @@ BUGS = [
     Bug("no-split-at-all", "byteNet-tf#10", "the validation is part of the training", "tabular", """
 -    return rows[:count * 3 // 4], rows[count * 3 // 4:]
 +    return rows, rows[count * 3 // 4:]
-""", (Event(0, op="index|mean|std*", slot="*"), Event(1, kind="draw|sample")), "evaluation-leak", quick=True),
+""", (Event(0, op="index|mean|std*", slot="*"), Event(FIRST_BATCH, kind="draw|sample")), "evaluation-leak", quick=True),
 
     Bug("validation-overlaps", "scvi-tools#443", "some rows of the training are validated on", "tabular",
         """

@@ -2,7 +2,7 @@
 """Mechanisms, and clean pairs, that were kept from those who wrote the rules of the causes while
 these were written."""
 
-from case import Bug, Clean, Event
+from case import FIRST_BATCH, Bug, Clean, Event
 
 BUGS = [
     Bug("straight-through-sign", "", "the gradient of the maximum's subtraction has the wrong sign",
@@ -36,7 +36,7 @@ BUGS = [
     Bug("other-normalization-of-pixels", "", "pixels are shifted by another mean", "conv", """
 -        image = (image - 0.25) / 0.3
 +        image = (image - 0.5) / 0.3
-""", (Event(1, kind="sample"),), "data-content", unseen=True),
+""", (Event(FIRST_BATCH, kind="sample"),), "data-content", unseen=True),
 
     Bug("loss-times-world", "torchtune#2420 (the class)", "the loss is multiplied by the ranks",
         "wrapped", """
@@ -59,7 +59,7 @@ BUGS = [
     Bug("part-of-the-data-left-out", "", "some rows are never used", "tabular", """
 -    loader = DataLoader(Subset(TensorDataset(x, y), train), batch_size=8, shuffle=True,
 +    loader = DataLoader(Subset(TensorDataset(x, y), train[:22]), batch_size=8, shuffle=True,
-""", (Event(1, kind="draw|sample"), Event(1, op="randperm")), "sample-duplicated-or-missing",
+""", (Event(FIRST_BATCH, kind="draw|sample"), Event(FIRST_BATCH, op="randperm")), "sample-duplicated-or-missing",
         unseen=True),
 
     Bug("label-of-the-noisy-text", "", "labels are made after the augmentation", "folder", """
@@ -67,7 +67,7 @@ BUGS = [
          noisy = letters.clone()
          noisy[torch.randint(LENGTH, (1,))] = 0
 +        label = int(noisy.sum() * 2 > LENGTH)
-""", (Event(1, kind="sample"), Event(1, op="sum|mul|gt", slot="*")), "data-content", unseen=True),
+""", (Event(FIRST_BATCH, kind="sample"), Event(FIRST_BATCH, op="sum|mul|gt", slot="*")), "data-content", unseen=True),
 
     Bug("dropout-drawn-twice", "", "a layer is called once more for its shape", "gpt", """
 -        x = self.drop(self.wte(tokens) + self.wpe(positions))

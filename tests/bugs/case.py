@@ -5,7 +5,11 @@ both must say."""
 import fnmatch
 import os
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Tuple, Union
+
+#: The first batch, fetched before the model is called: whether training has begun by then is a
+#: matter of what the recorder knows of the model.
+FIRST_BATCH = (0, 1)
 
 PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
 
@@ -13,11 +17,10 @@ PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
 @dataclass(frozen=True)
 class Event:
     """The event in which two runs part, as the mechanism has it: `None` and "*" are anything, other
-    texts are patterns of the shell. Paths begin with the class of the module. Training begins, with
-    step 1, with the first batch of a DataLoader, zero_grad() or call of the model: what a program
-    takes from a tensor by itself before that belongs to step 0."""
+    texts are patterns of the shell. Paths begin with the class of the module. Of a tuple of steps
+    each fits."""
 
-    step: Optional[int]
+    step: Union[int, Tuple[int, ...], None]
     phase: str = "*"
     path: str = "*"
     op: str = "*"
@@ -25,7 +28,8 @@ class Event:
     kind: str = "*"
 
     def fits(self, first: Dict[str, Any]) -> bool:
-        if self.step is not None and self.step != first.get("step"):
+        steps = self.step if isinstance(self.step, tuple) else (self.step,)
+        if self.step is not None and first.get("step") not in steps:
             return False
         return all(_any(pattern, first.get(name)) for name, pattern in (
             ("phase", self.phase), ("path", self.path), ("op", self.op), ("slot", self.slot),
