@@ -40,6 +40,7 @@ static const struct {
     {"config", fb__rule_argv, RECORDED},
     {"checkpoint-resume", fb__rule_resume, ALL},
     {"checkpoint-resume", fb__rule_loaded, RECORDED},
+    {"collective", fb__rule_collective, RECORDED},
     {"clipping", fb__rule_clip_order, RECORDED},
     {"loss-normalization", fb__rule_scaled_gradients, RECORDED},
     {"precision-cast", fb__rule_precision_cast, RECORDED},

@@ -45,7 +45,7 @@ fb__rule fb__rule_precision_cast, fb__rule_cast_state, fb__rule_mask, fb__rule_m
 fb__rule fb__rule_loss_normalization, fb__rule_loss_target;
 /* cause_gradient.c */
 fb__rule fb__rule_accumulation, fb__rule_clip_kind, fb__rule_clip_order, fb__rule_scaled_gradients,
-    fb__rule_backward_kind;
+    fb__rule_backward_kind, fb__rule_collective;
 /* cause_update.c */
 fb__rule fb__rule_schedule_kind, fb__rule_update_kind, fb__rule_running_average;
 /* cause_update_formula.c */

@@ -145,6 +145,7 @@ static bool counts_alone(const fb__guilt *g, const side *s, const fb__step_event
     case FB_KIND_DRAW:
         return paired || stream_differs(g->pair, e->site->stream);
     case FB_KIND_SAMPLE:
+    case FB_KIND_COLLECTIVE:
         return paired || !ops;
     case FB_KIND_MODE:
         return !is_reset(e->site) && !ops;

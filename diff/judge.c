@@ -195,6 +195,12 @@ static bool same_samples(const fb__step_pair *p, const fb__step_event *x, const 
                    x->index_count * sizeof(uint64_t)) == 0);
 }
 
+/* What puts samples together computes nothing: what differs there was made elsewhere. */
+static bool is_putting_together(const fb_site *site)
+{
+    return site->op != NULL && (strcmp(site->op, "stack") == 0 || strcmp(site->op, "cat") == 0);
+}
+
 /* What a dataset computes differs where it is asked for other samples, and a batch names none of
  * it: then the batch is the first difference. */
 static void blame_sample(fb__culprit *out, place *best, const fb__guilt *g)
@@ -211,7 +217,8 @@ static void blame_sample(fb__culprit *out, place *best, const fb__guilt *g)
         if (e->site->kind == FB_KIND_SAMPLE && counts) {
             const fb__step_event *partner = e->partner == NONE ? NULL : &b->events[e->partner];
 
-            if (partner != NULL && same_samples(g->pair, e, partner))
+            if (partner != NULL && same_samples(g->pair, e, partner) &&
+                !is_putting_together((out->a != NULL ? out->a : out->b)->site))
                 return; /* other contents of the same samples: made where they differ */
             out->a = e;
             out->b = partner;
