@@ -174,14 +174,21 @@ static fb_status blame(comparison *c, const fb__step_pair *pair, fb__culprit *cu
     return status;
 }
 
-/* A draw that reached nothing in its own step, and moved its generator for a later one. */
+/* A draw that reached nothing in its own step, and moved its generator for a later one; or a seed.
+ */
 static uint64_t promote(const comparison *c, fb__culprit *culprit, uint64_t step)
 {
     const fb__noted_draw *draw;
+    const fb_site *site;
 
-    if (culprit->a == NULL || culprit->b == NULL || culprit->a->site->kind != FB_KIND_DRAW)
+    if (culprit->a == NULL || culprit->b == NULL)
         return step;
-    draw = fb__noted_draw_of(&c->noted, culprit->a->site->stream);
+    site = culprit->a->site;
+    if (site->kind != FB_KIND_DRAW && site->kind != FB_KIND_SAMPLE)
+        return step;
+    /* What Python's and NumPy's generators draw is not recorded: it shows in the samples. */
+    draw = fb__noted_draw_of(
+        &c->noted, site->kind == FB_KIND_DRAW && site->stream != NULL ? site->stream : NULL);
     if (draw == NULL)
         return step;
     culprit->what = draw->in_b ? FB_DIFF_ONLY_B : FB_DIFF_ONLY_A;

@@ -55,9 +55,13 @@ static fb_status tell(fb__noted *noted, fb_diff_report *report, const fb__step *
 static void keep_draw(fb__noted *noted, const fb__step *step, const fb__step_event *event,
                       bool in_b)
 {
-    if (event->site->kind == FB_KIND_DRAW && event->partner == UINT32_MAX &&
-        noted->draw_count < FB__NOTED_DRAWS_MAX)
-        noted->draws[noted->draw_count++] = (fb__noted_draw){*event, step->step, in_b};
+    fb__step_event alone = *event;
+
+    if ((event->site->kind != FB_KIND_DRAW && event->site->kind != FB_KIND_SEED) ||
+        event->partner != UINT32_MAX || noted->draw_count >= FB__NOTED_DRAWS_MAX)
+        return;
+    alone.input_count = alone.index_count = 0; /* they stay with the step */
+    noted->draws[noted->draw_count++] = (fb__noted_draw){alone, step->step, in_b};
 }
 
 static fb_diff_what what_of(const fb__step_event *e, bool in_b)
@@ -96,7 +100,8 @@ const fb__noted_draw *fb__noted_draw_of(const fb__noted *noted, const char *stre
     for (size_t i = 0; i < noted->draw_count; i++) {
         const char *own = noted->draws[i].event.site->stream;
 
-        if (strcmp(own == NULL ? "" : own, stream == NULL ? "" : stream) == 0)
+        if (stream == NULL ? noted->draws[i].event.site->kind == FB_KIND_SEED
+                           : strcmp(own == NULL ? "" : own, stream) == 0)
             return &noted->draws[i];
     }
     return NULL;

@@ -10,8 +10,8 @@
 #include "diff/diff.h"
 #include "diff/judge.h"
 
-/* An extra draw that reached nothing in its step. A later step may show that it did reach
- * something: a generator keeps its position. */
+/* An extra draw or seed that reached nothing in its step. A later step may show that it did reach
+ * something: a generator keeps its position. The event's inputs and indices are left out. */
 typedef struct fb__noted_draw {
     fb__step_event event;
     uint64_t step;
@@ -38,7 +38,8 @@ FB_NODISCARD fb_status fb__note_step(fb__noted *noted, fb_diff_report *report,
                                      const fb__step_pair *pair, const fb__step_notes *notes,
                                      fb_error *err);
 
-/* The earliest noted draw from this stream; NULL: none. */
+/* The earliest noted draw from this stream or seed of it; of stream NULL, the earliest seed of any.
+ * NULL: none. */
 const fb__noted_draw *fb__noted_draw_of(const fb__noted *noted, const char *stream);
 
 /* Compares the class of notes: tells what differs in the first step where it does. */

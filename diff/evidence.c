@@ -40,8 +40,12 @@ bool fb__op_is(const fb_site *site, const char *name)
 
 const fb__step *fb__step_of(const fb__case *c, const fb__step_event *e)
 {
-    const fb__step *a = &c->pair->a;
-    return e >= a->events && e < a->events + a->count ? a : &c->pair->b;
+    const fb__step *a = &c->pair->a, *b = &c->pair->b;
+
+    if (e >= b->events && e < b->events + b->count)
+        return b;
+    /* An event of an earlier step stands in neither: it is the culprit itself. */
+    return (e >= a->events && e < a->events + a->count) || e == c->culprit->a ? a : b;
 }
 
 bool fb__sketch(fb_sketch *out, const fb__step *step, const fb__step_event *e)
