@@ -72,13 +72,13 @@ typedef struct fb__sketch_tensor {
 bool fb__sketch_describe(fb__sketch_tensor *out, fb_dtype dtype, const void *data, size_t bytes);
 
 /* Piece `index`; in the floating-point environment of contract 1. */
-void fb__sketch_one_piece(fb__sketch_piece *out, const fb__sketch_tensor *tensor, uint64_t index);
+void fb__sketch_one_piece(fb__sketch_piece *p, const fb__sketch_tensor *t, uint64_t index);
 
-/* Joins all pieces, in ascending order: what fb_tensor_sketch says. `pieces` gives number `index`
+/* Joins all pieces, in ascending order: what fb_tensor_sketch says. `source` gives number `index`
  * and those after it, *count of them. */
 typedef const fb__sketch_piece *(*fb__sketch_source)(void *context, uint64_t index, size_t *count);
-fb_hash fb__sketch_join(fb_sketch *out, fb_hash *blocks, const fb__sketch_tensor *tensor,
-                        fb__sketch_source pieces, void *context, bool *nonfinite);
+fb_hash fb__sketch_join(fb_sketch *out, fb_hash *blocks, const fb__sketch_tensor *t,
+                        fb__sketch_source source, void *context, bool *nonfinite);
 
 /* The bits of element i as a sample holds them: zero-extended, NaNs canonicalized. */
 uint64_t fb__sketch_bits(fb_dtype dtype, const void *data, uint64_t i);
