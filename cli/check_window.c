@@ -47,12 +47,12 @@ static int record_side(cli_checked *check, int side, const fb_recorder_options *
     if (!recorded)
         return cli_fail(args, "%s: nothing recorded: no Python in it imported torch",
                         check->trace[side]);
-    if (WIFSIGNALED(status))
-        (void)cli_fail(args, "run %c was ended by signal %d; compared is what it did before",
-                       'a' + side, WTERMSIG(status));
-    else if (WEXITSTATUS(status) != 0)
-        (void)cli_fail(args, "run %c ended with status %d; compared is what it did before",
-                       'a' + side, WEXITSTATUS(status));
+    if (!WIFSIGNALED(status) && WEXITSTATUS(status) == 0)
+        return -1;
+    (void)snprintf(check->failure, sizeof check->failure, "%s %d",
+                   WIFSIGNALED(status) ? "was ended by signal" : "ended with status",
+                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    (void)cli_fail(args, "run %c %s; compared is what it did before", 'a' + side, check->failure);
     return -1;
 }
 

@@ -17,7 +17,8 @@ typedef struct cli_checked {
     const char *prefix;
     cli_variation variation;
     char trace[CLI_SIDES][CLI_TRACE_NAME]; /* of the pair recorded last */
-    int ended; /* exit status of the whole command, where a recording ended it */
+    int ended;        /* exit status of the whole command, where a recording ended it */
+    char failure[64]; /* how the program itself failed when last recorded; "": it did not */
 } cli_checked;
 
 /* Records the program on both sides into PREFIX-a[NAME].fbt and PREFIX-b[NAME].fbt. options NULL:

@@ -64,6 +64,21 @@ static int print_report(const cli_checked *check, const fb_diff_report *report)
     return exit_status_of(report->verdict);
 }
 
+/* Two runs that are the same as far as they came prove nothing of a program that failed. */
+static bool doubt_failed(const cli_checked *check, fb_diff_report *report)
+{
+    char why[160];
+
+    if (report->verdict != FB_DIFF_SAME || check->failure[0] == '\0')
+        return true;
+    (void)snprintf(why, sizeof why, "the program %s; its runs are the same up to there",
+                   check->failure);
+    free(report->why);
+    report->why = strdup(why);
+    report->verdict = FB_DIFF_UNDECIDABLE;
+    return report->why != NULL;
+}
+
 /* One comparison, with nothing or one thing varied. Returns the exit status. */
 static int check_once(cli_checked *check)
 {
@@ -82,7 +97,8 @@ static int check_once(cli_checked *check)
         fb_diff_report_free(&report);
         return check->ended;
     }
-    status = print_report(check, &report);
+    status = doubt_failed(check, &report) ? print_report(check, &report)
+                                          : cli_fail(check->args, "out of memory");
     fb_diff_report_free(&report);
     return status;
 }
@@ -163,7 +179,7 @@ const cli_command cli_check = {
         "The traces stay.\n"
         "\n"
         "Exit status: 0 same; 1 different; 2 trouble: not started, nothing recorded; 3\n"
-        "undecidable.\n"
+        "undecidable: for one, the program failed, and its runs are the same up to there.\n"
         "\n"
         "    firstbit check -- python3 train.py --steps 20\n"
         "    firstbit check --vary threads=1,2 --vary hashseed=1,2 -- python3 train.py\n",

@@ -82,7 +82,7 @@ bool fb__rule_environment(fb_diff_cause *out, const fb__case *c)
         while (k != NULL && leaves_sums_alone(k->key));
     if (k == NULL)
         return false;
-    fb__say(out, "environment: %s %s | %s may change the order of a sum", k->key,
+    fb__say(out, "%s %s | %s may change the order of a sum", k->key,
             fb__json_plain(x, sizeof x, k->a), fb__json_plain(y, sizeof y, k->b));
     fb__say_fix(out,
                 "make %s equal in both, or use the ordered kernels, whose bits do not depend "

@@ -123,13 +123,21 @@ class Check(unittest.TestCase):
         self.assertEqual(found["first"]["element"], 0)
 
     @unittest.skipIf("--quick" in sys.argv, "quick")
-    def test_same_is_said_in_a_sentence_with_its_scope_and_a_failure_is_told(self):
-        done = self.check("status", "--vary", "hashseed=1,2", "--vary", "affinity=0,0")
+    def test_same_is_said_in_a_sentence_with_its_scope(self):
+        done = self.check("plain", "--vary", "hashseed=1,2", "--vary", "affinity=0,0")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertTrue(done.stdout.startswith("reproducible with hashseed 1 and 2\nSAME through"))
         self.assertIn("\n\nreproducible with affinity 0 and 0\n", done.stdout)
         self.assertIn("ops and state in steps 0-10", done.stdout)
+
+    @unittest.skipIf("--quick" in sys.argv, "quick")
+    def test_a_program_that_fails_alike_twice_is_not_called_reproducible(self):
+        done = self.check("status")
+        self.assertEqual(done.returncode, 3, done.stderr)
         self.assertIn("run a ended with status 3", done.stderr)
+        self.assertIn("UNDECIDABLE the program ended with status 3; its runs are the same up to there",
+                      " ".join(done.stdout.split()))
+        self.assertNotIn("\nreproducible", "\n" + done.stdout)
 
 
 if __name__ == "__main__":

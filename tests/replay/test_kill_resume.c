@@ -238,6 +238,20 @@ static bool is_there(const fixture *f, const char *name)
     return access(in_folder(&f->folder, name), F_OK) == 0;
 }
 
+/* Killed before its first event, a run leaves a trace that proves nothing: replay says so, with 2.
+ */
+static bool holds_events(const fixture *f, const char *name)
+{
+    const fb_event *event;
+    fb_trace *trace;
+    fb_error err;
+
+    assert_ok(fb_trace_open(&trace, in_folder(&f->folder, name), &err));
+    assert_ok(fb_trace_next(trace, &event, NULL, &err));
+    fb_trace_close(trace);
+    return event != NULL;
+}
+
 /* --- One run in pieces ------------------------------------------------------------------------ */
 
 typedef struct piece {
@@ -307,7 +321,8 @@ static uint64_t check_piece(fixture *f, stitched *all, const piece *p, bool repl
         assert_true(last + 1 >= written); /* what had been reported before it is in the trace */
     }
     if (replay_it)
-        assert_int_equal(run_program(f, "replay", p->trace, NULL), 0);
+        assert_int_equal(run_program(f, "replay", p->trace, NULL),
+                         holds_events(f, p->trace) ? 0 : 2);
     return written;
 }
 

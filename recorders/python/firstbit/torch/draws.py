@@ -129,8 +129,8 @@ _HERE = __file__.rsplit("/", 2)[0]
 
 
 def source(cwd: str) -> str:
-    """The calling program's stack: the frames of the user's files, innermost first, and before
-    them the library function that was called. Paths relative to the project."""
+    """The calling program's stack: the frames of the user's files, innermost first; behind the
+    first of them the library function that it called. Paths relative to the project."""
     frame: Any = sys._getframe(1)
     lines: List[str] = []
     library = None
@@ -143,10 +143,9 @@ def source(cwd: str) -> str:
             if not lines and code.co_name not in _WRAPPERS:
                 library = f"{code.co_name} at {short(name, cwd)}:{frame.f_lineno}"
         else:
-            if library is not None:
-                lines.append(library)
-                library = None
-            lines.append(f"{code.co_name} at {short(name, cwd)}:{frame.f_lineno}")
+            called = f" (in {library})" if library is not None else ""
+            library = None
+            lines.append(f"{code.co_name} at {short(name, cwd)}:{frame.f_lineno}{called}")
         frame = frame.f_back
     return "\n".join(lines or ([library] if library else []))
 
