@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * temporary.c - recognizes temporary files of writers that are gone.
+ * temporary.c - recognizes temporary files of writers that are gone; makes temporary folders.
  */
 #include "base/temporary.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -74,4 +75,17 @@ void fb__temporary_sweep(const char *path, const char *before, const char *after
     if (files != NULL)
         (void)closedir(files);
     errno = error_number;
+}
+
+bool fb__temporary_folder(char folder[FB_TEMPORARY_FOLDER_BYTES])
+{
+    const char *place = getenv("TMPDIR");
+    const int length = snprintf(folder, FB_TEMPORARY_FOLDER_BYTES, "%s/firstbit-XXXXXX",
+                                place != NULL && place[0] == '/' ? place : "/tmp");
+
+    if (length >= FB_TEMPORARY_FOLDER_BYTES) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    return mkdtemp(folder) != NULL;
 }

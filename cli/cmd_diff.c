@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/temporary.h"
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -118,9 +119,9 @@ static int write_page(const cli_args *args, const fb_diff_report *report, const 
 
 /* What --expect makes: run a under other settings, in a folder that goes away again. */
 typedef struct expectation {
-    char folder[512], path[540]; /* path "": there is none */
-    fb_diff_list lines;          /* none: nothing was made */
-    char *data;                  /* where the data of a lies, for replays of what was made */
+    char folder[FB_TEMPORARY_FOLDER_BYTES], path[540]; /* path "": there is none */
+    fb_diff_list lines;                                /* none: nothing was made */
+    char *data; /* where the data of a lies, for replays of what was made */
 } expectation;
 
 static void drop_expectation(expectation *x)
@@ -136,16 +137,14 @@ static void drop_expectation(expectation *x)
 static int make_expectation(const cli_args *args, expectation *x, fb_diff_options *how)
 {
     const char *a = args->positional[0], *slash = strrchr(a, '/'), *key;
-    const char *place = getenv("TMPDIR"), **keys;
+    const char **keys;
     size_t at = 0, count = 0;
     fb_status status;
     fb_error err;
 
-    (void)snprintf(x->folder, sizeof x->folder, "%.400s/firstbit-XXXXXX",
-                   place != NULL && place[0] == '/' ? place : "/tmp");
     keys = calloc(args->given_count, sizeof *keys);
     x->data = slash != NULL ? strndup(a, (size_t)(slash - a) + 1) : strdup(".");
-    if (keys == NULL || x->data == NULL || mkdtemp(x->folder) == NULL) {
+    if (keys == NULL || x->data == NULL || !fb__temporary_folder(x->folder)) {
         free(keys);
         return cli_fail(args, "%s: %s", x->folder, strerror(errno));
     }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/temporary.h"
 #include "diff/align.h"
 #include "diff/step_events.h"
 #include "engine/safetensors.h"
@@ -291,12 +292,9 @@ static fb_status compare_files(fb_growth *out, const char *file_a, const char *f
 
 static void from_values(fb_growth *out, const fb_diff_report *r, const fb_diff_options *options)
 {
-    const char *place = getenv("TMPDIR");
-    char folder[512], a[540], b[540];
+    char folder[FB_TEMPORARY_FOLDER_BYTES], a[540], b[540];
 
-    (void)snprintf(folder, sizeof folder, "%s/firstbit-XXXXXX",
-                   place != NULL && place[0] == '/' ? place : "/tmp");
-    if (strlen(folder) + 1 >= sizeof folder || mkdtemp(folder) == NULL) {
+    if (!fb__temporary_folder(folder)) {
         say_why(out, "no folder for the tensors of a replay can be made");
         return;
     }

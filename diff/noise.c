@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/temporary.h"
 #include "engine/json.h"
 #include "firstbit/recorder.h"
 #include "replay/rebuild.h"
@@ -285,8 +286,7 @@ static void drop_repeats(repeats *r, const char *folder)
 fb_status fb_noise(const char *to, const char *path, const fb_noise_options *options, fb_error *err)
 {
     const fb_noise_options defaults = {.size = sizeof defaults};
-    const char *place = getenv("TMPDIR");
-    char folder[512];
+    char folder[FB_TEMPORARY_FOLDER_BYTES];
     repeats r = {.base = NULL};
     fb_trace *of = NULL;
     fb_status status;
@@ -296,9 +296,7 @@ fb_status fb_noise(const char *to, const char *path, const fb_noise_options *opt
     if (r.count > FB_NOISE_REPEATS_MAX)
         return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET, "more than %d repeats",
                         FB_NOISE_REPEATS_MAX);
-    (void)snprintf(folder, sizeof folder, "%.400s/firstbit-XXXXXX",
-                   place != NULL && place[0] == '/' ? place : "/tmp");
-    if (mkdtemp(folder) == NULL)
+    if (!fb__temporary_folder(folder))
         return fb__fail(err, FB_E_IO, FB_NO_OFFSET, "%s: %s", folder, strerror(errno));
     status = fb_trace_open(&of, path, err);
     if (status == FB_OK)

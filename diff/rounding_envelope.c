@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/temporary.h"
 #include "diff/diff_notes.h"
 #include "diff/noise.h"
 
@@ -23,13 +24,9 @@ enum {
 
 static fb_status make_folder(fb__judging *j, fb_error *err)
 {
-    const char *place = getenv("TMPDIR");
-
     if (j->folder[0] != '\0')
         return FB_OK;
-    (void)snprintf(j->folder, sizeof j->folder, "%.400s/firstbit-XXXXXX",
-                   place != NULL && place[0] == '/' ? place : "/tmp");
-    if (mkdtemp(j->folder) != NULL)
+    if (fb__temporary_folder(j->folder))
         return FB_OK;
     j->folder[0] = '\0';
     return fb__fail(err, FB_E_IO, FB_NO_OFFSET, "no folder for repeats of a run can be made");

@@ -6,6 +6,7 @@
 #define FB_DIFF_ROUNDING_JUDGING_H
 
 #include "base/error.h"
+#include "base/temporary.h"
 #include "diff/rounding.h"
 
 enum {
@@ -27,8 +28,8 @@ typedef struct fb__judging {
     fb__map *map;
     fb__envelope envelopes[FB__ENVELOPES_MAX];
     size_t envelope_count;
-    uint64_t measured_to; /* last step with an envelope */
-    char folder[512];     /* "": none was made */
+    uint64_t measured_to;                   /* last step with an envelope */
+    char folder[FB_TEMPORARY_FOLDER_BYTES]; /* "": none was made */
     fb__table start_a, start_b;
     fb__pairing start; /* of the two */
     double *carried;   /* by start node of a: the ratio of its parameter after the step before */

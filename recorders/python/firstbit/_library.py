@@ -98,6 +98,16 @@ class Stats(Structure):
                 ("values_left_out", c_uint64), ("rest", c_char * 2048)]
 
 
+def _is_plain(built: str) -> bool:
+    """Whether a Python can load a library of a build folder: one with sanitizers would end it."""
+    cache = os.path.join(os.path.dirname(os.path.dirname(built)), "CMakeCache.txt")
+    try:
+        with open(cache, encoding="utf-8", errors="replace") as file:
+            return "-fsanitize" not in file.read()
+    except OSError:
+        return True
+
+
 def candidates() -> Iterator[str]:
     """Where the library may be, best first: named by FIRSTBIT_LIBRARY, beside the package, in a
     build folder of the source tree, in the folder it was installed to, where the loader looks."""
@@ -109,7 +119,7 @@ def candidates() -> Iterator[str]:
     yield from sorted(glob.glob(os.path.join(here, "_native", "libfirstbit_trace.so*")))
     root = os.path.normpath(os.path.join(here, "..", "..", ".."))
     built = glob.glob(os.path.join(root, "build", "*", "tracer", "libfirstbit_trace.so"))
-    yield from sorted(built, key=os.path.getmtime, reverse=True)
+    yield from sorted(filter(_is_plain, built), key=os.path.getmtime, reverse=True)
     installed = os.path.normpath(os.path.join(here, "..", "..", "..", ".."))  # its share/firstbit
     for pattern in ("lib*", os.path.join("lib*", "*")):
         yield from sorted(glob.glob(os.path.join(installed, pattern, "libfirstbit_trace.so.0")))
