@@ -274,6 +274,8 @@ static void the_ledger_tells_which_draws_moved(void **state)
     assert_true(moved > 0 && equal > 0);
 
     /* By phase: the data of that step are equal, its forward pass is not, not to its last event. */
+    uint64_t whole = 0; /* events of step 2, all equal; step 3 has the extra draw more */
+
     for (size_t i = 0; i < p->share_count; i++) {
         const fb_picture_share *s = &p->shares[i];
         uint64_t events = 0;
@@ -281,8 +283,13 @@ static void the_ledger_tells_which_draws_moved(void **state)
         for (size_t k = 0; k < FB__STEP_PHASES; k++)
             events += s->phases[k].events;
         assert_true(events == s->events);
+        if (s->step == 2) {
+            assert_true(s->differing == 0);
+            whole = events;
+        }
         if (s->step != 3)
             continue;
+        assert_true(whole > 0 && events == whole + 1);
         assert_true(s->phases[FB_PHASE_FORWARD].differing > 0);
         assert_true(s->phases[FB_PHASE_FORWARD].differing < s->phases[FB_PHASE_FORWARD].events);
         assert_true(s->phases[FB_PHASE_DATA].events > 0);
