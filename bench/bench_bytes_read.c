@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
-#include "diff/chains.h"
+#include "diff/read/chains.h"
 #include "diff/diff.h"
 #include "firstbit/recorder.h"
 #include "firstbit/trace.h"

@@ -13,10 +13,10 @@
 #include "cli/output.h"
 #include "cli/whole_file.h"
 #include "diff/diff.h"
-#include "diff/digest.h"
+#include "diff/digest/digest.h"
 #include "diff/expect.h"
-#include "diff/groups.h"
-#include "diff/picture.h"
+#include "diff/groups/groups.h"
+#include "diff/report/picture.h"
 
 static void show_progress(void *argument, const char *doing, uint64_t step, uint64_t to)
 {

@@ -8,7 +8,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/processes.h"
-#include "diff/digest.h"
+#include "diff/digest/digest.h"
 
 static void show_progress(void *argument, uint64_t step, uint64_t last)
 {

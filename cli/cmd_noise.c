@@ -7,7 +7,7 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/output.h"
-#include "diff/noise.h"
+#include "diff/rounding/noise.h"
 
 static void show_progress(void *argument, const char *doing, uint64_t step, uint64_t to)
 {

@@ -11,7 +11,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/processes.h"
-#include "diff/why.h"
+#include "diff/why/why.h"
 
 static void show_progress(void *argument, uint64_t step, uint64_t from)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * diff.h - compares two traces: finds the first event in which they part, names the cause, and says
- * what was compared. Finding is here; saying is in report_text.c and report_json.c. How it decides:
- * docs/diff.md.
+ * what was compared. Finding is here; saying is in report/report_text.c and report/report_json.c.
+ * How it decides: docs/diff.md.
  */
 #ifndef FB_DIFF_DIFF_H
 #define FB_DIFF_DIFF_H
@@ -169,7 +169,7 @@ typedef struct fb_diff_options {
     bool no_stacks;           /* leave the call stacks out: spelling them takes time */
     bool bitwise;             /* compare bits, whatever the programs are */
     bool rounding;            /* judge by the rounding rules, whatever the programs are */
-    const char *map;          /* file of names, diff/map_file.h; NULL: none */
+    const char *map;          /* file of names, diff/align/map_file.h; NULL: none */
     const char *const *noise; /* envelopes, or repeats of a's or b's program */
     size_t noise_count;
     bool no_verify;   /* equal chains are taken at their word: the caller has verified both */

@@ -6,9 +6,9 @@
 #ifndef FB_DIFF_DIFF_NOTES_H
 #define FB_DIFF_DIFF_NOTES_H
 
-#include "diff/chains.h"
+#include "diff/read/chains.h"
 #include "diff/diff.h"
-#include "diff/judge.h"
+#include "diff/judge/judge.h"
 
 /* An extra draw or seed that reached nothing in its step. A later step may show that it did reach
  * something: a generator keeps its position. The event's inputs and indices are left out. */

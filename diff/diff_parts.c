@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "diff/causes.h"
+#include "diff/cause/causes.h"
 #include "diff/diff_notes.h"
 #include "tracer/linked.h"
 

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "diff/diff_notes.h"
-#include "diff/headers.h"
+#include "diff/read/headers.h"
 #include "diff/next_command.h"
 #include "engine/json.h"
 #include "firstbit/recorder.h"

@@ -5,7 +5,7 @@
 #ifndef FB_DIFF_NEXT_COMMAND_H
 #define FB_DIFF_NEXT_COMMAND_H
 
-#include "diff/headers.h"
+#include "diff/read/headers.h"
 
 /*
  * Sets report->next, malloc'd, from its first difference: for runs of the engine the replay that

@@ -7,6 +7,8 @@ The layers are those of docs/architecture.md: includes point left.
     base <- kernels <- engine <-.
     base <- tracer  <-----------+- replay <- diff <- cli          recorders -> tracer, base only
 
+Inside a layer that has rooms (folders of its own), includes point left too; see ROOMS.
+
 usage: check_includes.py [ROOT]      prints one line for each wrong include, exit status 1
 """
 
@@ -26,6 +28,10 @@ ALLOWED = {
     "cli": {"base", "kernels", "engine", "tracer", "replay", "diff"},
     "examples": set(),  # programs of users: public headers only
 }
+
+# The rooms of a layer in their order. A file of a room may include what stands directly in the
+# layer's folder, its own room and rooms to the left; rooms that are named nowhere stand last.
+ROOMS = {"diff": ("read", "align", "judge", "cause", "rounding", "report")}
 
 # Public headers live in include/firstbit and belong to a layer each.
 PUBLIC = {"status.h": "base", "event.h": "base", "recorder.h": "tracer", "trace.h": "tracer"}
@@ -58,8 +64,31 @@ def resolve(root, includer, name):
     return None
 
 
+def room_of(path):
+    """(order, room) of a file inside its layer, or None when it stands directly in the layer."""
+    parts = path.split("/")
+    rooms = ROOMS.get(parts[0])
+    if rooms is None or len(parts) < 3:
+        return None
+    return (rooms.index(parts[1]) if parts[1] in rooms else len(rooms), parts[1])
+
+
+def place_of(path):
+    """How a message names where a file lives: its layer, and its room if it has one."""
+    room = room_of(path)
+    return layer_of(path) if room is None else f"{layer_of(path)}/{room[1]}"
+
+
+def may_enter(includer, included):
+    """Whether a file of one room may include a file of another room of the same layer."""
+    source, target = room_of(includer), room_of(included)
+    return source is None or target is None or source == target or target[0] < source[0]
+
+
 def may_include(includer, included):
     source, target = layer_of(includer), layer_of(included)
+    if source == target and not may_enter(includer, included):
+        return False
     if source == "examples":
         return included.startswith("include/") or target == "examples"
     return target == source or target in ALLOWED.get(source, ())
@@ -98,7 +127,7 @@ def check(root):
             elif included.split("/")[0] not in ALLOWED and not included.startswith("include/"):
                 wrong.append(f"{path}: includes {included}, which is in no layer")
             elif not may_include(path, included):
-                wrong.append(f"{path}: {layer_of(path)} may not include {included}")
+                wrong.append(f"{path}: {place_of(path)} may not include {included}")
             else:
                 graph[path].add(included)
     cycle = find_cycle(graph)

@@ -19,6 +19,9 @@ CLEAN = {
     "tracer/reader.c": '#include "firstbit/trace.h"\n#include "base/bytes.h"\n',
     "replay/replay.h": '#include "engine/run.h"\n#include "firstbit/trace.h"\n',
     "diff/diff.h": '#include "replay/replay.h"\n',
+    "diff/read/headers.h": '#include "diff/diff.h"\n',
+    "diff/judge/judge.h": '#include "diff/read/headers.h"\n',
+    "diff/why/why.h": '#include "diff/judge/judge.h"\n',
     "cli/main.c": '#include "diff/diff.h"\n#include <stdio.h>\n',
 }
 
@@ -70,6 +73,14 @@ class CheckIncludes(unittest.TestCase):
         self.assert_found("cycle: diff/a.h -> diff/b.h -> diff/a.h",
                           {"diff/a.h": '#include "diff/b.h"\n',
                            "diff/b.h": '#include "diff/a.h"\n'})
+
+    def test_include_of_a_later_room_is_found(self):
+        self.assert_found("diff/read/chains.h: diff/read may not include diff/judge/judge.h",
+                          {"diff/read/chains.h": '#include "diff/judge/judge.h"\n'})
+
+    def test_rooms_without_an_order_may_not_know_each_other(self):
+        self.assert_found("diff/digest/digest.h: diff/digest may not include diff/why/why.h",
+                          {"diff/digest/digest.h": '#include "diff/why/why.h"\n'})
 
     def test_missing_file_is_found(self):
         self.assert_found('diff/c.c: includes "diff/gone.h", which is not in the repository',

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 
 #include "diff/diff.h"
-#include "diff/picture.h"
+#include "diff/report/picture.h"
 #include "tracer/linked.h"
 
 /* What a program does that forks: each child draws samples for as many steps as its parent has. */

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "diff/digest.h"
+#include "diff/digest/digest.h"
 
 typedef struct two_files {
     char a[64], b[64];

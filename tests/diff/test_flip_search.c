@@ -14,7 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
-#include "diff/flip_search.h"
+#include "diff/read/flip_search.h"
 
 static uint64_t next_random(uint64_t *state)
 {

@@ -4,7 +4,7 @@
  */
 #include "recorded_run.h"
 
-#include "diff/groups.h"
+#include "diff/groups/groups.h"
 
 static const char *run_with(test_folder *folder, const char *name, const fb_fault *fault,
                             uint64_t steps)

@@ -7,7 +7,7 @@
 
 #include "base/sketch.h"
 #include "diff/diff.h"
-#include "diff/recorded_values.h"
+#include "diff/read/recorded_values.h"
 #include "recorded_run.h"
 
 enum { ELEMENTS = 20000, AT = 17000 }; /* more than one piece of those of four bytes */

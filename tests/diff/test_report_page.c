@@ -5,8 +5,8 @@
  */
 #include "recorded_run.h"
 
-#include "diff/picture.h"
-#include "diff/report_escape.h"
+#include "diff/report/picture.h"
+#include "diff/report/report_escape.h"
 
 /* --- Escaping --------------------------------------------------------------------------------- */
 

@@ -8,9 +8,9 @@
 #include <math.h>
 
 #include "diff/diff.h"
-#include "diff/map_file.h"
-#include "diff/noise.h"
-#include "diff/picture.h"
+#include "diff/align/map_file.h"
+#include "diff/rounding/noise.h"
+#include "diff/report/picture.h"
 
 static fb_diff_report compare(const char *a, const char *b, fb_diff_options options)
 {

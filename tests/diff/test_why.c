@@ -4,7 +4,7 @@
  */
 #include "recorded_run.h"
 
-#include "diff/why.h"
+#include "diff/why/why.h"
 
 /* --- A program whose data flow is known --------------------------------------------------------
  *

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "diff/groups.h"
-#include "diff/picture.h"
-#include "diff/why.h"
+#include "diff/groups/groups.h"
+#include "diff/report/picture.h"
+#include "diff/why/why.h"
 #include "tests/fuzz/fuzz.h"
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed)

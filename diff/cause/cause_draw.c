@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cause_draw.c - causes in random numbers and modes.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "diff/cause/causes.h"
+#include "diff/cause/counterfactual.h"
+
+static const char *name_or(const char *name, const char *otherwise)
+{
+    return name == NULL || name[0] == '\0' ? otherwise : name;
+}
+
+/* So many numbers more, which is what the fault of the engine can plant. */
+static bool confirm_draws(const fb__case *c, const fb__step_event *e, uint64_t count, bool silent,
+                          bool in_b)
+{
+    fb_fault draw = {.kind = FB_FAULT_DRAW,
+                     .step = c->report->first.name.step,
+                     .count = count,
+                     .silent = silent};
+
+    if (e->site->stream == NULL || strlen(e->site->stream) >= sizeof draw.stream)
+        return false;
+    (void)snprintf(draw.stream, sizeof draw.stream, "%s", e->site->stream);
+    return fb__try_fault(c, !in_b, &draw) == FB__TRIAL_CONFIRMED;
+}
+
+static void say_one_sided(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const char *side = fb__culprit_side(c);
+    const char *stream = name_or(e->site->stream, "(unnamed)");
+    const char *consumer = name_or(e->site->consumer, "(unknown)");
+    const bool apart = strcmp(stream, consumer) != 0;
+    char count[48];
+
+    if (e->count == 1)
+        (void)snprintf(count, sizeof count, "one extra draw");
+    else
+        (void)snprintf(count, sizeof count, "an extra draw of %" PRIu64 " numbers", e->count);
+    out->confirmed = confirm_draws(c, e, e->count, false, c->culprit->b != NULL);
+    fb__say(out,
+            "%s from stream %s in %s%s%s; %" PRIu64
+            " later events of the step are equal after realignment",
+            count, stream, side, apart ? ", for " : "", apart ? consumer : "",
+            c->culprit->later_equal);
+    fb__say_fix(out, "find what draws from %s in %s only, and give it a generator of its own",
+                stream, side);
+}
+
+/* Signature: a draw that one side lacks, or the same draw at another position of its stream. */
+static bool same_name(const char *a, const char *b)
+{
+    return strcmp(name_or(a, ""), name_or(b, "")) == 0;
+}
+
+bool fb__rule_draw_parameters(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    if (c->report->first.name.kind != FB_KIND_DRAW || a == NULL || b == NULL ||
+        a->stream_key != b->stream_key || a->counter != b->counter ||
+        !same_name(a->site->distribution, b->site->distribution) ||
+        (a->count == b->count && a->site->parameters[0] == b->site->parameters[0] &&
+         a->site->parameters[1] == b->site->parameters[1]))
+        return false;
+    fb__say(out,
+            "%s draws the same numbers with other parameters: %s(%g, %g) | (%g, %g), "
+            "%" PRIu64 " | %" PRIu64 " of them",
+            name_or(a->site->consumer, "the program"), name_or(a->site->distribution, "draw"),
+            a->site->parameters[0], a->site->parameters[1], b->site->parameters[0],
+            b->site->parameters[1], a->count, b->count);
+    fb__say_fix(out, "make the distribution of %s equal in both: a dropout's probability, a range",
+                name_or(a->site->consumer, "that draw"));
+    return true;
+}
+
+/* Whether nothing was drawn from the stream of `e` before it, in a trace that begins with this
+ * step. */
+static bool is_first_draw(const fb__step *step, const fb__step_event *e)
+{
+    for (size_t i = 0; i < step->count; i++) {
+        const fb__step_event *other = &step->events[i];
+
+        if (other->number < e->number && other->site->kind == FB_KIND_DRAW &&
+            same_name(other->site->stream, e->site->stream))
+            return false;
+    }
+    return step->step == 0;
+}
+
+/* Signature: the first draw of all from a stream finds the generator in another state. */
+bool fb__rule_first_draw(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    const char *stream;
+
+    if (c->report->first.name.kind != FB_KIND_DRAW || a == NULL || b == NULL ||
+        a->stream_key == b->stream_key || !is_first_draw(&c->pair->a, a) ||
+        !is_first_draw(&c->pair->b, b))
+        return false;
+    stream = name_or(a->site->stream, "(unnamed)");
+    fb__say(out,
+            "generator %s is in another state when it is first used: seeded otherwise, or not "
+            "at all",
+            stream);
+    fb__say_fix(out, "seed %s alike in both, before anything draws from it", stream);
+    return true;
+}
+
+/* Numbers that one side has drawn and not recorded. */
+static void say_position(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    const bool in_b = b->counter > a->counter;
+    const uint64_t more = in_b ? b->counter - a->counter : a->counter - b->counter;
+
+    out->confirmed = confirm_draws(c, a, more, true, in_b);
+    fb__say(out,
+            "stream %s stands at position %" PRIu64 " | %" PRIu64 ": %s has drawn %" PRIu64
+            " more numbers from it before, unrecorded",
+            name_or(a->site->stream, "(unnamed)"), a->counter, b->counter, in_b ? "b" : "a", more);
+}
+
+bool fb__rule_rng_offset(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    if (c->report->first.name.kind != FB_KIND_DRAW)
+        return false;
+    if (a == NULL || b == NULL) {
+        say_one_sided(out, c);
+        return true;
+    }
+    if (a->stream_key != b->stream_key && same_name(a->site->algorithm, "mt19937")) {
+        fb__say(out,
+                "generator %s stands in another state: something has drawn from it before, "
+                "unrecorded, or it was seeded otherwise",
+                name_or(a->site->stream, "(unnamed)"));
+        fb__say_fix(out,
+                    "seed %s in both; find what else draws from it, and give that a generator "
+                    "of its own",
+                    name_or(a->site->stream, "(unnamed)"));
+        return true;
+    }
+    if (a->stream_key != b->stream_key) {
+        fb__say(out, "stream %s has another key: 0x%" PRIx64 " | 0x%" PRIx64,
+                name_or(a->site->stream, "(unnamed)"), a->stream_key, b->stream_key);
+        fb__say_fix(out, "key the generator alike in both runs");
+        return true;
+    }
+    if (a->counter != b->counter)
+        say_position(out, c);
+    else
+        fb__say(out, "a draw from stream %s differs: %s | %s",
+                name_or(a->site->stream, "(unnamed)"), c->report->first.content_a,
+                c->report->first.content_b);
+    fb__say_fix(out, "find what else draws from stream %s, and give it a generator of its own",
+                name_or(a->site->stream, "(unnamed)"));
+    return true;
+}
+
+/* Signature: a mode event differs. */
+bool fb__rule_mode_flag(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__culprit *u = c->culprit;
+
+    if (c->report->first.name.kind != FB_KIND_MODE)
+        return false;
+    if (u->a != NULL && u->b != NULL)
+        fb__say(out, "%s of %s is %s | %s", c->report->first.name.slot, c->report->first.name.path,
+                u->a->value != 0 ? "on" : "off", u->b->value != 0 ? "on" : "off");
+    else
+        fb__say(out, "only %s sets a mode of %s here", fb__culprit_side(c),
+                c->report->first.name.path);
+    if (strcmp(c->report->first.name.slot, "zero_grad") == 0) {
+        fb__say(out, "only %s sets the gradients of %s to zero here", fb__culprit_side(c),
+                c->report->first.name.path);
+        fb__say_fix(out, "call zero_grad() at the same places in both");
+        return true;
+    }
+    fb__say_fix(out, "call train() and eval() at the same places in both");
+    return true;
+}

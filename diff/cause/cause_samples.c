@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cause_samples.c - causes in which samples a recorded program reads: some twice or not at all, the
+ * order of the epoch before, those that it is judged on.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "diff/cause/evidence.h"
+
+enum { READS_MAX = 1 << 19 }; /* indices of one trace that are looked at: 16 MiB */
+
+/* One sample read. */
+typedef struct sample_read {
+    uint64_t dataset; /* a hash of its name */
+    uint64_t index, epoch;
+    uint32_t batch; /* how-manieth of the trace */
+    bool evaluated; /* by its role, or because the model's next call is in evaluation mode */
+} sample_read;
+
+typedef struct reads {
+    sample_read *at;
+    size_t count, capacity;
+    size_t undecided; /* from here on the next call of the model decides */
+    uint32_t batches;
+} reads;
+
+static bool add(reads *r, sample_read x)
+{
+    if (r->count == r->capacity) {
+        const size_t n = r->capacity > 0 ? 2 * r->capacity : 256;
+        sample_read *grown = n > READS_MAX ? NULL : realloc(r->at, n * sizeof *grown);
+
+        if (grown == NULL)
+            return false;
+        r->at = grown;
+        r->capacity = n;
+    }
+    r->at[r->count++] = x;
+    return true;
+}
+
+static bool take_batch(reads *r, const fb_site *site, const fb_event *e)
+{
+    const bool held_out = site->role == FB_ROLE_VAL || site->role == FB_ROLE_TEST;
+
+    for (uint64_t i = 0; i < e->count && e->indices != NULL; i++)
+        if (!add(r, (sample_read){fb_hash_name(fb__text(site->dataset)), e->indices[i], e->counter,
+                                  r->batches, held_out}))
+            return false;
+    if (site->role != FB_ROLE_UNKNOWN)
+        r->undecided = r->count;
+    r->batches++;
+    return true;
+}
+
+/* A program without a DataLoader reads rows by an index that it made itself. */
+static bool is_row_index(const fb_site *site)
+{
+    return site->kind == FB_KIND_TENSOR && fb__is_integer(site->dtype) && site->rank == 1 &&
+           fb__text(site->path)[0] == '\0' && strncmp(fb__text(site->slot), "in", 2) == 0 &&
+           (strcmp(fb__text(site->op), "index") == 0 ||
+            strcmp(fb__text(site->op), "index_select") == 0);
+}
+
+/* A sketch has all elements of a short tensor. Each batch is an epoch of its own: nothing says when
+ * one ends. */
+static bool take_rows(reads *r, const fb_event *e)
+{
+    const uint64_t n =
+        e->sketch == NULL || e->sketch->elements > FB_SKETCH_SAMPLES ? 0 : e->sketch->elements;
+
+    for (uint64_t i = 0; i < n; i++)
+        if (!add(r, (sample_read){0, e->sketch->samples[i], r->batches, r->batches, false}))
+            return false;
+    r->batches++;
+    return true;
+}
+
+/* All samples of a trace with indices, in order. */
+static void read_all(reads *r, fb_trace *trace)
+{
+    const fb_event *e = NULL;
+
+    *r = (reads){0};
+    if (fb_trace_seek_event(trace, 0, NULL) != FB_OK)
+        return;
+    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL) {
+        const fb_site *site = fb_trace_site(trace, e->site);
+
+        if (site == NULL)
+            return;
+        if (site->kind == FB_KIND_SAMPLE && !take_batch(r, site, e))
+            return;
+        if (is_row_index(site) && !take_rows(r, e))
+            return;
+        if (site->kind == FB_KIND_MODE && strcmp(fb__text(site->slot), "training") == 0) {
+            for (size_t i = r->undecided; i < r->count; i++)
+                r->at[i].evaluated = e->value == 0;
+            r->undecided = r->count;
+        }
+    }
+}
+
+static int by_sample(const void *x, const void *y)
+{
+    const sample_read *a = x, *b = y;
+
+    if (a->dataset != b->dataset)
+        return a->dataset < b->dataset ? -1 : 1;
+    if (a->index != b->index)
+        return a->index < b->index ? -1 : 1;
+    if (a->epoch != b->epoch)
+        return a->epoch < b->epoch ? -1 : 1;
+    return a->batch < b->batch ? -1 : a->batch > b->batch;
+}
+
+/* After sorting: samples that are trained on and evaluated with, and those that one epoch of
+ * training reads more than once. */
+typedef struct findings {
+    size_t evaluated, leaked, repeated;
+} findings;
+
+static findings find(const reads *sorted)
+{
+    findings f = {0, 0, 0};
+
+    for (size_t i = 0; i < sorted->count;) {
+        bool trained = false, evaluated = false;
+        size_t end = i;
+
+        for (; end < sorted->count && sorted->at[end].dataset == sorted->at[i].dataset &&
+               sorted->at[end].index == sorted->at[i].index;
+             end++) {
+            const sample_read *x = &sorted->at[end];
+
+            f.repeated += end > i && !x->evaluated && !x[-1].evaluated && x->epoch == x[-1].epoch;
+            trained |= !x->evaluated;
+            evaluated |= x->evaluated;
+        }
+        f.evaluated += evaluated;
+        f.leaked += trained && evaluated;
+        i = end;
+    }
+    return f;
+}
+
+static findings findings_of(fb_trace *trace)
+{
+    findings f;
+    reads r;
+
+    read_all(&r, trace);
+    if (r.count > 0)
+        qsort(r.at, r.count, sizeof *r.at, by_sample);
+    f = find(&r);
+    free(r.at);
+    return f;
+}
+
+/* A batch, or the draw that decides which samples come. */
+static bool is_sample(const fb__case *c)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+    const char *what = fb__text(site->distribution);
+
+    return site->kind == FB_KIND_SAMPLE ||
+           (site->kind == FB_KIND_DRAW &&
+            (strcmp(what, "randperm") == 0 || strcmp(what, "randint") == 0 ||
+             strcmp(what, "multinomial") == 0 || strcmp(what, "random_") == 0) &&
+            (fb__first_different(&c->pair->a, FB_KIND_SAMPLE) != NULL ||
+             fb__first_different(&c->pair->b, FB_KIND_SAMPLE) != NULL));
+}
+
+/* Signature: samples are evaluated with that were trained on, in one run only. */
+bool fb__rule_leak(fb_diff_cause *out, const fb__case *c)
+{
+    findings a, b;
+
+    if (!is_sample(c) && !is_row_index(fb__culprit_event(c)->site) &&
+        !fb__op_is(fb__culprit_event(c)->site, "index"))
+        return false;
+    a = findings_of(c->pair->a.trace);
+    b = findings_of(c->pair->b.trace);
+    if ((a.leaked > 0) == (b.leaked > 0))
+        return false;
+    fb__say(out, "%zu of the %zu samples that %s evaluates with are trained on too; of %s none",
+            a.leaked > 0 ? a.leaked : b.leaked, a.leaked > 0 ? a.evaluated : b.evaluated,
+            a.leaked > 0 ? "a" : "b", a.leaked > 0 ? "b" : "a");
+    fb__say_fix(out, "split the dataset once, by index, and keep the parts apart");
+    return true;
+}
+
+/* The batch that the other side reads in the place of one that it lacks. */
+static const fb__step_event *instead_of(const fb__case *c)
+{
+    const fb__step *other = c->culprit->a != NULL ? &c->pair->b : &c->pair->a;
+
+    for (size_t i = 0; i < other->count; i++)
+        if (other->events[i].site->kind == FB_KIND_SAMPLE && other->events[i].partner == UINT32_MAX)
+            return &other->events[i];
+    return NULL;
+}
+
+static bool other_length(fb__argument_pair *p, const fb_site *a, const fb_site *b)
+{
+    (void)snprintf(p->name, sizeof p->name, "length");
+    return fb__argument(p->a, sizeof p->a, a, p->name) &&
+           fb__argument(p->b, sizeof p->b, b, p->name) && strcmp(p->a, p->b) != 0;
+}
+
+/* Signature: a batch of another size; or an epoch that reads samples twice in one run only. */
+bool fb__rule_repeated_samples(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    fb__argument_pair p;
+    findings x, y;
+
+    if (!is_sample(c))
+        return false;
+    if (fb__culprit_event(c)->site->kind == FB_KIND_SAMPLE) {
+        a = a == NULL ? instead_of(c) : a;
+        b = b == NULL ? instead_of(c) : b;
+    } else {
+        a = b = NULL;
+    }
+    if (a != NULL && b != NULL && a->count != b->count) {
+        const bool told = fb__other_argument(&p, a->site, b->site);
+
+        fb__say(out, "the batch has %" PRIu64 " | %" PRIu64 " samples%s%s%s%s%s%s%s", a->count,
+                b->count, told ? " (" : "", told ? p.name : "", told ? " " : "", told ? p.a : "",
+                told ? " | " : "", told ? p.b : "", told ? ")" : "");
+        fb__say_fix(out, "compare batch_size and drop_last, and what becomes of the last batch");
+        return true;
+    }
+    if (a != NULL && b != NULL && other_length(&p, a->site, b->site)) {
+        fb__say(out, "the sampler has %s | %s samples an epoch", p.a, p.b);
+        fb__say_fix(out,
+                    "compare the samplers: each rank its own share, each sample once an epoch");
+        return true;
+    }
+    x = findings_of(c->pair->a.trace);
+    y = findings_of(c->pair->b.trace);
+    if ((x.repeated > 0) == (y.repeated > 0))
+        return false;
+    fb__say(out, "%s reads %zu samples more than once in an epoch, %s none",
+            x.repeated > 0 ? "a" : "b", x.repeated > 0 ? x.repeated : y.repeated,
+            x.repeated > 0 ? "b" : "a");
+    fb__say_fix(out, "each sample once an epoch: compare the samplers, the shards and the padding");
+    return true;
+}
+
+/* --- Order ------------------------------------------------------------------------------------ */
+
+/* Whether the batch of a step has been read in an earlier epoch, in this order. */
+static bool read_before(uint64_t *epoch, const fb__step *step, const fb__step_event *e)
+{
+    const fb_event *x = NULL;
+    uint64_t number = 0;
+
+    if (e->index_count < 2 || fb_trace_seek_event(step->trace, 0, NULL) != FB_OK)
+        return false;
+    while (fb_trace_next(step->trace, &x, &number, NULL) == FB_OK && x != NULL &&
+           number < e->number) {
+        const fb_site *site = fb_trace_site(step->trace, x->site);
+
+        if (site != NULL && site->kind == FB_KIND_SAMPLE && x->counter < e->counter &&
+            x->count == e->index_count && x->indices != NULL &&
+            memcmp(x->indices, step->indices + e->first_index,
+                   e->index_count * sizeof *x->indices) == 0) {
+            *epoch = x->counter;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Samples that only changed places in a batch: no matter of shuffling an epoch. */
+static bool is_same_set(const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    uint64_t sum = 0, squares = 0;
+
+    for (uint32_t i = 0; i < a->index_count && a->index_count == b->index_count; i++) {
+        const uint64_t x = c->pair->a.indices[a->first_index + i];
+        const uint64_t y = c->pair->b.indices[b->first_index + i];
+
+        sum += x - y;
+        squares += x * x - y * y;
+    }
+    return a->index_count == b->index_count && sum == 0 && squares == 0;
+}
+
+static bool is_ascending(const fb__step *step, const fb__step_event *e)
+{
+    for (uint32_t i = 1; i < e->index_count; i++)
+        if (step->indices[e->first_index + i] != step->indices[e->first_index + i - 1] + 1)
+            return false;
+    return e->index_count > 1;
+}
+
+/* Signature: other samples, and one of the orders tells why: that of an earlier epoch, or none. */
+bool fb__rule_epoch_order(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    uint64_t epoch = 0;
+    bool in_a, in_b;
+
+    if (!is_sample(c) || a == NULL || b == NULL || a->site->kind != FB_KIND_SAMPLE)
+        return false;
+    in_a = read_before(&epoch, &c->pair->a, a);
+    in_b = read_before(&epoch, &c->pair->b, b);
+    if (in_a != in_b) {
+        fb__say(out, "%s reads the batch of epoch %" PRIu64 " again, in the same order",
+                in_a ? "a" : "b", epoch);
+        fb__say_fix(out, "call sampler.set_epoch(epoch), or do not seed the sampler's generator "
+                         "again for each epoch");
+        return true;
+    }
+    in_a = is_ascending(&c->pair->a, a);
+    in_b = is_ascending(&c->pair->b, b);
+    if (in_a == in_b || is_same_set(c))
+        return false;
+    fb__say(out, "%s reads its samples in ascending order, without shuffling", in_a ? "a" : "b");
+    fb__say_fix(out, "shuffle in both or in neither, with a generator of its own and a fixed seed");
+    return true;
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * causes.c - the table of causes.
+ */
+#include "diff/cause/causes.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+static bool rule_unknown(fb_diff_cause *out, const fb__case *c)
+{
+    (void)c;
+    fb__say(out, "no rule knows this signature");
+    fb__say_fix(out, "look at the event and at what differs between the headers");
+    return true;
+}
+
+typedef enum scope {
+    ALL,
+    ENGINE,  /* runs of the engine: what happened is known from the configuration */
+    RECORDED /* other programs: names and relations of what they do */
+} scope;
+
+/* The first that fits wins. What is proved by replay stands before what a signature suggests; what
+ * the user asked for (a seed, a key) before what only a program can do; a relation that was checked
+ * before the name of an op, and that before the phase that it belongs to. */
+static const struct {
+    const char *name;
+    fb__rule *fits;
+    scope scope;
+} rules[] = {
+    {"bit-flip", fb__rule_bit_flip, ALL},
+    {"rng-key-reuse", fb__rule_seed_again, RECORDED},
+    {"rng-seed", fb__rule_seed, ALL},
+    {"config", fb__rule_config, ALL},
+    {"config", fb__rule_argv, RECORDED},
+    {"checkpoint-resume", fb__rule_resume, ALL},
+    {"checkpoint-resume", fb__rule_loaded, RECORDED},
+    {"collective", fb__rule_collective, RECORDED},
+    {"clipping", fb__rule_clip_order, RECORDED},
+    {"loss-normalization", fb__rule_scaled_gradients, RECORDED},
+    {"precision-cast", fb__rule_precision_cast, RECORDED},
+    {"evaluation-leak", fb__rule_leak, RECORDED},
+    {"evaluation-leak", fb__rule_fitted_on_all, RECORDED},
+    {"sample-duplicated-or-missing", fb__rule_repeated_samples, RECORDED},
+    {"aliasing-or-tying", fb__rule_aliasing, RECORDED},
+    {"data-content", fb__rule_made_content, RECORDED},
+    {"mask-or-position", fb__rule_mask_at_init, RECORDED},
+    {"init", fb__rule_init_kind, RECORDED},
+    {"init", fb__rule_init, ALL},
+    {"environment", fb__rule_hash_seed, RECORDED},
+    {"data-content", fb__rule_data_content, ALL},
+    {"draw-parameters", fb__rule_draw_parameters, ENGINE},
+    {"forward-op", fb__rule_draw_parameters, RECORDED},
+    {"data-order", fb__rule_order_draw, RECORDED},
+    {"rng-key-reuse", fb__rule_key_reuse, RECORDED},
+    {"rng-seed", fb__rule_first_draw, ALL},
+    {"mode-flag", fb__rule_dropout_mode, RECORDED},
+    {"rng-offset", fb__rule_rng_offset, ALL},
+    {"grad-accumulation", fb__rule_accumulation, RECORDED},
+    {"mode-flag", fb__rule_mode_flag, ALL},
+    {"data-order", fb__rule_epoch_order, RECORDED},
+    {"data-order", fb__rule_data_order, ALL},
+    {"loss-target", fb__rule_loss_target, RECORDED},
+    {"loss-normalization", fb__rule_loss_normalization, RECORDED},
+    {"mask-or-position", fb__rule_mask, RECORDED},
+    {"data-order", fb__rule_outside_order, RECORDED},
+    {"data-content", fb__rule_made_input, RECORDED},
+    {"mode-flag", fb__rule_inner_mode, RECORDED},
+    {"clipping", fb__rule_clip_kind, RECORDED},
+    {"environment", fb__rule_environment, ALL},
+    {"nondeterminism", fb__rule_nondeterminism, ALL},
+    {"code", fb__rule_code, ENGINE},
+    {"clipping", fb__rule_clipping, ALL},
+    {"schedule", fb__rule_schedule_kind, RECORDED},
+    {"schedule", fb__rule_schedule, ALL},
+    {"forward-op", fb__rule_running_average, RECORDED},
+    {"precision-cast", fb__rule_cast_state, RECORDED},
+    {"optimizer-formula", fb__rule_update_formula, RECORDED},
+    {"optimizer-formula", fb__rule_update_kind, RECORDED},
+    {"optimizer-formula", fb__rule_optimizer_formula, ALL},
+    {"backward-op", fb__rule_backward_kind, RECORDED},
+    {"backward-op", fb__rule_backward_op, ALL},
+    {"forward-op", fb__rule_forward_kind, RECORDED},
+    {"forward-op", fb__rule_forward_op, ALL},
+    {"backward-op", fb__rule_plain_backward, RECORDED},
+    {"forward-op", fb__rule_plain_forward, RECORDED},
+    {"code", fb__rule_code, RECORDED},
+    {"unknown", rule_unknown, ALL},
+};
+
+static bool is_named(const fb_diff_report *r, const char *name)
+{
+    for (size_t i = 0; i < r->guess_count; i++)
+        if (strcmp(r->guesses[i].name, name) == 0)
+            return true;
+    return r->cause.name != NULL && strcmp(r->cause.name, name) == 0;
+}
+
+static void free_cause(fb_diff_cause *cause)
+{
+    free(cause->text);
+    free(cause->fix);
+    *cause = (fb_diff_cause){0};
+}
+
+/* A guess, and a repeat that differs, prove nothing yet: a run that was computed by another formula
+ * gives the same signatures. What is proved needs no guesses beside it. */
+static void try_bank(fb_diff_report *report, const fb__case *c)
+{
+    fb_override_use use;
+    bool in_b;
+
+    if (report->cause.confirmed && strcmp(report->cause.name, "nondeterminism") != 0)
+        return;
+    if (!fb__try_bank(&report->cause, &use, &in_b, c))
+        return;
+    fb__values_find_with(report, c->values, c->options, in_b, &use);
+    while (report->guess_count > 0)
+        free_cause(&report->guesses[--report->guess_count]);
+}
+
+fb_status fb__find_cause(fb_diff_report *report, const fb__case *c, fb_error *err)
+{
+    fb__case k = *c;
+
+    report->cause = (fb_diff_cause){0};
+    report->guess_count = 0;
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        fb_diff_cause found = {0};
+
+        if (report->guess_count == FB_DIFF_GUESSES || is_named(report, rules[i].name) ||
+            rules[i].scope == (report->engine ? RECORDED : ENGINE))
+            continue;
+        if (report->cause.name != NULL && strcmp(rules[i].name, "unknown") == 0)
+            break;
+        if (!rules[i].fits(&found, &k)) {
+            free_cause(&found);
+            continue;
+        }
+        found.name = rules[i].name;
+        if (report->cause.name == NULL)
+            report->cause = found;
+        else
+            report->guesses[report->guess_count++] = found;
+        k.no_trials = true;
+    }
+    try_bank(report, c);
+    for (size_t i = 0; i < report->guess_count; i++)
+        if (report->guesses[i].text == NULL || report->guesses[i].fix == NULL)
+            return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "naming the cause: out of memory");
+    if (report->cause.text == NULL || report->cause.fix == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "naming the cause: out of memory");
+    return FB_OK;
+}
+
+static void say(char **to, const char *format, va_list args)
+{
+    free(*to);
+    if (vasprintf(to, format, args) < 0)
+        *to = NULL;
+    else
+        fb__make_printable(*to);
+}
+
+void fb__say(fb_diff_cause *out, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    say(&out->text, format, args);
+    va_end(args);
+}
+
+void fb__say_fix(fb_diff_cause *out, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    say(&out->fix, format, args);
+    va_end(args);
+}
+
+const fb__step_event *fb__culprit_event(const fb__case *c)
+{
+    return c->culprit->a != NULL ? c->culprit->a : c->culprit->b;
+}
+
+const char *fb__culprit_side(const fb__case *c)
+{
+    return c->culprit->a != NULL ? "a" : "b";
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * causes.h - from a culprit to the name of a cause: a table of rules, tried in order, each with its
+ * signature, its sentence, its fix and, where runs can be replayed, its confirmation.
+ * Text for users: docs/diff.md, "Causes".
+ */
+#ifndef FB_DIFF_CAUSE_CAUSES_H
+#define FB_DIFF_CAUSE_CAUSES_H
+
+#include "diff/diff.h"
+#include "diff/read/headers.h"
+#include "diff/judge/judge.h"
+#include "diff/read/values.h"
+
+/* All that a rule may look at. */
+typedef struct fb__case {
+    const fb_diff_report *report; /* first, candidates and names are filled */
+    const fb_diff_options *options;
+    const fb__headers *headers;
+    const fb__step_pair *pair;
+    const fb__culprit *culprit;
+    const fb__values *values;
+    bool no_trials; /* a rule may not replay: a further guess is not worth it */
+} fb__case;
+
+/* Returns whether the signature fits; then *out is filled (a text stays NULL when memory is out).
+ */
+typedef bool fb__rule(fb_diff_cause *out, const fb__case *c);
+
+/* cause_flip.c */
+fb__rule fb__rule_bit_flip, fb__rule_nondeterminism;
+/* cause_config.c */
+fb__rule fb__rule_seed, fb__rule_config;
+/* cause_data.c */
+fb__rule fb__rule_resume, fb__rule_data_content, fb__rule_init, fb__rule_data_order;
+/* cause_draw.c */
+fb__rule fb__rule_draw_parameters, fb__rule_first_draw, fb__rule_rng_offset, fb__rule_mode_flag;
+/* cause_formula.c */
+fb__rule fb__rule_environment, fb__rule_code, fb__rule_clipping, fb__rule_schedule,
+    fb__rule_optimizer_formula, fb__rule_backward_op, fb__rule_forward_op;
+/* cause_tensor.c: the next ones are made for recorded programs */
+fb__rule fb__rule_precision_cast, fb__rule_cast_state, fb__rule_mask, fb__rule_mask_at_init,
+    fb__rule_forward_kind, fb__rule_plain_forward, fb__rule_plain_backward;
+/* cause_loss.c */
+fb__rule fb__rule_loss_normalization, fb__rule_loss_target;
+/* cause_gradient.c */
+fb__rule fb__rule_accumulation, fb__rule_clip_kind, fb__rule_clip_order, fb__rule_scaled_gradients,
+    fb__rule_backward_kind, fb__rule_collective;
+/* cause_update.c */
+fb__rule fb__rule_schedule_kind, fb__rule_update_kind, fb__rule_running_average;
+/* cause_update_formula.c */
+fb__rule fb__rule_update_formula;
+/* cause_recorded.c */
+fb__rule fb__rule_aliasing, fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse,
+    fb__rule_dropout_mode, fb__rule_inner_mode, fb__rule_init_kind, fb__rule_fitted_on_all,
+    fb__rule_outside_order, fb__rule_made_content, fb__rule_made_input;
+/* cause_header.c */
+fb__rule fb__rule_argv, fb__rule_hash_seed, fb__rule_loaded;
+/* cause_samples.c */
+fb__rule fb__rule_leak, fb__rule_repeated_samples, fb__rule_epoch_order;
+
+/* cause_bank.c: overrides of the engine, tried one by one. Returns whether one of them makes the
+ * run that is not the engine's own; then *out is that cause, confirmed, its name included, and
+ * *use what makes the run of side b (in_b) or a. */
+bool fb__try_bank(fb_diff_cause *out, fb_override_use *use, bool *in_b, const fb__case *c);
+
+/* Fills report->cause with the first cause that fits, `unknown` always does, and report->guesses
+ * with the next ones of other names. FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__find_cause(fb_diff_report *report, const fb__case *c, fb_error *err);
+
+/* Sets text and fix of a cause. */
+void fb__say(fb_diff_cause *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void fb__say_fix(fb_diff_cause *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The event of the culprit that is there: a's, or b's where a lacks it. */
+const fb__step_event *fb__culprit_event(const fb__case *c);
+/* "a" or "b": the side that has it (ONLY_A, ONLY_B). */
+const char *fb__culprit_side(const fb__case *c);
+
+#endif

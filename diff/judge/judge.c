@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * judge.c - whose fault it is.
+ */
+#include "diff/judge/judge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "diff/judge/guilt.h"
+
+enum { NONE = UINT32_MAX };
+
+/* --- Notes ------------------------------------------------------------------------------------ */
+
+/* The first of a chain stands for it: what is made from a note is not told. */
+static bool is_told(const fb__step *step, const fb__key_index *index, const uint8_t *marks,
+                    size_t i)
+{
+    const fb__step_event *e = &step->events[i];
+
+    if ((marks[i] & (FB__DIFFERS | FB__COUNTS)) != FB__DIFFERS)
+        return false;
+    for (uint32_t k = 0; k < e->input_count; k++) {
+        const uint32_t at = fb__key_index_find(index, step, step->inputs[e->first_input + k]);
+
+        if (at != NONE && (marks[at] & FB__DIFFERS) != 0)
+            return false;
+    }
+    return true;
+}
+
+static fb_status collect(fb__step_notes *notes, const fb__guilt *g, fb_error *err)
+{
+    const fb__step *a = &g->pair->a, *b = &g->pair->b;
+
+    notes->at = calloc(a->count + b->count + 1, sizeof(fb__step_event *));
+    if (notes->at == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging a step: out of memory");
+    for (size_t i = 0; i < a->count; i++)
+        if (is_told(a, &g->in_a, g->a, i))
+            notes->at[notes->count++] = &a->events[i];
+    notes->count_a = notes->count;
+    for (size_t i = 0; i < b->count; i++)
+        if (b->events[i].partner == NONE && is_told(b, &g->in_b, g->b, i))
+            notes->at[notes->count++] = &b->events[i];
+    return FB_OK;
+}
+
+/* --- Blame ------------------------------------------------------------------------------------ */
+
+/* Whether an input of the event is itself a difference that counts, so that the event only passes
+ * it on. A constant is blamed on what it was made for. */
+static bool inherits(const fb__step *step, const fb__key_index *index, const uint8_t *marks,
+                     const fb__step_event *e)
+{
+    for (uint32_t k = 0; k < e->input_count; k++) {
+        const uint32_t at = fb__key_index_find(index, step, step->inputs[e->first_input + k]);
+
+        if (at != NONE && &step->events[at] != e &&
+            (marks[at] & (FB__COUNTS | FB__CONSTANT)) == FB__COUNTS)
+            return true;
+    }
+    return false;
+}
+
+/* A place in the merged order of both sides: b's own events stand behind the event of a that comes
+ * before them in b. */
+typedef struct place {
+    uint64_t behind, side, own;
+} place;
+
+static bool is_before(place x, place y)
+{
+    if (x.behind != y.behind)
+        return x.behind < y.behind;
+    return x.side != y.side ? x.side < y.side : x.own < y.own;
+}
+
+static void take(fb__culprit *out, place *best, place at, fb_diff_what what,
+                 const fb__step_event *a, const fb__step_event *b)
+{
+    if (out->found && !is_before(at, *best))
+        return;
+    out->found = true;
+    out->what = what;
+    out->a = a;
+    out->b = b;
+    *best = at;
+}
+
+/* Who may be blamed, the strictest search first. */
+typedef enum search {
+    ROOTS,     /* events whose inputs are equal, on one side at least: where the flow of data is
+                * another one, an event stands elsewhere on the other side. No constants, and no
+                * loss, which names no input */
+    ALL_ROOTS, /* these too */
+    ANY        /* a cycle of blame: only in a trace that no program wrote, or misaligned */
+} search;
+
+static bool may_be_blamed(const fb__step_event *e, uint8_t mark, search how)
+{
+    if ((mark & FB__COUNTS) == 0)
+        return false;
+    return how != ROOTS || ((mark & FB__CONSTANT) == 0 &&
+                            !(e->site->kind == FB_KIND_SCALAR && e->input_count == 0 &&
+                              e->site->phase == FB_PHASE_LOSS));
+}
+
+static void find(fb__culprit *out, place *best, const fb__guilt *g, search how)
+{
+    const fb__step *a = &g->pair->a, *b = &g->pair->b;
+    uint64_t behind = 0;
+
+    for (size_t i = 0; i < a->count; i++) {
+        const fb__step_event *e = &a->events[i];
+        const fb__step_event *partner = e->partner == NONE ? NULL : &b->events[e->partner];
+
+        if (!may_be_blamed(e, g->a[i], how))
+            continue;
+        if (how != ANY && inherits(a, &g->in_a, g->a, e) &&
+            (partner == NULL || inherits(b, &g->in_b, g->b, partner)))
+            continue;
+        take(out, best, (place){i + 1, 0, i},
+             partner == NULL   ? FB_DIFF_ONLY_A
+             : e->same_content ? FB_DIFF_INPUTS
+                               : FB_DIFF_CONTENT,
+             e, partner);
+    }
+    for (size_t i = 0; i < b->count; i++) {
+        const fb__step_event *e = &b->events[i];
+
+        if (e->partner != NONE)
+            behind = (uint64_t)e->partner + 1;
+        else if (may_be_blamed(e, g->b[i], how) && (how == ANY || !inherits(b, &g->in_b, g->b, e)))
+            take(out, best, (place){behind, 1, i}, FB_DIFF_ONLY_B, NULL, e);
+    }
+}
+
+/* Resets that one side has more before `end`; *last is the last of them. */
+static size_t count_resets(const fb__step_event **last, size_t *at, const fb__step *step,
+                           const uint8_t *marks, size_t end)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < step->count && i < end; i++)
+        if ((marks[i] & FB__RESET) != 0) {
+            *last = &step->events[i];
+            *at = i;
+            n++;
+        }
+    return n;
+}
+
+static size_t end_before(const fb__step *step, const fb__step_event *e)
+{
+    return e == NULL ? step->count : (size_t)(e - step->events);
+}
+
+/* A call of zero_grad changes nothing by itself: the gradients that it leaves or does not leave do.
+ * Where a gradient is the first difference and one side has more such calls before it, the call
+ * that the other side lacks is what to look at. */
+static void blame_reset(fb__culprit *out, place *best, const fb__guilt *g)
+{
+    const fb__step *a = &g->pair->a, *b = &g->pair->b;
+    const fb_phase phase = (out->a != NULL ? out->a : out->b)->site->phase;
+    const fb__step_event *in_a = NULL, *in_b = NULL;
+    size_t at_a = 0, at_b = 0, count_a, count_b;
+
+    if (phase != FB_PHASE_BACKWARD && phase != FB_PHASE_OPTIMIZER)
+        return;
+    count_a = count_resets(&in_a, &at_a, a, g->a, end_before(a, out->a));
+    count_b = count_resets(&in_b, &at_b, b, g->b, end_before(b, out->b));
+    if (count_a == count_b)
+        return;
+    out->a = count_a > count_b ? in_a : NULL;
+    out->b = count_a > count_b ? NULL : in_b;
+    out->what = count_a > count_b ? FB_DIFF_ONLY_A : FB_DIFF_ONLY_B;
+    if (count_a > count_b)
+        *best = (place){at_a + 1, 0, at_a};
+}
+
+static bool is_outside_modules(const fb_site *site)
+{
+    return site->kind == FB_KIND_TENSOR && (site->path == NULL || site->path[0] == '\0') &&
+           (site->phase == FB_PHASE_INIT || site->phase == FB_PHASE_FORWARD);
+}
+
+static bool same_samples(const fb__step_pair *p, const fb__step_event *x, const fb__step_event *y)
+{
+    return x->count == y->count && x->index_count == y->index_count &&
+           (x->index_count == 0 ||
+            memcmp(p->a.indices + x->first_index, p->b.indices + y->first_index,
+                   x->index_count * sizeof(uint64_t)) == 0);
+}
+
+/* What puts samples together computes nothing: what differs there was made elsewhere. */
+static bool is_putting_together(const fb_site *site)
+{
+    return site->op != NULL && (strcmp(site->op, "stack") == 0 || strcmp(site->op, "cat") == 0);
+}
+
+/* What a dataset computes differs where it is asked for other samples, and a batch names none of
+ * it: then the batch is the first difference. */
+static void blame_sample(fb__culprit *out, place *best, const fb__guilt *g)
+{
+    const fb__step *a = &g->pair->a, *b = &g->pair->b;
+    const size_t from = out->a != NULL ? best->own : best->behind;
+
+    if (!is_outside_modules((out->a != NULL ? out->a : out->b)->site))
+        return;
+    for (size_t i = from > 0 ? from - 1 : 0; i < a->count; i++) {
+        const fb__step_event *e = &a->events[i];
+        const bool counts = (g->a[i] & FB__COUNTS) != 0;
+
+        if (e->site->kind == FB_KIND_SAMPLE && counts) {
+            const fb__step_event *partner = e->partner == NONE ? NULL : &b->events[e->partner];
+
+            if (partner != NULL && same_samples(g->pair, e, partner) &&
+                !is_putting_together((out->a != NULL ? out->a : out->b)->site))
+                return; /* other contents of the same samples: made where they differ */
+            out->a = e;
+            out->b = partner;
+            out->what = partner == NULL ? FB_DIFF_ONLY_A : FB_DIFF_CONTENT;
+            *best = (place){i + 1, 0, i};
+            return;
+        }
+        if (counts && !is_outside_modules(e->site))
+            return;
+    }
+}
+
+/* The last equal event before the culprit, and how many equal ones follow. */
+static void look_around(fb__culprit *out, const fb__step *a, place best)
+{
+    const uint64_t here = out->a != NULL ? best.own : best.behind;
+
+    if (a->has_last_equal) {
+        out->has_previous = true;
+        out->previous = a->last_equal;
+    }
+    for (size_t i = 0; i < a->count; i++) {
+        if (!a->events[i].equal)
+            continue;
+        if (i < here) {
+            out->has_previous = true;
+            fb__step_event_name(&out->previous, a, &a->events[i]);
+        } else {
+            out->later_equal++;
+        }
+    }
+}
+
+fb_status fb__judge(fb__culprit *out, fb__step_notes *notes, const fb__step_pair *pair,
+                    fb_error *err)
+{
+    place best = {0, 0, 0};
+    fb__guilt guilt;
+    fb_status status;
+
+    *out = (fb__culprit){0};
+    *notes = (fb__step_notes){0};
+    status = fb__guilt_find(&guilt, pair, err);
+    if (status == FB_OK)
+        status = collect(notes, &guilt, err);
+    for (int how = ROOTS; how <= ANY && status == FB_OK && !out->found; how++)
+        find(out, &best, &guilt, (search)how);
+    if (status == FB_OK && out->found) {
+        blame_reset(out, &best, &guilt);
+        blame_sample(out, &best, &guilt);
+        look_around(out, &pair->a, best);
+    }
+    fb__guilt_free(&guilt);
+    return status;
+}
+
+void fb__step_notes_free(fb__step_notes *notes)
+{
+    free(notes->at);
+    *notes = (fb__step_notes){0};
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * judge.h - of all that differs in a step, the event to blame: the earliest in the order of data
+ * flow whose inputs are equal on both sides. What reaches nothing is set apart as a note.
+ */
+#ifndef FB_DIFF_JUDGE_JUDGE_H
+#define FB_DIFF_JUDGE_JUDGE_H
+
+#include "diff/align/align.h"
+#include "diff/diff.h"
+#include "diff/read/step_events.h"
+
+/* A place in an aligned step. One of the two is NULL where that side lacks the event. */
+typedef struct fb__culprit {
+    bool found;
+    fb_diff_what what;
+    const fb__step_event *a, *b;
+    bool has_previous;
+    fb_event_name previous; /* the last equal event before it */
+    uint64_t later_equal;   /* equal events of the step behind it */
+} fb__culprit;
+
+/* Differences of the step that reach no training state (guilt.h). Of a chain the first. */
+typedef struct fb__step_notes {
+    const fb__step_event **at; /* first `count_a` on side a (with a partner or without), the
+                                * others on side b, without */
+    size_t count_a, count;
+} fb__step_notes;
+
+/* FB_E_MEMORY. out->found is false where all that differs is notes. Free the notes. */
+FB_NODISCARD fb_status fb__judge(fb__culprit *out, fb__step_notes *notes, const fb__step_pair *pair,
+                                 fb_error *err);
+void fb__step_notes_free(fb__step_notes *notes);
+
+#endif

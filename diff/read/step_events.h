@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * step_events.h - the events of one step of one trace, in memory, in a form that can be compared
+ * with another trace's.
+ *
+ * Bounded: at most FB__STEP_EVENTS_MAX events a side are held. What both sides have in common at
+ * the start of the step is passed over first, so the window begins where they part.
+ */
+#ifndef FB_DIFF_READ_STEP_EVENTS_H
+#define FB_DIFF_READ_STEP_EVENTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "firstbit/trace.h"
+#include "replay/event_name.h"
+
+enum {
+    FB__STEP_EVENTS_MAX = 1 << 16, /* with the two below: some 35 MB for both sides */
+    FB__STEP_INPUTS_MAX = 1 << 18,
+    FB__STEP_INDICES_MAX = 1 << 18,
+    FB__STEP_PHASES = 16, /* more than there are */
+};
+
+typedef struct fb__step_event {
+    fb_hash key;     /* identity; module prefixes of wrappers left out */
+    fb_hash group;   /* the same with occurrence 0: who shares it may have shifted */
+    fb_hash content; /* what it says, without identity and inputs */
+    fb_hash hash;
+    uint64_t number; /* in the file */
+    uint64_t stream_key, counter, count;
+    double value;
+    const fb_site *site; /* lives as long as the trace */
+    uint32_t site_number;
+    int32_t micro;
+    uint32_t flags;
+    uint32_t first_input, input_count; /* keys of inputs, in fb__step.inputs */
+    uint32_t first_index, index_count; /* sample indices, in fb__step.indices */
+
+    /* By align.c: */
+    uint32_t partner; /* index on the other side, or UINT32_MAX */
+    bool beyond; /* without a partner, behind the last event that a cut other side could have */
+    bool equal;  /* has a partner with equal content and inputs */
+    bool same_inputs; /* has a partner, and names the same inputs in the same order */
+    bool same_content;
+} fb__step_event;
+
+/* A site as a comparison sees it. */
+typedef struct fb__site_key {
+    const fb_site *site; /* NULL: not met yet */
+    fb_hash key, group;
+    fb_class class_;
+} fb__site_key;
+
+typedef struct fb__step {
+    fb_trace *trace;     /* borrowed */
+    fb__site_key *sites; /* by number */
+    size_t site_capacity;
+    uint64_t step;
+    fb__step_event *events;
+    size_t count, capacity;
+    fb_hash *inputs;
+    uint32_t
+        *input_sites; /* beside inputs: which site each is an event of, in this step or before */
+    size_t input_count, input_capacity, input_site_capacity;
+    uint64_t *indices;
+    size_t index_count, index_capacity;
+    bool truncated; /* the step has more events than are held */
+    bool ended;     /* the trace ended in this step */
+    bool cut; /* truncated, or a torn trace ended in this step: what lacks here proves nothing */
+    bool renamed; /* a path was told without the names of its wrappers, or equal samples come from
+                   * datasets of different names: roots differ where events do not */
+
+    bool has_last_equal; /* the last event of the common start */
+    fb_event_name last_equal;
+} fb__step;
+
+typedef struct fb__step_pair {
+    fb__step a, b;
+    uint64_t common; /* events at the start of the step that are equal on both sides */
+    uint64_t common_of_phase[FB__STEP_PHASES];
+    uint32_t classes; /* that were read: bits 1u << FB_CLASS_... */
+} fb__step_pair;
+
+/*
+ * Reads the events of `step` on both sides whose class is in `classes`.
+ *
+ * Statuses of the readers, FB_E_MEMORY. Free it in either case.
+ */
+FB_NODISCARD fb_status fb__step_pair_load(fb__step_pair *out, fb_trace *a, fb_trace *b,
+                                          uint64_t step, uint32_t classes, fb_error *err);
+void fb__step_pair_free(fb__step_pair *pair);
+
+/* A path without the names of the wrappers around modules. */
+void fb__unwrap_path(char out[FB_NAME_MAX + 1], const char *path);
+
+/* Takes down that two equal events have different names where names do not count. */
+void fb__step_note_names(fb__step *step, const fb_site *a, const fb_site *b);
+
+/* The name of an event of a loaded step. */
+void fb__step_event_name(fb_event_name *out, const fb__step *step, const fb__step_event *event);
+
+/* Its contents in one line. */
+char *fb__step_event_text(char *out, size_t size, const fb__step *step,
+                          const fb__step_event *event);
+
+#endif

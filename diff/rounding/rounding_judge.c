@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * rounding_judge.c - one step: how large each difference is beside what rounding may do, and which
+ * operation made it.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "diff/rounding/rounding.h"
+
+/* Half a unit in the last place of float32, relative. */
+static const double unit = 0x1p-24;
+
+/* Beyond this share of a tensor an envelope says nothing about it. */
+static const double useless_share = 0.3;
+
+/* A difference that one factor explains to this share is a factor; it counts from three times the
+ * envelope on, and from some units in the last place, which a constant may be rounded by. */
+static const double factor_share = 0.9, factor_limit = 3, factor_least = 0x1p-20,
+                    factor_early = 1e-5; /* growth makes factors too, of one number gone astray */
+
+/* --- Pairs ------------------------------------------------------------------------------------ */
+
+void fb__other_side(fb__node *whole, fb__node *other, const fb__pairing *p, uint32_t node)
+{
+    const fb__node *a = &p->a->nodes[node];
+
+    *whole = *a;
+    *other = p->b->nodes[a->partner];
+    if (a->how != FB__HOW_JOINED)
+        return;
+    const fb__join *join = &p->joins[a->join];
+    const fb__table *others = join->whole_in_b ? p->a : p->b;
+    fb__node sum = others->nodes[join->parts[0]];
+
+    for (uint32_t i = 1; i < join->part_count; i++)
+        fb__node_join(&sum, &others->nodes[join->parts[i]]);
+    if (join->whole_in_b) {
+        *whole = sum;
+        *other = p->b->nodes[join->whole];
+    } else {
+        *other = sum;
+    }
+}
+
+/* Of a join whose parts are a's, the first part stands for all. */
+static bool stands_for_pair(const fb__pairing *p, uint32_t node)
+{
+    const fb__node *a = &p->a->nodes[node];
+
+    if (a->how == FB__HOW_NONE || a->how == FB__HOW_ALIAS || a->partner == FB__NODE_NONE)
+        return false;
+    if (a->how != FB__HOW_JOINED || !p->joins[a->join].whole_in_b)
+        return true;
+    return p->joins[a->join].parts[0] == node;
+}
+
+/* --- Envelopes -------------------------------------------------------------------------------- */
+
+static void allow(double *allowed, const fb__pairing *p, uint32_t node, double distance)
+{
+    const fb__node *a = &p->a->nodes[node];
+
+    /* Parts of a join add up under the first of them. */
+    if (a->how == FB__HOW_JOINED && p->joins[a->join].whole_in_b &&
+        p->joins[a->join].parts[0] != node)
+        node = p->joins[a->join].parts[0];
+    if (distance > allowed[node])
+        allowed[node] = distance;
+}
+
+void fb__rounding_allow(double *allowed, const fb__pairing *p, const fb__envelope *envelope,
+                        const fb__table *table)
+{
+    const fb__table *side = envelope->of_b ? p->b : p->a;
+
+    for (uint32_t i = side->start_count; i < side->count; i++) {
+        const fb__node *n = &side->nodes[i];
+        const uint32_t found = fb__table_find(table, n->key);
+        const uint32_t node = envelope->of_b ? n->partner : i;
+        double distance;
+
+        if (found == FB__NODE_NONE || node == FB__NODE_NONE || !fb__is_paired(n))
+            continue;
+        distance = envelope->measured ? table->nodes[found].value
+                                      : fb__node_distance(n, &table->nodes[found]);
+        if (isfinite(distance))
+            allow(allowed, p, node, distance);
+    }
+}
+
+/* How many products each element of a result sums over, as far as sizes tell: [M,K] and [K,N] make
+ * [M,N]. Where both inputs have the size of the result, it is made element by element. */
+static double reduced_of(const fb__table *t, const fb__node *n)
+{
+    double product = 1, most = 1, reduced = 1;
+    uint32_t tensors = 0, as_large = 0;
+
+    for (uint32_t i = 0; i < n->input_count; i++) {
+        const fb__node *in = &t->nodes[t->edges[n->first_input + i]];
+
+        if (fb__node_is_scalar(in) || !in->real || in->elements == 0)
+            continue;
+        most = fmax(most, (double)in->elements);
+        as_large += in->elements == n->elements;
+        if (tensors++ < 2)
+            product *= (double)in->elements;
+    }
+    if (n->elements == 0 || (tensors >= 2 && as_large == tensors))
+        return 1;
+    if (tensors >= 2)
+        reduced = sqrt(product / (double)n->elements);
+    return fmax(reduced, most / (double)n->elements);
+}
+
+double fb__rounding_scale(const fb__table *t, const fb__node *n)
+{
+    const double reduced = reduced_of(t, n);
+    double product = 1;
+    uint32_t tensors = 0;
+
+    for (uint32_t i = 0; i < n->input_count && tensors < 2; i++) {
+        const fb__node *in = &t->nodes[t->edges[n->first_input + i]];
+
+        if (fb__node_is_scalar(in) || !in->real || in->elements == 0)
+            continue;
+        product *= fb__node_norm(in);
+        tensors++;
+    }
+    if (reduced < 2 || tensors == 0 || n->site->phase != FB_PHASE_BACKWARD)
+        return fb__node_norm(n);
+    return fmax(fb__node_norm(n), tensors == 2 ? product / sqrt(reduced) : product);
+}
+
+/* The rounding of one operation: each partial sum of `reduced` products is rounded once, and their
+ * errors add like the steps of a walk. */
+double fb__rounding_own(const fb__table *t, const fb__node *n)
+{
+    const double norm = fb__node_norm(n);
+
+    if (fb__node_is_scalar(n))
+        return 8 * unit * norm;
+    /* Of a few elements each may have met its worst case; of many, hardly any has. */
+    return unit * norm *
+           (0.5 + 4 / sqrt((double)(n->elements > 0 ? n->elements : 1)) +
+            sqrt(reduced_of(t, n)) / 3);
+}
+
+/* --- One pair --------------------------------------------------------------------------------- */
+
+/* b = scale·a + rest: how much of b - a lies along a. */
+static void fit_scale(fb__judged *j, const fb__node *a, const fb__node *b)
+{
+    double ad = 0, aa = 0, dd = 0;
+
+    j->scale = (double)NAN;
+    if (fb__node_is_scalar(a)) {
+        j->scale = a->value != 0 ? b->value / a->value : (double)NAN;
+        j->along = 1;
+        return;
+    }
+    for (int i = 0; i < FB_SKETCH_BUCKETS; i++) {
+        const double d = b->linear[i] - a->linear[i];
+
+        ad += a->linear[i] * d;
+        aa += a->linear[i] * a->linear[i];
+        dd += d * d;
+    }
+    if (!(aa > 0) || !(dd > 0))
+        return;
+    j->scale = 1 + ad / aa;
+    j->along = fabs(ad) / sqrt(aa * dd);
+}
+
+static bool is_cast(const fb__node *a, const fb__node *b)
+{
+    return a->bf16_values != b->bf16_values && !fb_hash_is_zero(a->bf16) &&
+           fb_hash_equal(a->bf16, b->bf16) && a->elements >= 64;
+}
+
+/* A sum whose terms cancel to next to nothing is rounding and nothing else, on each side its own;
+ * and an optimizer that divides by its size makes full steps of it. */
+static const double cancelled_share = 1e-4, cancelled_rounding = 100;
+
+double fb__rounding_input_size(const fb__table *t, const fb__node *n)
+{
+    double most = 0;
+
+    for (uint32_t i = 0; i < n->input_count; i++) {
+        const fb__node *in = &t->nodes[t->edges[n->first_input + i]];
+
+        if (in->real && in->elements > 0)
+            most = fmax(most, fb__node_norm(in) / sqrt((double)in->elements));
+    }
+    return most * sqrt((double)n->elements);
+}
+
+/* The size that a gradient has without cancelling, where it cancels, or comes from one that does;
+ * else 0. */
+static double cancelled_scale(const fb__table *t, const fb__node *n, const double *cancelled)
+{
+    double scale = 0;
+
+    if (n->site->phase == FB_PHASE_BACKWARD && n->site->kind == FB_KIND_TENSOR)
+        scale = fb__rounding_scale(t, n);
+    if (!(fb__node_norm(n) < cancelled_share * scale))
+        scale = 0;
+    if (n->site->kind == FB_KIND_TENSOR && n->sum_square == 0)
+        scale = fmax(scale, fb__rounding_input_size(t, n));
+    for (uint32_t i = 0; i < n->input_count; i++) {
+        const uint32_t in = t->edges[n->first_input + i];
+
+        if (t->nodes[in].elements == n->elements)
+            scale = fmax(scale, cancelled[in]);
+    }
+    return scale;
+}
+
+/* Repeats are few: of a few numbers all may have been lucky, and where growth has carried rounding
+ * far, it carries one run further than another. */
+static double widened(const fb__node *a, double allowed)
+{
+    const double norm = fb__node_norm(a), grown = norm > 0 ? allowed / (norm * 1e-6) : 1;
+
+    return allowed * (1 + 10 / (double)(a->elements > 0 ? a->elements : 1)) *
+           (grown > 1 ? 1 + log10(grown) : 1);
+}
+
+static void judge_pair(fb__judged *j, const fb__pairing *p, uint32_t node, double allowed,
+                       double cancelled)
+{
+    const fb__how how = p->a->nodes[node].how;
+    const bool ordered = how != FB__HOW_REORDERED && how != FB__HOW_JOINED;
+    fb__node a, b;
+
+    *j = (fb__judged){.scale = (double)NAN};
+    fb__other_side(&a, &b, p, node);
+    if (a.tainted || b.tainted || !a.real)
+        return;
+    j->exact = a.start;
+    j->distance = ordered ? fb__node_distance(&a, &b) : fb__node_distance_any_order(&a, &b);
+    if (isnan(j->distance))
+        return;
+    j->known = true;
+    j->equal = ordered ? fb__node_equal(&a, &b)
+                       : a.has_sketch && !fb_hash_is_zero(a.multiset) &&
+                             fb_hash_equal(a.multiset, b.multiset);
+    j->envelope = widened(&a, allowed) + fb__rounding_own(p->a, &p->a->nodes[node]);
+    j->envelope += cancelled_rounding * unit * cancelled;
+    if (j->exact)
+        j->envelope = unit * fb__node_norm(&a);
+    j->useless = !j->exact && !fb__node_is_scalar(&a) &&
+                 allowed > useless_share * fb__node_norm(&a) && isfinite(j->distance);
+    if (j->distance == 0 || j->useless)
+        return;
+    j->ratio = j->envelope > 0 ? j->distance / j->envelope : (double)INFINITY;
+    if (ordered && isfinite(j->distance)) {
+        fit_scale(j, &a, &b);
+        j->cast = is_cast(&a, &b);
+    }
+}
+
+/* Beyond what rounding may do, by size or by shape. */
+static bool is_beyond(const fb__judged *j, const fb__node *a)
+{
+    if (!j->known || j->useless || j->ratio == 0)
+        return false;
+    if (j->ratio > FB__ROUNDING_LIMIT || j->cast || (j->exact && j->ratio > 0))
+        return true;
+    return !fb__node_is_scalar(a) && a->elements >= FB_SKETCH_BUCKETS && j->along > factor_share &&
+           j->ratio > factor_limit && fabs(j->scale - 1) > factor_least &&
+           j->envelope < factor_early * fb__node_norm(a);
+}
+
+/* --- The step --------------------------------------------------------------------------------- */
+
+typedef struct walk {
+    const fb__pairing *p;
+    const double *carried;
+    fb__judged *at;
+    uint32_t *stack, *seen, stamp;
+    bool *has_user, *user_beyond; /* by node of a */
+    double *cancelled;            /* size of the terms of a sum that cancels */
+} walk;
+
+/* The largest ratio of the nearest judged nodes behind a node; of each of them it is noted that it
+ * is used. */
+static double largest_before(walk *w, uint32_t node, bool beyond)
+{
+    const fb__table *t = w->p->a;
+    uint32_t depth = 0;
+    double most = 0;
+
+    w->stamp++;
+    w->stack[depth++] = node;
+    w->seen[node] = w->stamp;
+    while (depth > 0) {
+        const fb__node *n = &t->nodes[w->stack[--depth]];
+
+        for (uint32_t i = 0; i < n->input_count; i++) {
+            const uint32_t in = t->edges[n->first_input + i];
+
+            if (w->seen[in] == w->stamp)
+                continue;
+            w->seen[in] = w->stamp;
+            if (t->nodes[in].start) {
+                most = fmax(most, w->carried[in]);
+            } else if (w->at[in].known) {
+                most = fmax(most, w->at[in].ratio);
+                w->has_user[in] = true;
+                w->user_beyond[in] |= beyond;
+            } else {
+                w->stack[depth++] = in;
+            }
+        }
+    }
+    return most;
+}
+
+/* Whether it is known of all that a node is made from how far it is apart: an input without a
+ * partner may be what differs. */
+static bool has_known_inputs(const walk *w, uint32_t node)
+{
+    const fb__table *t = w->p->a;
+    const fb__node *n = &t->nodes[node];
+
+    for (uint32_t i = 0; i < n->input_count; i++) {
+        const uint32_t at = t->edges[n->first_input + i];
+        const fb__node *in = &t->nodes[at];
+
+        if (in->site->kind == FB_KIND_TENSOR && in->real && !in->start && !in->excluded &&
+            !fb__is_paired(in))
+            return false;
+    }
+    return true;
+}
+
+/* The operation to blame: beyond, by more than twice what any input is, and seen by who uses it. */
+static fb_status find_culprit(fb__step_judgement *out, walk *w, fb_error *err)
+{
+    const fb__table *t = w->p->a;
+    double *before = calloc((size_t)t->count + 1, sizeof *before);
+
+    if (before == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging differences: out of memory");
+    for (uint32_t i = 0; i < t->count; i++)
+        if (w->at[i].known)
+            before[i] = largest_before(w, i, w->at[i].ratio > FB__ROUNDING_LIMIT / 3);
+    for (uint32_t i = 0; i < t->count; i++) {
+        const fb__judged *j = &w->at[i];
+
+        if (!is_beyond(j, &t->nodes[i]))
+            continue;
+        out->beyond++;
+        if (out->culprit == FB__NODE_NONE && (j->exact || j->cast || j->ratio > 2 * before[i]) &&
+            (!w->has_user[i] || w->user_beyond[i]) && has_known_inputs(w, i))
+            out->culprit = i;
+    }
+    free(before);
+    return FB_OK;
+}
+
+/* What its parameters have become is what the next step begins with; of one that was not judged,
+ * nobody knows. */
+static void carry(double *carried, const fb__pairing *p, const walk *w)
+{
+    for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
+        const fb__node *n = &p->a->nodes[i];
+        uint32_t owner;
+
+        if (!fb__node_is_param(n))
+            continue;
+        owner = fb__table_find_param(p->a, n->site->path);
+        if (owner != FB__NODE_NONE && (w->at[i].known || w->cancelled[i] > 0))
+            carried[owner] = w->at[i].known ? w->at[i].ratio : (double)INFINITY;
+    }
+}
+
+fb_status fb__rounding_judge(fb__step_judgement *out, const fb__pairing *p, const double *allowed,
+                             double *carried, bool with_start, fb_error *err)
+{
+    const size_t n = (size_t)p->a->count + 1;
+    walk w = {.p = p, .carried = carried};
+    fb_status status = FB_OK;
+
+    *out = (fb__step_judgement){.culprit = FB__NODE_NONE};
+    out->at = w.at = calloc(n, sizeof *w.at);
+    w.stack = calloc(n, sizeof *w.stack);
+    w.seen = calloc(n, sizeof *w.seen);
+    w.has_user = calloc(n, sizeof *w.has_user);
+    w.user_beyond = calloc(n, sizeof *w.user_beyond);
+    w.cancelled = calloc(n, sizeof *w.cancelled);
+    if (w.at == NULL || w.stack == NULL || w.seen == NULL || w.has_user == NULL ||
+        w.user_beyond == NULL || w.cancelled == NULL) {
+        status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging differences: out of memory");
+    } else {
+        for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
+            w.cancelled[i] = cancelled_scale(p->a, &p->a->nodes[i], w.cancelled);
+        }
+        for (uint32_t i = 0; i < p->a->count; i++) {
+            if (!stands_for_pair(p, i) || (p->a->nodes[i].start && !with_start))
+                continue;
+            if (w.cancelled[i] > 0 && p->a->nodes[i].site->kind == FB_KIND_PARAM)
+                continue;
+            judge_pair(&w.at[i], p, i, allowed[i], w.cancelled[i]);
+            out->compared += w.at[i].known;
+            out->equal += w.at[i].equal;
+            out->useless += w.at[i].useless;
+        }
+        status = find_culprit(out, &w, err);
+        carry(carried, p, &w);
+    }
+    free(w.stack);
+    free(w.seen);
+    free(w.has_user);
+    free(w.user_beyond);
+    free(w.cancelled);
+    return status;
+}
