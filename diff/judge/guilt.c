@@ -120,11 +120,25 @@ static const fb__step *other_side(const fb__guilt *g, const side *s)
     return s->step == &g->pair->a ? &g->pair->b : &g->pair->a;
 }
 
-/* The same op with the same arguments from the same inputs. */
-static bool is_same_call(const fb__step *other, const fb__step_event *e)
+/* Whether an input is the result of other numbers, not of the event itself. */
+static bool reads_other_numbers(const side *s, const fb__step_event *e)
 {
-    return e->same_inputs &&
-           same_text(e->site->arguments, other->events[e->partner].site->arguments);
+    for (uint32_t k = 0; k < e->input_count; k++) {
+        const uint32_t at =
+            fb__key_index_find(s->index, s->step, s->step->inputs[e->first_input + k]);
+
+        if (at != NONE && (s->marks[at] & FB__DIFFERS) != 0 && !s->step->events[at].same_content)
+            return true;
+    }
+    return false;
+}
+
+/* The same op with the same arguments from the same inputs, whose contents are equal. What a clone
+ * copies is a view, of which no recorder tells the order: it may be another one. */
+static bool is_same_call(const fb__guilt *g, const side *s, const fb__step_event *e)
+{
+    return e->same_inputs && !same_text(e->site->op, "clone") && !reads_other_numbers(s, e) &&
+           same_text(e->site->arguments, other_side(g, s)->events[e->partner].site->arguments);
 }
 
 /* A difference that counts whatever becomes of it. One call with two results does, and a result
@@ -139,9 +153,8 @@ static bool counts_alone(const fb__guilt *g, const side *s, const fb__step_event
         return s->step == &g->pair->a && e->site->kind == FB_KIND_TENSOR && reads_other_state(g, e);
     switch (e->site->kind) {
     case FB_KIND_TENSOR:
-        return is_gradient(e->site) ||
-               (paired && (mark & FB__OUTSIDE) == 0 &&
-                ((mark & FB__READ) == 0 || is_same_call(other_side(g, s), e)));
+        return is_gradient(e->site) || (paired && (mark & FB__OUTSIDE) == 0 &&
+                                        ((mark & FB__READ) == 0 || is_same_call(g, s, e)));
     case FB_KIND_DRAW:
         return paired || stream_differs(g->pair, e->site->stream);
     case FB_KIND_SAMPLE:
@@ -179,6 +192,20 @@ static uint8_t marks_of(const fb__guilt *g, const side *s, const fb__step_event 
     return mark;
 }
 
+static bool is_real(fb_dtype dtype)
+{
+    return dtype >= FB_DTYPE_F64 && dtype <= FB_DTYPE_C128;
+}
+
+/* A comparison, or the place of the largest, hides how far numbers are apart: that its result is
+ * equal does not make the numbers equal, and who makes it counts as no reader. */
+static bool absorbs(const fb_site *reader, const fb_site *read)
+{
+    if (reader->kind != FB_KIND_TENSOR || is_real(reader->dtype))
+        return false;
+    return is_real(read->dtype) || (reader->dtype == FB_DTYPE_BOOL && read->dtype != FB_DTYPE_BOOL);
+}
+
 static void mark_reads(const side *s)
 {
     for (size_t i = 0; i < s->step->count; i++)
@@ -186,7 +213,7 @@ static void mark_reads(const side *s)
             const fb_hash key = s->step->inputs[s->step->events[i].first_input + k];
             const uint32_t at = fb__key_index_find(s->index, s->step, key);
 
-            if (at != NONE)
+            if (at != NONE && !absorbs(s->step->events[i].site, s->step->events[at].site))
                 s->marks[at] |= FB__READ;
         }
 }

@@ -33,6 +33,7 @@ typedef enum twist {
     MASK_MISSING,
     POSITIONS_FLIPPED,
     BATCHNORM_FROZEN,
+    EVALUATED_OTHERWISE,
     /* loss */
     OTHER_TARGETS,
     OTHER_IGNORED,
@@ -72,6 +73,7 @@ typedef enum twist {
     RESET_BY_MODEL,
     UNUSED_SEED,
     OTHER_FILL_NO_EFFECT,
+    SCALED_IN_TWO,
     GRAD_MODE_OFF,
     CLOCK,
 } twist;
@@ -304,10 +306,12 @@ static void read_batch(program *p)
     fill(p->x, "x", now(p, SAME_BATCH_AGAIN) ? step - 2 : step);
 }
 
+/* What is evaluated is seen by the place of the largest result alone, always the first. */
 static void evaluate(program *p)
 {
     uint64_t rows[4] = {40, 41, 42, 43};
-    fb_ref inputs[3];
+    const int64_t largest = 0;
+    fb_ref inputs[3], result;
     uint32_t count = 2;
     float out[N];
 
@@ -320,10 +324,11 @@ static void evaluate(program *p)
     if (now(p, DROPOUT_IN_EVALUATION))
         inputs[count++] = draw(p, "torch", "bernoulli_", "Net.drop", 900 + p->step, N, 0.9);
     for (int i = 0; i < N; i++)
-        out[i] = (float)rows[0] * p->w[i];
+        out[i] = (float)rows[0] * p->w[i] * (now(p, EVALUATED_OTHERWISE) ? 1.5f : 1);
     if (now(p, DROPOUT_IN_EVALUATION))
         out[3] = 0;
-    (void)tensor(p, FB_PHASE_FORWARD, "Net", "mul", NULL, out, N, inputs, count);
+    result = tensor(p, FB_PHASE_FORWARD, "Net", "mul", NULL, out, N, inputs, count);
+    (void)integers(p, "argmax", NULL, &largest, 1, &result, 1);
 }
 
 /* Hidden elements: one in four. */
@@ -352,7 +357,7 @@ static fb_ref hide(program *p, float *s, fb_ref scores)
 
 static fb_ref scores_of(program *p, float *s, fb_ref h)
 {
-    const float scale = now(p, OTHER_SCALE) ? 0.25f : 0.5f;
+    const float scale = now(p, OTHER_SCALE) || now(p, SCALED_IN_TWO) ? 0.25f : 0.5f;
     const fb_ref from = h;
     fb_ref scores;
 
@@ -361,7 +366,13 @@ static fb_ref scores_of(program *p, float *s, fb_ref h)
     for (int i = 0; i < N; i++)
         s[i] *= scale;
     scores = tensor(p, FB_PHASE_FORWARD, "attn", "mul",
-                    now(p, OTHER_SCALE) ? "{\"other\":0.25}" : "{\"other\":0.5}", s, N, &from, 1);
+                    scale < 0.5f ? "{\"other\":0.25}" : "{\"other\":0.5}", s, N, &from, 1);
+    scores = tensor(p, FB_PHASE_FORWARD, "attn", "slice_copy", NULL, s, N, &scores, 1);
+    if (now(p, SCALED_IN_TWO)) {
+        for (int i = 0; i < N; i++)
+            s[i] += s[i];
+        scores = tensor(p, FB_PHASE_FORWARD, "attn", "add", NULL, s, N, &scores, 1);
+    }
     if (now(p, ADDED_NUMBER)) {
         for (int i = 0; i < N; i++)
             s[i] += 3;
@@ -694,6 +705,7 @@ static const claim claims[] = {
     {MASK_MISSING, AT, "attn", "masked_fill", "mask-or-position", "only a has the mask's op"},
     {POSITIONS_FLIPPED, AT, "", "flip", "mask-or-position", "only b has flip"},
     {BATCHNORM_FROZEN, AT, "norm", "native_batch_norm", "mode-flag", "training true | false"},
+    {EVALUATED_OTHERWISE, AT, "Net", "mul", "forward-op", "b is 1.5 times a"},
     {OTHER_TARGETS, AT, "", "index", "loss-target", "targets"},
     {OTHER_IGNORED, AT, "", "nll_loss_forward", "loss-target", "ignore_index -100 | 0"},
     {OTHER_REDUCTION, AT, "", "nll_loss_forward", "loss-normalization",
@@ -782,9 +794,9 @@ static void each_mechanism_is_named_from_the_other_side_too(void **state)
 
 static void a_change_without_a_changed_result_is_a_note(void **state)
 {
-    static const twist harmless[] = {NOTHING,        EXTRA_COPY,  LOGGED_NORM,
-                                     RESET_BY_MODEL, UNUSED_SEED, OTHER_FILL_NO_EFFECT,
-                                     GRAD_MODE_OFF,  CLOCK,       SEEDED_AGAIN};
+    static const twist harmless[] = {
+        NOTHING,       EXTRA_COPY, LOGGED_NORM,  RESET_BY_MODEL, UNUSED_SEED, OTHER_FILL_NO_EFFECT,
+        GRAD_MODE_OFF, CLOCK,      SEEDED_AGAIN, SCALED_IN_TWO};
     size_t failed = 0;
 
     for (size_t i = 0; i < COUNT_OF(harmless); i++) {
