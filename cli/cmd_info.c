@@ -12,9 +12,9 @@
 #include "cli/info_chain.h"
 #include "cli/output.h"
 #include "cli/steps.h"
-#include "engine/json.h"
+#include "engine/files/json.h"
 #include "firstbit/trace.h"
-#include "tracer/linked.h"
+#include "tracer/read/linked.h"
 
 #define FINAL_HASH_SLOT "final_hash" /* slot of the mark that ends a run */
 

@@ -5,7 +5,7 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/output.h"
-#include "tracer/linked.h"
+#include "tracer/read/linked.h"
 
 static int extract(const cli_args *args, const char *folder)
 {

@@ -20,7 +20,7 @@
 #include "cli/show_line.h"
 #include "cli/show_story.h"
 #include "firstbit/trace.h"
-#include "tracer/linked.h"
+#include "tracer/read/linked.h"
 
 enum {
     POLL_MS = 250, /* how often --follow looks, and every so manieth time for new processes */

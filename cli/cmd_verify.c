@@ -11,7 +11,7 @@
 #include "cli/output.h"
 #include "cli/steps.h"
 #include "firstbit/trace.h"
-#include "tracer/linked.h"
+#include "tracer/read/linked.h"
 
 static int exit_status_of(fb_trace_status status)
 {

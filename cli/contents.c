@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "cli/output.h"
-#include "engine/json.h"
-#include "tracer/trace_state.h"
+#include "engine/files/json.h"
+#include "tracer/read/trace_state.h"
 
 enum { TEXTS_MAX = 1000 }; /* different ones that are listed; the others are counted */
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "engine/json.h"
+#include "engine/files/json.h"
 
 /* --- Trouble ---------------------------------------------------------------------------------- */
 

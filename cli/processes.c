@@ -10,7 +10,7 @@
 
 #include "cli/command.h"
 #include "cli/output.h"
-#include "tracer/linked.h"
+#include "tracer/read/linked.h"
 
 static int take(cli_processes *out, const cli_args *args, const char *path, const fb_linked *parts)
 {

@@ -15,7 +15,7 @@
 #include "base/hash.h"
 #include "diff/cause/causes.h"
 #include "diff/diff_notes.h"
-#include "tracer/linked.h"
+#include "tracer/read/linked.h"
 
 /* The parts of one run. */
 typedef struct side {

@@ -11,7 +11,7 @@
 #include "diff/diff_notes.h"
 #include "diff/read/headers.h"
 #include "diff/next_command.h"
-#include "engine/json.h"
+#include "engine/files/json.h"
 #include "firstbit/recorder.h"
 #include "replay/rebuild.h"
 

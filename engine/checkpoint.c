@@ -22,10 +22,10 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/hash.h"
-#include "engine/config_reader.h"
-#include "engine/json.h"
+#include "engine/config/config_reader.h"
+#include "engine/files/json.h"
 #include "engine/run_files.h"
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 
 #define FORMAT "firstbit-checkpoint-1"
 

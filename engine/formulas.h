@@ -8,7 +8,7 @@
 #define FB_ENGINE_FORMULAS_H
 
 #include "engine/model.h"
-#include "engine/override.h"
+#include "engine/override/override.h"
 #include "engine/run.h"
 
 typedef struct fb__formulas {

@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/config.h"
-#include "engine/data.h"
+#include "engine/config/config.h"
+#include "engine/data/data.h"
 #include "engine/report.h"
 #include "engine/streams.h"
 #include "kernels/kernels.h"

@@ -9,10 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "engine/config.h"
-#include "engine/data.h"
+#include "engine/config/config.h"
+#include "engine/data/data.h"
 #include "engine/fault.h"
-#include "engine/override.h"
+#include "engine/override/override.h"
 #include "firstbit/event.h"
 #include "firstbit/status.h"
 #include "kernels/kernels.h"

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "engine/run_files.h"
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 
 /* --- Drawing ---------------------------------------------------------------------------------- */
 

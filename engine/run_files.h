@@ -6,7 +6,7 @@
 #define FB_ENGINE_RUN_FILES_H
 
 #include "engine/run_state.h"
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 
 /* A path that exists: `path` itself, else folder/path where folder is not NULL. malloc'd.
  * FB_E_NOT_FOUND, FB_E_MEMORY. */

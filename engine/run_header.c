@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/fpenv.h"
 #include "base/hash.h"
-#include "engine/json.h"
+#include "engine/files/json.h"
 #include "engine/run_state.h"
 
 static void put(fb_buffer *out, const char *text)

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "engine/config.h"
+#include "engine/config/config.h"
 
 typedef struct fb__schedule {
     fb_schedule_config config;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "engine/json.h"
+#include "engine/files/json.h"
 
 /* --- Data ------------------------------------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
 #ifndef FB_REPLAY_REBUILD_H
 #define FB_REPLAY_REBUILD_H
 
-#include "engine/config.h"
+#include "engine/config/config.h"
 #include "engine/run.h"
 #include "firstbit/trace.h"
 #include "replay/locate.h"

@@ -14,9 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/config.h"
+#include "engine/config/config.h"
 #include "engine/fault.h"
-#include "engine/override.h"
+#include "engine/override/override.h"
 #include "firstbit/event.h"
 #include "firstbit/status.h"
 #include "firstbit/trace.h"

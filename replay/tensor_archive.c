@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "replay/locate.h"
 
 struct fb__tensor_archive {

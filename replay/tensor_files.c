@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 
 /* With those above it. */
 static fb_status make_folder(const char *folder, fb_error *err)

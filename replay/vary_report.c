@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "engine/json.h"
+#include "engine/files/json.h"
 #include "replay/replay_report.h"
 #include "replay/vary.h"
 

@@ -20,7 +20,9 @@ done
 
 machine=$(uname -m)
 cjson=$(pkg-config --cflags libcjson)
-for header in base/*.h kernels/*.h engine/*.h tracer/*.h replay/*.h diff/*.h cli/*.h; do
+for header in base/*.h kernels/*.h engine/*.h engine/*/*.h tracer/*.h tracer/*/*.h replay/*.h \
+    diff/*.h diff/*/*.h cli/*.h; do
+    [ -e "$header" ] || continue
     isa=
     case "$header" in
     *avx512*) isa="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma" ;;

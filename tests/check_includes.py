@@ -31,7 +31,11 @@ ALLOWED = {
 
 # The rooms of a layer in their order. A file of a room may include what stands directly in the
 # layer's folder, its own room and rooms to the left; rooms that are named nowhere stand last.
-ROOMS = {"diff": ("read", "align", "judge", "cause", "rounding", "report")}
+ROOMS = {
+    "engine": ("files", "config", "data"),
+    "tracer": ("format", "stack", "record", "read", "tools"),
+    "diff": ("read", "align", "judge", "cause", "rounding", "report"),
+}
 
 # Public headers live in include/firstbit and belong to a layer each.
 PUBLIC = {"status.h": "base", "event.h": "base", "recorder.h": "tracer", "trace.h": "tracer"}

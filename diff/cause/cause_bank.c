@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * cause_bank.c - a run of the engine that its own replay does not reproduce was computed otherwise:
- * which formula of the bank (engine/override.h) makes it, bit for bit?
+ * which formula of the bank (engine/override/override.h) makes it, bit for bit?
  *
  * Every entry that can act in the culprit's phase is tried by a replay of that run through the end
  * of the divergent step, the rest of the bank after these. Several that fit are told apart by the

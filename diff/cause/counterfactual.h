@@ -7,9 +7,9 @@
 #define FB_DIFF_CAUSE_COUNTERFACTUAL_H
 
 #include "diff/cause/causes.h"
-#include "engine/config.h"
+#include "engine/config/config.h"
 #include "engine/fault.h"
-#include "engine/override.h"
+#include "engine/override/override.h"
 
 typedef enum fb__trial {
     FB__TRIAL_UNKNOWN,  /* the run could not be replayed */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/override_rule.h"
+#include "engine/override/override_rule.h"
 
 enum {
     PARAMETERS_MAX = 64,

@@ -6,7 +6,7 @@
 #ifndef FB_DIFF_CAUSE_UPDATE_MATCH_H
 #define FB_DIFF_CAUSE_UPDATE_MATCH_H
 
-#include "engine/override.h"
+#include "engine/override/override.h"
 #include "firstbit/trace.h"
 
 typedef struct fb__update_match {

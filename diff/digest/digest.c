@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "diff/digest/digest_state.h"
-#include "engine/json.h"
+#include "engine/files/json.h"
 #include "replay/trace_header.h"
 
 /* --- Which steps -------------------------------------------------------------------------------

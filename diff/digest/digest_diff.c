@@ -15,8 +15,8 @@
 #include "base/hash.h"
 #include "diff/digest/digest.h"
 #include "diff/digest/digest_state.h"
-#include "engine/json.h"
-#include "tracer/linked.h"
+#include "engine/files/json.h"
+#include "tracer/read/linked.h"
 
 /* --- Words -------------------------------------------------------------------------------------
  */

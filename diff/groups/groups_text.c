@@ -11,7 +11,7 @@
 #include <cjson/cJSON.h>
 
 #include "diff/groups/groups.h"
-#include "engine/json.h"
+#include "engine/files/json.h"
 
 enum { COLUMNS = 80, INDENT = 18, GROUPS_MAX = 12, TEXT_MAX = 3 * FB_NAME_MAX + 256 };
 

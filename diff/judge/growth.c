@@ -15,7 +15,7 @@
 #include "base/temporary.h"
 #include "diff/align/align.h"
 #include "diff/read/step_events.h"
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "replay/replay.h"
 
 enum {

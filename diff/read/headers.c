@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "engine/json.h"
+#include "engine/files/json.h"
 
 enum {
     CANDIDATES_MAX = 256, /* more are not told one by one */

@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "diff/number.h"
-#include "tracer/step_list.h"
+#include "tracer/format/step_list.h"
 
 /* How deep one side was recorded. */
 typedef struct depth {

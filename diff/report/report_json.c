@@ -12,7 +12,7 @@
 #include "base/sketch.h"
 #include "diff/diff.h"
 #include "diff/rounding/rounding_text.h"
-#include "engine/json.h"
+#include "engine/files/json.h"
 
 /* cJSON writes whole numbers up to here exactly. */
 static const uint64_t exact_max = (uint64_t)1 << 53;

@@ -17,7 +17,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/temporary.h"
-#include "engine/json.h"
+#include "engine/files/json.h"
 #include "firstbit/recorder.h"
 #include "replay/rebuild.h"
 

@@ -11,7 +11,7 @@
 #include <cjson/cJSON.h>
 
 #include "diff/why/why.h"
-#include "engine/json.h"
+#include "engine/files/json.h"
 #include "replay/event_name.h"
 
 enum {

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "cli/output.h"
-#include "engine/json.h"
+#include "engine/files/json.h"
 
 static void assert_escaped(const char *text, const char *expected)
 {

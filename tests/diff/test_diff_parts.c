@@ -10,7 +10,7 @@
 
 #include "diff/diff.h"
 #include "diff/report/picture.h"
-#include "tracer/linked.h"
+#include "tracer/read/linked.h"
 
 /* What a program does that forks: each child draws samples for as many steps as its parent has. */
 typedef struct plan {

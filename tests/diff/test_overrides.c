@@ -7,7 +7,7 @@
 #include "recorded_run.h"
 
 #include "diff/diff.h"
-#include "engine/override.h"
+#include "engine/override/override.h"
 
 /* What the bank is planted in: an entry takes the first that it changes. */
 static const struct {

@@ -5,7 +5,7 @@
 #ifndef FB_TESTS_ENGINE_DATA_CASES_H
 #define FB_TESTS_ENGINE_DATA_CASES_H
 
-#include "engine/data.h"
+#include "engine/data/data.h"
 
 #include "scratch.h"
 

@@ -10,7 +10,7 @@
 #include <math.h>
 
 #include "base/hash.h"
-#include "engine/config.h"
+#include "engine/config/config.h"
 #include "engine/run.h"
 #include "kernels/kernels.h"
 #include "scratch.h"

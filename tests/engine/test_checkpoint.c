@@ -3,7 +3,7 @@
  * test_checkpoint.c - a run that goes on from a checkpoint is the uninterrupted run, bit for bit
  * and event for event; and whatever does not belong to the run is refused with its name.
  */
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "run_fixture.h"
 
 enum { STEPS = 14 };

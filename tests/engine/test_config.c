@@ -3,7 +3,7 @@
  * test_config.c - what a good configuration means: values, defaults, names, --set, resolved text.
  * The messages for bad ones are in test_config_messages.c.
  */
-#include "engine/config.h"
+#include "engine/config/config.h"
 
 #include <locale.h>
 #include <math.h>

@@ -3,7 +3,7 @@
  * test_config_docs.c - docs/configuration.md and the reader say the same: the example there is
  * read, and every key that a resolved configuration can have is described.
  */
-#include "engine/config.h"
+#include "engine/config/config.h"
 
 #include "scratch.h"
 

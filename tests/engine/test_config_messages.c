@@ -3,7 +3,7 @@
  * test_config_messages.c - every way to get a configuration wrong that we thought of, and the one
  * line that it gets. JSON is written with ' for " here.
  */
-#include "engine/config.h"
+#include "engine/config/config.h"
 
 #include <stdarg.h>
 #include <stddef.h>

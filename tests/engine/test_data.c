@@ -3,7 +3,7 @@
  * test_data.c - text and token shards: what a sample holds, how roles share the file, and what is
  * said about files that are damaged or do not fit.
  */
-#include "engine/data.h"
+#include "engine/data/data.h"
 
 #include "base/hash.h"
 #include "data_cases.h"

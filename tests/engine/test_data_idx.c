@@ -2,7 +2,7 @@
  *
  * test_data_idx.c - IDX files, plain and gzip: values, shapes, damage, decompression bombs.
  */
-#include "engine/data.h"
+#include "engine/data/data.h"
 
 #define ZLIB_CONST
 #include <zlib.h>

@@ -2,7 +2,7 @@
  *
  * test_data_npy.c - .npy files as inputs and targets: values, types, headers that do not fit.
  */
-#include "engine/data.h"
+#include "engine/data/data.h"
 
 #include "data_cases.h"
 

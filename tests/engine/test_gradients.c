@@ -12,7 +12,7 @@
 
 #include "base/bytes.h"
 #include "reference_model.h"
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "run_fixture.h"
 
 /* --- The batch that the engine saw ------------------------------------------------------------ */

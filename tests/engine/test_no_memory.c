@@ -13,9 +13,9 @@
 
 #include <cJSON.h>
 
-#include "engine/config.h"
-#include "engine/data.h"
-#include "engine/safetensors.h"
+#include "engine/config/config.h"
+#include "engine/data/data.h"
+#include "engine/files/safetensors.h"
 #include "engine/streams.h"
 #include "scratch.h"
 

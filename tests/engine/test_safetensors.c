@@ -3,7 +3,7 @@
  * test_safetensors.c - safetensors and .npy files: the bytes are those of the formats' own
  * libraries; damaged and hostile files are refused; a file is whole or not there.
  */
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 
 #include <math.h>
 #include <sys/resource.h>

@@ -10,7 +10,7 @@
 
 #include <sys/mman.h>
 
-#include "tracer/format.h"
+#include "tracer/format/format.h"
 
 /* A number from the environment: how thorough to be. */
 static inline uint64_t thoroughness(const char *name, uint64_t otherwise)

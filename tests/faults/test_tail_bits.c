@@ -8,8 +8,8 @@
  */
 #include "tests/faults/damage.h"
 
-#include "tracer/recorder_state.h"
-#include "tracer/tail.h"
+#include "tracer/record/recorder_state.h"
+#include "tracer/format/tail.h"
 
 typedef struct killed {
     test_folder folder;

@@ -14,7 +14,7 @@
 
 #include "diff/diff.h"
 #include "tests/tracer/level_fixture.h"
-#include "tracer/recorder_state.h"
+#include "tracer/record/recorder_state.h"
 
 enum { TRACE_BYTES = 1 << 20 };
 

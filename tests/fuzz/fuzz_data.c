@@ -5,7 +5,7 @@
  */
 #include <stdlib.h>
 
-#include "engine/data.h"
+#include "engine/data/data.h"
 #include "tests/fuzz/fuzz.h"
 
 static size_t bytes_of(fb_dtype dtype, uint32_t rank, const uint64_t *shape)

@@ -2,7 +2,7 @@
  *
  * fuzz_safetensors.c - any file as safetensors: every tensor lies within it.
  */
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

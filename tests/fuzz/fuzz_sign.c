@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-#include "tracer/format.h"
-#include "tracer/tail.h"
+#include "tracer/format/format.h"
+#include "tracer/format/tail.h"
 
 static uint64_t get(const uint8_t *p, unsigned bytes)
 {

@@ -7,7 +7,7 @@
 
 #include "firstbit/trace.h"
 #include "tests/fuzz/fuzz.h"
-#include "tracer/format.h"
+#include "tracer/format/format.h"
 
 /* A trace without chunks: header and nothing more. */
 static uint8_t header[FB_FORMAT_ALIGN * 2];

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "tracer/header_json.h"
-#include "tracer/step_list.h"
+#include "tracer/record/header_json.h"
+#include "tracer/format/step_list.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -8,7 +8,7 @@
 
 #include "firstbit/trace.h"
 #include "tests/fuzz/fuzz.h"
-#include "tracer/format.h"
+#include "tracer/format/format.h"
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed)
 {

@@ -15,11 +15,11 @@
 
 #include <zstd.h>
 
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "firstbit/recorder.h"
 #include "tests/fuzz/fuzz.h"
-#include "tracer/format.h"
-#include "tracer/tail.h"
+#include "tracer/format/format.h"
+#include "tracer/format/tail.h"
 
 static void save(const char *folder, const char *name, const void *bytes, size_t count)
 {

@@ -17,7 +17,7 @@
 #include <time.h>
 
 #include "base/hash.h"
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "replay/checkpoint_folder.h"
 #include "replay/trace_chain.h"
 

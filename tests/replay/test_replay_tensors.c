@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 
 /* The elements of an .npy file that fb_npy_write wrote: behind its header, aligned to 64. */
 static void *read_npy(const char *path, size_t *bytes)

@@ -8,8 +8,8 @@
 
 #include "base/sketch.h"
 #include "tests/tracer/trace_fixture.h"
-#include "tracer/chunk_builder.h"
-#include "tracer/trace_file.h"
+#include "tracer/format/chunk_builder.h"
+#include "tracer/format/trace_file.h"
 
 enum {
     LEVEL_SITES = 12,

@@ -4,7 +4,7 @@
  */
 #include "trace_fixture.h"
 
-#include "tracer/linked.h"
+#include "tracer/read/linked.h"
 
 #include <sys/stat.h>
 

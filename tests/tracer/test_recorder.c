@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "tracer/recorder_state.h"
+#include "tracer/record/recorder_state.h"
 
 static void last_step_of(const char *path, uint64_t step, fb_trace_step *out)
 {

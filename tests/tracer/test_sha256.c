@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "tracer/sha256.h"
+#include "tracer/format/sha256.h"
 
 static void expect_hex(const uint8_t digest[FB_SHA256_BYTES], const char *want)
 {

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "tracer/recorder_state.h"
+#include "tracer/record/recorder_state.h"
 
 static uint64_t environment_number(const char *name, uint64_t otherwise)
 {

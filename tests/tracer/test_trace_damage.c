@@ -8,8 +8,8 @@
 
 #include <zstd.h>
 
-#include "tracer/format.h"
-#include "tracer/recorder_state.h"
+#include "tracer/format/format.h"
+#include "tracer/record/recorder_state.h"
 
 static bool flip_all;
 
