@@ -45,9 +45,11 @@ static fb_status read_file(fb_trace *t, void *to, size_t count, uint64_t offset,
 
         if (n == 0)
             return FB_OK;
-        if (n < 0 && errno != EINTR)
-            return fb__fail(err, fb__status_of_errno(errno), offset, "%s: %s", t->path,
-                            strerror(errno));
+        if (n < 0 && errno != EINTR) {
+            (void)fb__fail(&t->unread, fb__status_of_errno(errno), offset, "%s: %s", t->path,
+                           strerror(errno));
+            return fb__fail(err, t->unread.status, offset, "%s", t->unread.text);
+        }
         if (n > 0) {
             *got += (size_t)n;
             t->bytes_read += (uint64_t)n;
@@ -368,5 +370,10 @@ fb_status fb__trace_find_end(fb_trace *t, fb_error *err)
     else if (t->info.status == FB_TRACE_COMPLETE && t->footer.status == FB_TRACE_FULL)
         t->info.status = FB_TRACE_FULL;
     fill_totals(t);
+    if (status == FB_OK && t->unread.status != FB_OK) { /* which is no damage of the trace */
+        status = t->unread.status;
+        if (err != NULL)
+            *err = t->unread;
+    }
     return status;
 }

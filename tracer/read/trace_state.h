@@ -30,6 +30,7 @@ struct fb_trace {
     char *json;
     fb_trace_info info;
     fb_error damage; /* why reading ends at info.damage */
+    fb_error unread; /* the last read that failed; status FB_OK: none did */
 
     fb_footer footer;
     bool has_footer, has_last;
