@@ -12,11 +12,6 @@
 
 enum { NONE = UINT32_MAX, SERIES_MAX = 512 };
 
-static bool is_pair(const fb__case *c)
-{
-    return c->culprit->a != NULL && c->culprit->b != NULL;
-}
-
 static bool is_setting(const fb_site *site)
 {
     return site->kind == FB_KIND_SCALAR && site->phase == FB_PHASE_OPTIMIZER &&
@@ -139,7 +134,7 @@ bool fb__rule_schedule_kind(fb_diff_cause *out, const fb__case *c)
     const fb_site *site = fb__culprit_event(c)->site;
     series a, b;
 
-    if (!is_setting(site) || !is_rate(site) || !is_pair(c))
+    if (!is_setting(site) || !is_rate(site) || !fb__is_pair(c))
         return false;
     read_series(&a, c->pair->a.trace, site);
     read_series(&b, c->pair->b.trace, site);
@@ -190,12 +185,12 @@ bool fb__rule_update_kind(fb_diff_cause *out, const fb__case *c)
     const fb__step_event *e = fb__culprit_event(c);
     const fb_site *site = e->site, *other;
     const bool in_a = c->culprit->a != NULL;
-    const bool gradient =
-        site->phase == FB_PHASE_BACKWARD && !is_pair(c) && strcmp(fb__text(site->op), "grad") == 0;
+    const bool gradient = site->phase == FB_PHASE_BACKWARD && !fb__is_pair(c) &&
+                          strcmp(fb__text(site->op), "grad") == 0;
     size_t n;
 
     if (is_setting(site)) {
-        if (is_pair(c))
+        if (fb__is_pair(c))
             fb__say(out, "%s of %s is %.9g | %.9g", fb__text(site->slot), fb__text(site->path),
                     c->culprit->a->value, c->culprit->b->value);
         else
@@ -205,7 +200,7 @@ bool fb__rule_update_kind(fb_diff_cause *out, const fb__case *c)
         return true;
     }
     if (!gradient &&
-        (site->phase != FB_PHASE_OPTIMIZER || site->kind != FB_KIND_PARAM || is_pair(c)))
+        (site->phase != FB_PHASE_OPTIMIZER || site->kind != FB_KIND_PARAM || fb__is_pair(c)))
         return false;
     other = gradient ? NULL : other_optimizer(c);
     if (other != NULL) {
@@ -264,7 +259,7 @@ bool fb__rule_running_average(fb_diff_cause *out, const fb__case *c)
     const fb_site *a, *b;
     fb__argument_pair p;
 
-    if (!is_pair(c) || e->site->kind != FB_KIND_PARAM || dot == NULL ||
+    if (!fb__is_pair(c) || e->site->kind != FB_KIND_PARAM || dot == NULL ||
         strcmp(fb__text(e->site->op), "buffer") != 0)
         return false;
     a = normalization(c->pair->a.trace, c->pair->a.step, path, (size_t)(dot - path));

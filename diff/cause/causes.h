@@ -38,22 +38,37 @@ fb__rule fb__rule_draw_parameters, fb__rule_first_draw, fb__rule_rng_offset, fb_
 /* cause_formula.c */
 fb__rule fb__rule_environment, fb__rule_code, fb__rule_clipping, fb__rule_schedule,
     fb__rule_optimizer_formula, fb__rule_backward_op, fb__rule_forward_op;
-/* cause_tensor.c: the next ones are made for recorded programs */
-fb__rule fb__rule_precision_cast, fb__rule_cast_state, fb__rule_mask, fb__rule_mask_at_init,
-    fb__rule_forward_kind, fb__rule_plain_forward, fb__rule_plain_backward;
-/* cause_loss.c */
-fb__rule fb__rule_loss_normalization, fb__rule_loss_target;
-/* cause_gradient.c */
-fb__rule fb__rule_accumulation, fb__rule_clip_kind, fb__rule_clip_order, fb__rule_scaled_gradients,
-    fb__rule_backward_kind, fb__rule_collective;
+/* The next ones are made for recorded programs. cause_precision.c */
+fb__rule fb__rule_precision_cast, fb__rule_cast_state;
+/* cause_mask.c */
+fb__rule fb__rule_mask, fb__rule_mask_at_init;
+/* cause_op.c */
+fb__rule fb__rule_forward_kind, fb__rule_plain_forward, fb__rule_plain_backward;
+/* cause_normalization.c */
+fb__rule fb__rule_loss_normalization;
+/* cause_target.c */
+fb__rule fb__rule_loss_target;
+/* cause_accumulation.c */
+fb__rule fb__rule_accumulation;
+/* cause_clip.c */
+fb__rule fb__rule_clip_kind, fb__rule_clip_order, fb__rule_scaled_gradients;
+/* cause_backward.c */
+fb__rule fb__rule_backward_kind;
+/* cause_collective.c */
+fb__rule fb__rule_collective;
 /* cause_update.c */
 fb__rule fb__rule_schedule_kind, fb__rule_update_kind, fb__rule_running_average;
 /* cause_update_formula.c */
 fb__rule fb__rule_update_formula;
-/* cause_recorded.c */
-fb__rule fb__rule_aliasing, fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse,
-    fb__rule_dropout_mode, fb__rule_inner_mode, fb__rule_init_kind, fb__rule_fitted_on_all,
-    fb__rule_outside_order, fb__rule_made_content, fb__rule_made_input;
+/* cause_sharing.c */
+fb__rule fb__rule_aliasing;
+/* cause_state.c */
+fb__rule fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse;
+/* cause_mode.c */
+fb__rule fb__rule_inner_mode, fb__rule_dropout_mode;
+/* cause_start.c */
+fb__rule fb__rule_init_kind, fb__rule_fitted_on_all, fb__rule_outside_order, fb__rule_made_content,
+    fb__rule_made_input;
 /* cause_header.c */
 fb__rule fb__rule_argv, fb__rule_hash_seed, fb__rule_loaded;
 /* cause_samples.c */

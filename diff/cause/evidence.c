@@ -38,6 +38,12 @@ bool fb__op_is(const fb_site *site, const char *name)
     return strncmp(op, name, n) == 0 && (op[n] == '\0' || (op[n] == '_' && op[n + 1] == '\0'));
 }
 
+const char *fb__place_of(const fb__step_event *e)
+{
+    const char *path = fb__text(e->site->path);
+    return path[0] != '\0' ? path : "the program";
+}
+
 const fb__step *fb__step_of(const fb__case *c, const fb__step_event *e)
 {
     const fb__step *a = &c->pair->a, *b = &c->pair->b;
@@ -94,6 +100,32 @@ bool fb__is_real(fb_dtype dtype)
 bool fb__is_integer(fb_dtype dtype)
 {
     return dtype >= FB_DTYPE_I8 && dtype <= FB_DTYPE_U64;
+}
+
+bool fb__is_tensor(const fb__step_event *e)
+{
+    return e->site->kind == FB_KIND_TENSOR || e->site->kind == FB_KIND_PARAM;
+}
+
+bool fb__is_scalar(const fb_site *site)
+{
+    uint64_t n = 1;
+
+    for (uint32_t i = 0; i < site->rank && i < FB_RANK_MAX; i++)
+        n *= site->shape[i];
+    return site->kind == FB_KIND_TENSOR && fb__is_real(site->dtype) && n == 1;
+}
+
+bool fb__is_loss(const fb_site *site)
+{
+    static const char *const ops[] = {"nll_loss_forward", "nll_loss2d_forward",
+                                      "nll_loss",         "mse_loss",
+                                      "l1_loss",          "smooth_l1_loss",
+                                      "huber_loss",       "binary_cross_entropy",
+                                      "kl_div",           "soft_margin_loss",
+                                      "cross_entropy",    "binary_cross_entropy_with_logits"};
+
+    return fb__is_one_of(fb__text(site->op), ops, sizeof ops / sizeof ops[0]);
 }
 
 bool fb__input_sketch(fb_sketch *out, const fb__case *c, const fb__step_event *e, uint32_t k)

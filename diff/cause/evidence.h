@@ -18,12 +18,21 @@
 
 /* --- One event -------------------------------------------------------------------------------- */
 
+/* Whether both sides have the culprit. */
+static inline bool fb__is_pair(const fb__case *c)
+{
+    return c->culprit->a != NULL && c->culprit->b != NULL;
+}
+
 /* "" for NULL. */
 const char *fb__text(const char *name);
 bool fb__is_one_of(const char *word, const char *const *list, size_t count);
 
 /* Whether an op is called `name`, in place or not ("relu" and "relu_"). */
 bool fb__op_is(const fb_site *site, const char *name);
+
+/* The module of an event, in a sentence. */
+const char *fb__place_of(const fb__step_event *e);
 
 /* The step of the side that the event belongs to. */
 const fb__step *fb__step_of(const fb__case *c, const fb__step_event *e);
@@ -41,8 +50,11 @@ bool fb__input_sketch(fb_sketch *out, const fb__case *c, const fb__step_event *e
 const fb_site *fb__input_site(const fb__case *c, const fb__step_event *e, uint32_t k);
 
 /* Whether an op or tensor is of a kind. */
-bool fb__is_real(fb_dtype dtype);    /* floating-point or complex */
-bool fb__is_integer(fb_dtype dtype); /* and not boolean */
+bool fb__is_tensor(const fb__step_event *e); /* of an op, or a parameter */
+bool fb__is_scalar(const fb_site *site);     /* one floating-point number that an op has made */
+bool fb__is_loss(const fb_site *site);       /* by the name of the op */
+bool fb__is_real(fb_dtype dtype);            /* floating-point or complex */
+bool fb__is_integer(fb_dtype dtype);         /* and not boolean */
 
 /* --- Arguments -------------------------------------------------------------------------------- */
 

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cause_clip.c - causes in what is done to gradients between the backward pass and the update:
+ * clipped or scaled otherwise.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "diff/cause/evidence.h"
+
+/* The first difference that is a clipping's own. */
+bool fb__rule_clip_kind(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const fb_site *site = e->site;
+    fb__argument_pair p;
+    fb__gradients g;
+
+    if (site->phase != FB_PHASE_OPTIMIZER || strncmp(fb__text(site->path), "clip", 4) != 0)
+        return false;
+    fb__gradients_of(&g, c);
+    if (!fb__is_pair(c))
+        fb__say(out, "only %s clips its gradients here", fb__culprit_side(c));
+    else if (site->kind == FB_KIND_SCALAR)
+        fb__say(out, "%s of the clipping is %s | %s", fb_slot_word(site->slot),
+                c->report->first.content_a, c->report->first.content_b);
+    else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site))
+        fb__say(out, "gradients are clipped with %s of %s %s | %s", p.name, fb__text(site->op), p.a,
+                p.b);
+    else if (g.count > 1 && g.scaled == g.count && fabs(g.scale - 1) > FB__FIT_TOLERANCE)
+        fb__say(out, "all %zu clipped gradients of b are %.6g times those of a", g.count, g.scale);
+    else
+        fb__say(out, "%s of the clipping differs, gradients before it are equal",
+                fb__text(site->op));
+    fb__say_fix(out, "clip the same parameters to the same norm in both, between the last backward "
+                     "pass and the update");
+    return true;
+}
+
+/* --- Scales ----------------------------------------------------------------------------------- */
+
+static bool is_gradient_or_clip(const fb_site *site)
+{
+    return fb__is_gradient(site) || strncmp(fb__text(site->path), "clip", 4) == 0;
+}
+
+static bool is_scaling(const fb__case *c)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+
+    return site->kind == FB_KIND_TENSOR && site->phase == FB_PHASE_FORWARD &&
+           fb__text(site->path)[0] == '\0' && (fb__op_is(site, "div") || fb__op_is(site, "mul")) &&
+           fb__reader(c, fb__culprit_event(c), is_gradient_or_clip, 4096) != NULL;
+}
+
+/* Signature: between the backward pass and the update gradients are scaled on one side only, and
+ * one factor is on all of them. */
+bool fb__rule_scaled_gradients(fb_diff_cause *out, const fb__case *c)
+{
+    fb__gradients g;
+    double a, b;
+
+    if (!is_scaling(c) || fb__is_pair(c))
+        return false;
+    fb__gradients_of(&g, c);
+    if (fb__norms(&a, &b, c) && fabs(b - a) > 1e-3 * a)
+        fb__say(out, "only %s scales its gradients (%s): the norm of all of b's is %.6g times a's",
+                fb__culprit_side(c), fb__text(fb__culprit_event(c)->site->op), b / a);
+    else if (g.count > 0 && g.scaled == g.count && fabs(g.scale - 1) > FB__FIT_TOLERANCE)
+        fb__say(out, "only %s scales its gradients (%s): all %zu of b are %.6g times a's",
+                fb__culprit_side(c), fb__text(fb__culprit_event(c)->site->op), g.count, g.scale);
+    else
+        return false;
+    fb__say_fix(out, "scale the loss and unscale its gradients by the same number in both");
+    return true;
+}
+
+/* Signature: the same scaling of a gradient gives another result, since one side clips before it
+ * and the other behind. */
+bool fb__rule_clip_order(fb_diff_cause *out, const fb__case *c)
+{
+    const fb_site *in_a, *in_b;
+    bool clipped_a, clipped_b;
+
+    if (!fb__is_pair(c) || fb__culprit_event(c)->site->phase != FB_PHASE_FORWARD ||
+        !(fb__op_is(c->culprit->a->site, "div") || fb__op_is(c->culprit->a->site, "mul")))
+        return false;
+    in_a = fb__input_site(c, c->culprit->a, 0);
+    in_b = fb__input_site(c, c->culprit->b, 0);
+    clipped_a = in_a != NULL && strncmp(fb__text(in_a->path), "clip", 4) == 0;
+    clipped_b = in_b != NULL && strncmp(fb__text(in_b->path), "clip", 4) == 0;
+    if (clipped_a == clipped_b)
+        return false;
+    fb__say(out, "%s clips its gradients before they are scaled (%s), %s behind",
+            clipped_a ? "a" : "b", fb__text(c->culprit->a->site->op), clipped_a ? "b" : "a");
+    fb__say_fix(out, "unscale first, then clip, then update");
+    return true;
+}

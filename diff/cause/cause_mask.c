@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cause_mask.c - causes in what is hidden and where things stand: masks and positions.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "diff/cause/evidence.h"
+
+#define COUNT_OF(list) (sizeof(list) / sizeof(list)[0])
+
+static const char *const mask_ops[] = {
+    "masked_fill",  "masked_fill_",   "where",          "tril",        "tril_",
+    "triu",         "triu_",          "bitwise_not",    "logical_not", "bitwise_not_",
+    "tril_indices", "triu_indices",   "logical_and",    "bitwise_and", "logical_or",
+    "bitwise_or",   "masked_scatter", "_masked_softmax"};
+static const char *const position_ops[] = {"arange", "flip", "roll", "cumsum", "outer", "linspace"};
+
+static bool reads_a_mask(const fb_site *site)
+{
+    return fb__op_is(site, "masked_fill") || fb__op_is(site, "where") ||
+           fb__op_is(site, "_softmax") || strstr(fb__text(site->op), "attention") != NULL;
+}
+
+static bool is_embedding(const fb_site *site)
+{
+    return fb__op_is(site, "embedding") || fb__op_is(site, "sin") || fb__op_is(site, "cos");
+}
+
+static bool is_softmax(const fb_site *site)
+{
+    return fb__op_is(site, "_softmax");
+}
+
+static bool is_optimizing(fb_phase phase)
+{
+    return phase == FB_PHASE_OPTIMIZER || phase == FB_PHASE_BACKWARD;
+}
+
+/* How many elements are hidden: infinite before the softmax, zero behind it. */
+static bool count_hidden(uint64_t *n, const fb__step *step, const fb__step_event *e)
+{
+    fb_sketch s;
+
+    if (e == NULL || !fb__sketch(&s, step, e))
+        return false;
+    *n = s.infinite > 0 ? s.infinite : s.zero;
+    return true;
+}
+
+static void say_mask(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    fb__argument_pair p;
+    uint64_t x, y;
+
+    if (!fb__is_pair(c)) {
+        fb__say(out, "only %s has the mask's op %s at %s", fb__culprit_side(c),
+                fb__text(e->site->op), fb__place_of(e));
+    } else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site)) {
+        fb__say(out, "the mask of %s is made with %s %s | %s", fb__place_of(e), p.name, p.a, p.b);
+    } else if (count_hidden(&x, &c->pair->a, c->culprit->a) &&
+               count_hidden(&y, &c->pair->b, c->culprit->b) && x != y) {
+        fb__say(out, "the mask of %s hides %" PRIu64 " | %" PRIu64 " elements", fb__place_of(e), x,
+                y);
+    } else {
+        fb__say(out, "the mask of %s is another one (%s)", fb__place_of(e), fb__text(e->site->op));
+    }
+    fb__say_fix(out,
+                "compare how the two mask at %s: what is visible, the diagonal, the fill value",
+                fb__place_of(e));
+}
+
+static void say_position(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    fb__argument_pair p;
+
+    if (!fb__is_pair(c))
+        fb__say(out, "only %s has %s among the positions that %s uses", fb__culprit_side(c),
+                fb__text(e->site->op), fb__place_of(e));
+    else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site))
+        fb__say(out, "the positions at %s are made with %s %s | %s", fb__place_of(e), p.name, p.a,
+                p.b);
+    else
+        fb__say(out, "%s uses other positions in the two runs (%s)", fb__place_of(e),
+                fb__text(e->site->op));
+    fb__say_fix(out, "compare the indices that go into %s: first position, order, step",
+                fb__place_of(e));
+}
+
+static bool is_mask_name(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return strstr(dot == NULL ? path : dot, "mask") != NULL;
+}
+
+/* Scores that somebody added minus infinity to. */
+static bool has_hidden_scores(const fb__case *c, const fb__step_event *e)
+{
+    fb_sketch s;
+
+    return (fb__op_is(e->site, "add") || fb__op_is(e->site, "baddbmm")) &&
+           fb__sketch(&s, fb__step_of(c, e), e) && s.infinite > 0 &&
+           fb__reader(c, e, is_softmax, 64) != NULL;
+}
+
+static bool is_mask(const fb__case *c, const fb__step_event *e)
+{
+    enum { NEAR = 4096 };
+    fb__argument_pair p;
+
+    if (fb__is_one_of(fb__text(e->site->op), mask_ops, COUNT_OF(mask_ops)))
+        return true;
+    if (e->site->kind == FB_KIND_PARAM)
+        return e->site->dtype == FB_DTYPE_BOOL || is_mask_name(fb__text(e->site->path));
+    if (fb__is_pair(c) && strstr(fb__text(e->site->op), "attention") != NULL)
+        return c->culprit->a->input_count != c->culprit->b->input_count ||
+               (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site) &&
+                (strcmp(p.name, "is_causal") == 0 || strstr(p.name, "mask") != NULL ||
+                 strstr(p.name, "window") != NULL));
+    if (e->site->dtype == FB_DTYPE_BOOL)
+        return fb__reader(c, e, reads_a_mask, NEAR) != NULL;
+    return has_hidden_scores(c, e);
+}
+
+static bool is_position(const fb__case *c, const fb__step_event *e)
+{
+    enum { NEAR = 4096 };
+    const fb__step_event *index = fb__op_is(e->site, "embedding") ? fb__input(c, e, 1) : NULL;
+
+    if (index != NULL && fb__is_integer(index->site->dtype) && index->partner == UINT32_MAX)
+        return true; /* looked up with indices that the other side does not have */
+    if (e->site->kind != FB_KIND_TENSOR ||
+        (!fb__is_integer(e->site->dtype) &&
+         !fb__is_one_of(fb__text(e->site->op), position_ops, COUNT_OF(position_ops))))
+        return false;
+    return fb__reader(c, e, is_embedding, NEAR) != NULL;
+}
+
+/* Signature: booleans, or ops that hide elements; integers that an embedding looks up. */
+bool fb__rule_mask(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+
+    if (!fb__is_tensor(e) || is_optimizing(e->site->phase))
+        return false;
+    if (is_mask(c, e))
+        say_mask(out, c);
+    else if (is_position(c, e))
+        say_position(out, c);
+    else
+        return false;
+    return true;
+}
+
+/* The same of a buffer or of what it is made from, before the rules of initialization see it. */
+bool fb__rule_mask_at_init(fb_diff_cause *out, const fb__case *c)
+{
+    return fb__culprit_event(c)->site->phase == FB_PHASE_INIT && fb__rule_mask(out, c);
+}

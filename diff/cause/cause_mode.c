@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cause_mode.c - causes in modes of recorded programs: training or evaluation, gradients or none.
+ */
+#include <string.h>
+
+#include "diff/cause/evidence.h"
+
+/* Whether the last model call before an event of the step was in evaluation mode. */
+static bool is_in_evaluation(const fb__step *step, const fb__step_event *e)
+{
+    const fb_event *x = NULL;
+    uint64_t number = 0;
+    bool training = true;
+
+    if (fb_trace_seek(step->trace, step->step, NULL) != FB_OK)
+        return false;
+    while (fb_trace_next(step->trace, &x, &number, NULL) == FB_OK && x != NULL &&
+           number < e->number) {
+        const fb_site *site = fb_trace_site(step->trace, x->site);
+
+        if (site != NULL && site->kind == FB_KIND_MODE &&
+            strcmp(fb__text(site->slot), "training") == 0)
+            training = x->value != 0;
+    }
+    return !training;
+}
+
+/* Whether one module is the other or holds it. */
+static bool is_around(const char *x, const char *y)
+{
+    const size_t n = strlen(x), m = strlen(y), least = n < m ? n : m;
+
+    if (least == 0 || strncmp(x, y, least) != 0)
+        return false;
+    return n == m || (n < m ? y[n] : x[m]) == '.';
+}
+
+/* A mode of the module of an event, or of one around it, that the sides do not share. Where no
+ * gradient arrives, a gradient mode of any module. */
+static const fb__step_event *other_mode(const fb__step *step, const char *path, bool any_gradient)
+{
+    for (size_t i = 0; i < step->count; i++) {
+        const fb__step_event *e = &step->events[i];
+
+        if (e->site->kind == FB_KIND_MODE && !e->equal && !e->beyond &&
+            (strcmp(fb__text(e->site->slot), "training") == 0 ||
+             strcmp(fb__text(e->site->slot), "grad") == 0 ||
+             strcmp(fb__text(e->site->slot), "requires_grad") == 0) &&
+            (is_around(fb__text(e->site->path), path) ||
+             (any_gradient && strcmp(fb__text(e->site->slot), "training") != 0)))
+            return e;
+    }
+    return NULL;
+}
+
+/* Signature: the module in which a result differs runs in another mode on one side; or the op
+ * itself says so. */
+bool fb__rule_inner_mode(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c), *mode;
+    const char *path = fb__text(e->site->path);
+    fb__argument_pair p;
+
+    if (e->site->kind != FB_KIND_TENSOR ||
+        (e->site->phase != FB_PHASE_FORWARD && e->site->phase != FB_PHASE_BACKWARD))
+        return false;
+    if (fb__is_pair(c) && fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site) &&
+        (strcmp(p.name, "training") == 0 || strcmp(p.name, "train") == 0)) {
+        fb__say(out, "%s (%s) runs with training %s | %s", path, fb__text(e->site->op), p.a, p.b);
+    } else {
+        const bool lost = e->site->phase == FB_PHASE_BACKWARD && !fb__is_pair(c);
+
+        mode = other_mode(&c->pair->a, path, lost);
+        if (mode == NULL)
+            mode = other_mode(&c->pair->b, path, lost);
+        if (mode == NULL)
+            return false;
+        fb__say(out, "%s runs with %s %s in %s only", fb__text(mode->site->path),
+                fb__text(mode->site->slot), mode->value != 0 ? "on" : "off",
+                fb__step_of(c, mode) == &c->pair->a ? "a" : "b");
+    }
+    fb__say_fix(out, "set the same modes at %s in both: train(), eval(), no_grad()", path);
+    return true;
+}
+
+/* Signature: only one run draws a dropout mask, and it does in evaluation mode. */
+bool fb__rule_dropout_mode(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const fb__step *step = fb__step_of(c, e);
+
+    if (e->site->kind != FB_KIND_DRAW || fb__is_pair(c) || e < step->events ||
+        e >= step->events + step->count ||
+        strncmp(fb__text(e->site->distribution), "bernoulli", 9) != 0 || !is_in_evaluation(step, e))
+        return false;
+    fb__say(out, "%s draws a dropout mask for %s though the model is in evaluation mode",
+            fb__culprit_side(c), fb__text(e->site->consumer));
+    fb__say_fix(out, "pass training=self.training to dropout in %s, or use nn.Dropout",
+                fb__text(e->site->consumer));
+    return true;
+}

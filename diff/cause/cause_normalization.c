@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cause_normalization.c - causes in by how much the loss of a recorded program is divided.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "diff/cause/evidence.h"
+
+static bool is_forward(fb_phase phase)
+{
+    return phase == FB_PHASE_FORWARD || phase == FB_PHASE_LOSS;
+}
+
+/* --- Losses of the step ----------------------------------------------------------------------- */
+
+/* The first losses of the step on both sides, or those that a sketch of a loss op holds. */
+static bool losses(double *a, double *b, const fb__case *c)
+{
+    const fb__step *step = &c->pair->a;
+
+    for (size_t i = 0; i < step->count; i++) {
+        const fb__step_event *e = &step->events[i];
+
+        if (e->site->kind == FB_KIND_SCALAR && e->site->phase == FB_PHASE_LOSS &&
+            e->partner != UINT32_MAX && !e->same_content) {
+            *a = e->value;
+            *b = c->pair->b.events[e->partner].value;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- Normalization ---------------------------------------------------------------------------- */
+
+/* Where the loss is made: an op of the loss, a number behind it, or what stands between them. */
+static bool is_at_the_loss(const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+
+    return e->site->kind == FB_KIND_SCALAR
+               ? e->site->phase == FB_PHASE_LOSS
+               : is_forward(e->site->phase) && (fb__is_loss(e->site) || fb__is_scalar(e->site));
+}
+
+static bool is_other_reduction(const fb__case *c)
+{
+    fb__argument_pair p;
+
+    return fb__is_pair(c) && fb__is_loss(c->culprit->a->site) &&
+           fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site) &&
+           strcmp(p.name, "reduction") == 0;
+}
+
+/* An op on the finished loss that one side lacks or that has another number. */
+static bool is_other_factor(const fb__case *c)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+    double a, b;
+
+    if (losses(&a, &b, c) && fabs(b - a) <= 1e-5 * fabs(a))
+        return false; /* it makes no difference but of rounding */
+    return fb__is_scalar(site) && is_forward(site->phase) &&
+           (fb__op_is(site, "div") || fb__op_is(site, "mul") || fb__op_is(site, "sum") ||
+            fb__op_is(site, "mean") || fb__op_is(site, "add"));
+}
+
+/* Whether the norm of all gradients has the loss's factor: what clipping hides in the gradients. */
+static bool is_norm_scaled(double *x, double *y, const fb__case *c, double factor)
+{
+    return fb__norms(x, y, c) && fabs(factor - 1) > FB__FIT_TOLERANCE &&
+           fabs(*y / *x - factor) < 1e-3 * fabs(factor);
+}
+
+/* The same parts, added up and divided otherwise. */
+static void say_factor(char *text, size_t size, const fb__case *c, const fb__gradients *g)
+{
+    double a, b, x, y;
+    const bool scaled = g->count > 0 && g->scaled == g->count;
+
+    text[0] = '\0';
+    if (losses(&a, &b, c) && is_norm_scaled(&x, &y, c, b / a))
+        (void)snprintf(
+            text, size,
+            ": the loss of b is %.6g times that of a, the norm of all gradients %.6g times", b / a,
+            y / x);
+    else if (losses(&a, &b, c) && a != 0 && scaled)
+        (void)snprintf(text, size,
+                       ": the loss of b is %.6g times that of a, all %zu gradients %.6g times",
+                       b / a, g->count, g->scale);
+    else if (scaled)
+        (void)snprintf(text, size, ": all %zu gradients of b are %.6g times those of a", g->count,
+                       g->scale);
+    else if (losses(&a, &b, c) && a != 0)
+        (void)snprintf(text, size, ": the loss of b is %.6g times that of a", b / a);
+}
+
+/* A factor is one of the loss where the loss has it, or, the loss being equal, the first gradient
+ * that is made from it. */
+static bool begins_at_the_loss(const fb__case *c, const fb__gradients *g)
+{
+    double a, b;
+    fb_sketch x, y;
+
+    if (losses(&a, &b, c))
+        return a != 0 && fabs(b / a - 1) > FB__FIT_TOLERANCE;
+    for (size_t i = 0; i < c->pair->a.count; i++) {
+        const fb__step_event *e = &c->pair->a.events[i];
+
+        if (e->site->kind != FB_KIND_TENSOR || e->site->phase != FB_PHASE_BACKWARD ||
+            !fb__is_real(e->site->dtype))
+            continue;
+        if (e->partner == UINT32_MAX || !fb__sketch(&x, &c->pair->a, e) ||
+            !fb__sketch(&y, &c->pair->b, &c->pair->b.events[e->partner]))
+            return false;
+        return fabs(fb__fit_scale(&x, &y).scale - g->scale) < FB__FIT_TOLERANCE * fabs(g->scale);
+    }
+    return false;
+}
+
+static bool is_any_gradient_missing(const fb__step *step)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if (fb__is_gradient(step->events[i].site) && step->events[i].partner == UINT32_MAX)
+            return true;
+    return false;
+}
+
+/* Signature: one factor on all gradients, from the loss on; or another reduction. */
+bool fb__rule_loss_normalization(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    char factor[160];
+    fb__gradients g;
+    double a, b, x, y;
+    bool scaled;
+
+    if (!is_at_the_loss(c) && e->site->phase != FB_PHASE_BACKWARD)
+        return false;
+    fb__gradients_of(&g, c);
+    scaled = g.count > 0 && g.scaled == g.count && fabs(g.scale - 1) > FB__FIT_TOLERANCE &&
+             begins_at_the_loss(c, &g);
+    scaled |=
+        g.scaled == g.count && losses(&a, &b, c) && a != 0 && is_norm_scaled(&x, &y, c, b / a);
+    if (is_any_gradient_missing(&c->pair->a) || is_any_gradient_missing(&c->pair->b) ||
+        (g.count > 0 && g.equal < g.count && !scaled && !is_other_reduction(c)))
+        return false;
+    if (e->site->phase == FB_PHASE_BACKWARD
+            ? !scaled || g.count < 2
+            : !scaled && !is_other_reduction(c) && !is_other_factor(c))
+        return false;
+    say_factor(factor, sizeof factor, c, &g);
+    if (is_other_reduction(c)) {
+        fb__argument_pair p;
+
+        (void)fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site);
+        fb__say(out, "the loss is reduced otherwise (%s %s | %s)%s", p.name, p.a, p.b, factor);
+    } else if (fb__is_pair(c)) {
+        fb__say(out, "the loss is divided by another number%s", factor);
+    } else {
+        fb__say(out, "only %s has %s on the loss%s", fb__culprit_side(c), fb__text(e->site->op),
+                factor);
+    }
+    fb__say_fix(out, "divide the loss by the same number in both: by all targets that count in the "
+                     "batch, once");
+    return true;
+}

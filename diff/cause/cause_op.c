@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cause_op.c - how an op of a recorded program differs: structure (an op more, another argument) is
+ * said where there is any; relations between sketches else.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "diff/cause/evidence.h"
+
+#define COUNT_OF(list) (sizeof(list) / sizeof(list)[0])
+
+/* Says how b's sampled elements follow from a's by one added number; false where they do not. */
+static bool say_added(char *text, size_t size, const fb_sketch *a, const fb_sketch *b,
+                      fb_dtype dtype)
+{
+    const uint64_t n = a->elements < FB_SKETCH_SAMPLES ? a->elements : FB_SKETCH_SAMPLES;
+    double first = 0, largest = 0;
+
+    if (dtype != FB_DTYPE_F32 || a->elements != b->elements || n < 2)
+        return false;
+    for (uint64_t i = 0; i < n; i++) {
+        const uint32_t bits[2] = {(uint32_t)a->samples[i], (uint32_t)b->samples[i]};
+        float x[2];
+        double d;
+
+        memcpy(x, bits, sizeof x);
+        d = (double)x[1] - (double)x[0];
+        if (!isfinite(d))
+            return false;
+        if (i == 0)
+            first = d;
+        largest = fmax(largest, fmax(fabs((double)x[0]), fabs((double)x[1])));
+        if (fabs(d - first) > 4e-7 * largest)
+            return false;
+    }
+    (void)snprintf(text, size, "b is a plus %.6g in every sampled element", first);
+    return fabs(first) > 1e-5 * largest;
+}
+
+/* A relation between the two results, from their sketches; false where none is found. */
+static bool say_relation(char *text, size_t size, const fb__case *c)
+{
+    const fb__step_event *e = c->culprit->a;
+    fb_sketch x, y;
+    fb__fit fit;
+
+    if (!fb__is_pair(c) || !fb__sketch(&x, &c->pair->a, e) ||
+        !fb__sketch(&y, &c->pair->b, c->culprit->b))
+        return false;
+    fit = fb__fit_scale(&x, &y);
+    if (x.elements == y.elements && fb__fits(fit) && fabs(fit.scale - 1) > 1e-5)
+        (void)snprintf(text, size, "b is %.6g times a", fit.scale);
+    else if (x.elements > 1 && fb_hash_equal(x.multiset, y.multiset))
+        (void)snprintf(text, size, "the same numbers in another order");
+    else if (!say_added(text, size, &x, &y, e->site->dtype)) {
+        if (x.elements != y.elements || x.sum_square == 0)
+            return false;
+        /* With one factor taken out what is left tells how far from a scale it is. */
+        (void)snprintf(text, size, "no scale, shift or permutation; relative difference %.2g",
+                       sqrt(fit.residual * fit.residual + (fit.scale - 1) * (fit.scale - 1)));
+    }
+    return true;
+}
+
+static const char *const activations[] = {
+    "gelu",        "relu", "relu_",    "silu",       "tanh",  "sigmoid",
+    "leaky_relu",  "elu",  "hardtanh", "softplus",   "mish",  "hardswish",
+    "threshold",   "celu", "selu",     "silu_",      "tanh_", "sigmoid_",
+    "leaky_relu_", "erf",  "prelu",    "hardsigmoid"};
+
+static const char *family(const char *op)
+{
+    if (fb__is_one_of(op, activations, COUNT_OF(activations)))
+        return "the activation is another one";
+    if (strstr(op, "softmax") != NULL)
+        return "a softmax";
+    if (strstr(op, "norm") != NULL)
+        return "a normalization";
+    return NULL;
+}
+
+/* "mul by 0.353553" where the op has a plain number. */
+static void name_op(char *text, size_t size, const fb_site *site)
+{
+    char other[32];
+
+    if (fb__argument(other, sizeof other, site, "other"))
+        (void)snprintf(text, size, "%s by %s", fb__text(site->op), other);
+    else
+        (void)snprintf(text, size, "%s", fb__text(site->op));
+}
+
+static void say_one_sided(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c), *instead = fb__replacement(c);
+    const bool in_a = c->culprit->a != NULL;
+    const char *kind = family(fb__text(e->site->op));
+    char own[96], others[96], scale[64] = "";
+    fb_sketch x, y;
+
+    name_op(own, sizeof own, e->site);
+    if (instead != NULL) {
+        name_op(others, sizeof others, instead->site);
+        fb__say(out, "%s computes %s in a and %s in b%s%s", fb__place_of(e), in_a ? own : others,
+                in_a ? others : own, kind != NULL ? ": " : "",
+                kind == NULL               ? ""
+                : strcmp(own, others) == 0 ? "other settings"
+                                           : kind);
+        fb__say_fix(out, "use the same op at %s in both", fb__place_of(e));
+        return;
+    }
+    if (fb__input_sketch(&x, c, e, 0) && fb__sketch(&y, fb__step_of(c, e), e) &&
+        x.elements == y.elements && x.elements > 1) {
+        const fb__fit fit = fb__fit_scale(&x, &y);
+
+        if (fb__fits(fit) && fabs(fit.scale - 1) > 1e-5)
+            (void)snprintf(scale, sizeof scale, ": a scale of %.6g", fit.scale);
+    }
+    fb__say(out, "only %s has %s (%s) at %s%s", fb__culprit_side(c), own,
+            kind != NULL && strstr(kind, "the ") == NULL ? kind : "an op more", fb__place_of(e),
+            scale);
+    fb__say_fix(out, "%s %s at %s in both", in_a ? "keep" : "leave out", own, fb__place_of(e));
+}
+
+/* Signature: an output differs, all that it is computed from is equal. */
+bool fb__rule_forward_kind(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    char relation[128] = "";
+    fb__argument_pair p;
+    bool known;
+
+    if (e->site->kind != FB_KIND_TENSOR ||
+        (e->site->phase != FB_PHASE_FORWARD && e->site->phase != FB_PHASE_LOSS))
+        return false;
+    if (!fb__is_pair(c)) {
+        say_one_sided(out, c);
+        return true;
+    }
+    known = say_relation(relation, sizeof relation, c);
+    if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site)) {
+        fb__say(out, "%s calls %s with %s %s | %s%s%s", fb__place_of(e), fb__text(e->site->op),
+                p.name, p.a, p.b, known ? ": " : "", relation);
+        fb__say_fix(out, "set %s of %s (%s) alike in both", p.name, fb__place_of(e),
+                    fb__text(e->site->op));
+        return true;
+    }
+    if (!known)
+        return false;
+    fb__say(out, "the output of %s (%s) differs, all that it is computed from is equal: %s",
+            fb__place_of(e), fb__text(e->site->op), relation);
+    fb__say_fix(out, "compare %s (%s) in both", fb__place_of(e), fb__text(e->site->op));
+    return true;
+}
+
+/* Signature: an op of a program without steps, or before they begin; its name says whether it is of
+ * a backward pass. */
+static bool is_plain(const fb__case *c, bool backward)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+
+    return site->kind == FB_KIND_TENSOR && site->phase == FB_PHASE_INIT &&
+           (strstr(fb__text(site->op), "backward") != NULL) == backward;
+}
+
+static void say_plain(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    fb__argument_pair p;
+
+    if (!fb__is_pair(c))
+        say_one_sided(out, c);
+    else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site))
+        fb__say(out, "%s calls %s with %s %s | %s", fb__place_of(e), fb__text(e->site->op), p.name,
+                p.a, p.b);
+    else
+        fb__say(out, "%s of %s differs, all that it is computed from is equal",
+                fb__text(e->site->op), fb__place_of(e));
+    if (fb__is_pair(c))
+        fb__say_fix(out, "compare %s at %s in both", fb__text(e->site->op), fb__place_of(e));
+}
+
+bool fb__rule_plain_forward(fb_diff_cause *out, const fb__case *c)
+{
+    if (!is_plain(c, false))
+        return false;
+    say_plain(out, c);
+    return true;
+}
+
+bool fb__rule_plain_backward(fb_diff_cause *out, const fb__case *c)
+{
+    if (!is_plain(c, true))
+        return false;
+    say_plain(out, c);
+    return true;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cause_precision.c - causes in the type in which a tensor is computed or kept: rounded to fewer
+ * bits.
+ */
+
+#include "base/hash.h"
+#include "diff/cause/evidence.h"
+
+#define COUNT_OF(list) (sizeof(list) / sizeof(list)[0])
+
+static bool is_narrow(fb_dtype dtype)
+{
+    return dtype == FB_DTYPE_F16 || dtype == FB_DTYPE_BF16 || dtype == FB_DTYPE_F8_E4M3 ||
+           dtype == FB_DTYPE_F8_E5M2;
+}
+
+/* Whether the sampled float32 elements are numbers of `zeros` fewer bits, and enough of them that
+ * this is no accident of small whole numbers. */
+static bool looks_rounded(const fb_sketch *s, int zeros)
+{
+    const uint64_t n = s->elements < FB_SKETCH_SAMPLES ? s->elements : FB_SKETCH_SAMPLES;
+    const uint64_t low = (UINT64_C(1) << zeros) - 1;
+    uint64_t different = 0;
+
+    for (uint64_t i = 0; i < n; i++) {
+        if ((s->samples[i] & low) != 0)
+            return false;
+        different += s->samples[i] << 1 != 0 && (i == 0 || s->samples[i] != s->samples[i - 1]);
+    }
+    return different >= 8;
+}
+
+/* One side holds only numbers of a narrower type. */
+static bool is_rounded_twin(const char **side, const char **type, bool *exactly, const fb__case *c)
+{
+    static const struct {
+        int zeros;
+        const char *name;
+    } types[] = {{16, "bf16"}, {13, "f16"}};
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    fb_sketch x, y;
+
+    if (a->site->dtype != FB_DTYPE_F32 || b->site->dtype != FB_DTYPE_F32 ||
+        !fb__sketch(&x, &c->pair->a, a) || !fb__sketch(&y, &c->pair->b, b))
+        return false;
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        const bool in_a = looks_rounded(&x, types[i].zeros);
+        const bool in_b = looks_rounded(&y, types[i].zeros);
+
+        if (in_a == in_b)
+            continue;
+        *side = in_a ? "a" : "b";
+        *type = types[i].name;
+        *exactly = i == 0 && fb_hash_equal(x.bf16, y.bf16);
+        return true;
+    }
+    return false;
+}
+
+/* An op that one side lacks and that does nothing but change the type. */
+static bool is_extra_cast(const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const fb_site *from = fb__input_site(c, e, 0);
+
+    if (!fb__op_is(e->site, "_to_copy") && !fb__op_is(e->site, "to") &&
+        !fb__op_is(e->site, "copy_") && !fb__op_is(e->site, "type_as"))
+        return false;
+    if (!fb__is_real(e->site->dtype))
+        return false;
+    return is_narrow(e->site->dtype) ||
+           (from != NULL && fb__is_real(from->dtype) && from->dtype != e->site->dtype);
+}
+
+/* Signature: types differ; or one side has a cast more; or one side is the other rounded. */
+bool fb__rule_precision_cast(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const char *side, *type;
+    bool exactly;
+
+    if (!fb__is_tensor(e))
+        return false;
+    if (fb__is_pair(c)) {
+        const fb_dtype x = c->culprit->a->site->dtype, y = c->culprit->b->site->dtype;
+
+        if (x != y && fb__is_real(x) && fb__is_real(y))
+            fb__say(out, "%s is computed in %s | %s", fb__place_of(e), fb_dtype_name(x),
+                    fb_dtype_name(y));
+        else if (is_rounded_twin(&side, &type, &exactly, c))
+            fb__say(out, "%s holds only %s numbers at %s%s", side, type, fb__place_of(e),
+                    exactly ? ": exactly the other side's, rounded" : "");
+        else
+            return false;
+    } else if (is_extra_cast(c)) {
+        fb__say(out, "only %s casts to %s at %s", fb__culprit_side(c),
+                fb_dtype_name(e->site->dtype), fb__place_of(e));
+    } else {
+        return false;
+    }
+    fb__say_fix(out, "compute %s in the same type in both; look for autocast, half(), bfloat16()",
+                fb__place_of(e));
+    return true;
+}
+
+/* Casts to fewer bits that only one side does in this step. */
+static size_t count_casts(const fb__step *step, fb_dtype *type)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < step->count; i++) {
+        const fb__step_event *e = &step->events[i];
+
+        if (e->partner == UINT32_MAX && !e->beyond && is_narrow(e->site->dtype) &&
+            fb__op_is(e->site, "_to_copy")) {
+            *type = e->site->dtype;
+            n++;
+        }
+    }
+    return n;
+}
+
+/* Signature: a parameter differs, and only one side casts something to fewer bits in this step. */
+bool fb__rule_cast_state(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    fb_dtype type = FB_DTYPE_NONE;
+    size_t a, b;
+
+    if (e->site->kind != FB_KIND_PARAM || e->site->phase != FB_PHASE_OPTIMIZER)
+        return false;
+    a = count_casts(&c->pair->a, &type);
+    b = count_casts(&c->pair->b, &type);
+    if ((a > 0) == (b > 0))
+        return false;
+    fb__say(out, "%s casts %zu tensors to %s in this step, %s none, and the update differs",
+            a > 0 ? "a" : "b", a > 0 ? a : b, fb_dtype_name(type), a > 0 ? "b" : "a");
+    fb__say_fix(out,
+                "keep parameters and their updates in float32; cast copies for the computation");
+    return true;
+}

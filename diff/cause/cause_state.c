@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cause_state.c - causes in the states of random generators: numbers that come again, orders that
+ * are drawn otherwise.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "diff/cause/evidence.h"
+
+/* The step of an earlier draw that began with the same state of the same generator, or UINT64_MAX.
+ * A state of mt19937 is never met twice by drawing. */
+static uint64_t drawn_before(const fb__step *step, const fb__step_event *e)
+{
+    const fb_event *x = NULL;
+    uint64_t number = 0;
+
+    if (fb_trace_seek_event(step->trace, 0, NULL) != FB_OK)
+        return UINT64_MAX;
+    while (fb_trace_next(step->trace, &x, &number, NULL) == FB_OK && x != NULL &&
+           number < e->number) {
+        const fb_site *site = fb_trace_site(step->trace, x->site);
+
+        if (site != NULL && site->kind == FB_KIND_DRAW && x->key == e->stream_key && x->count > 0 &&
+            e->count > 0 && x->counter == e->counter &&
+            strcmp(fb__text(site->algorithm), "mt19937") == 0)
+            return x->step;
+    }
+    return UINT64_MAX;
+}
+
+/* How often a run seeds a generator with this number. */
+static size_t count_seeds(fb_trace *trace, const fb__step_event *e)
+{
+    const fb_event *x = NULL;
+    size_t n = 0;
+
+    if (fb_trace_seek_event(trace, 0, NULL) != FB_OK)
+        return 0;
+    while (fb_trace_next(trace, &x, NULL, NULL) == FB_OK && x != NULL) {
+        const fb_site *site = fb_trace_site(trace, x->site);
+
+        n += site != NULL && site->kind == FB_KIND_SEED && x->key == e->stream_key &&
+             strcmp(fb__text(site->stream), fb__text(e->site->stream)) == 0;
+    }
+    return n;
+}
+
+/* Signature: one run seeds a generator with the same number several times. */
+bool fb__rule_seed_again(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    size_t a, b;
+
+    if (e->site->kind != FB_KIND_SEED || fb__is_pair(c))
+        return false;
+    a = count_seeds(c->pair->a.trace, e);
+    b = count_seeds(c->pair->b.trace, e);
+    if ((a > 1) == (b > 1))
+        return false;
+    fb__say(out, "%s is seeded with %" PRIu64 " %zu | %zu times: its numbers come again",
+            fb__text(e->site->stream), e->stream_key, a, b);
+    fb__say_fix(out, "seed %s once, at the start", fb__text(e->site->stream));
+    return true;
+}
+
+/* Whether all that the numbers decide is which samples come. */
+static bool is_order(const fb__step_event *e)
+{
+    return strcmp(fb__text(e->site->distribution), "randperm") == 0;
+}
+
+/* The first batches of the step, where their samplers are of other classes. */
+static bool other_sampler(fb__argument_pair *p, const fb__case *c)
+{
+    const fb__step_event *x = fb__first_different(&c->pair->a, FB_KIND_SAMPLE);
+    const fb__step_event *y = fb__first_different(&c->pair->b, FB_KIND_SAMPLE);
+
+    return x != NULL && y != NULL && fb__argument(p->a, sizeof p->a, x->site, "sampler") &&
+           fb__argument(p->b, sizeof p->b, y->site, "sampler") && strcmp(p->a, p->b) != 0;
+}
+
+static bool is_drawn_by_sampler(const fb__case *c, const fb__step_event *e)
+{
+    const char *stack = fb_trace_stack(fb__step_of(c, e)->trace, e->site_number);
+
+    return strstr(fb__text(stack), "sampler.py") != NULL &&
+           fb__first_different(&c->pair->a, FB_KIND_SAMPLE) != NULL;
+}
+
+/* Signature: a permutation differs or is missing, of a generator that draws nothing else here, or
+ * that has drawn it before. */
+bool fb__rule_order_draw(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b, *e = fb__culprit_event(c);
+    fb__argument_pair p;
+    bool again_a, again_b;
+
+    if (e->site->kind == FB_KIND_DRAW && other_sampler(&p, c)) {
+        fb__say(out, "samples are chosen by %s | %s, which draw other numbers", p.a, p.b);
+        fb__say_fix(out, "shuffle in both or in neither, with a generator of its own and a fixed "
+                         "seed");
+        return true;
+    }
+    if (e->site->kind == FB_KIND_DRAW && (a == NULL || b == NULL) && is_drawn_by_sampler(c, e)) {
+        fb__say(out, "only %s draws for the order of its samples", fb__culprit_side(c));
+        fb__say_fix(out, "shuffle in both or in neither, with a generator of its own and a fixed "
+                         "seed");
+        return true;
+    }
+
+    if (e->site->kind != FB_KIND_DRAW || !is_order(e) ||
+        strcmp(fb__text(e->site->stream), "torch") == 0)
+        return false;
+    again_a = a != NULL && drawn_before(&c->pair->a, a) != UINT64_MAX;
+    again_b = b != NULL && drawn_before(&c->pair->b, b) != UINT64_MAX;
+    if (again_a != again_b)
+        fb__say(out, "%s takes the permutation of an earlier epoch again", again_a ? "a" : "b");
+    else if (a == NULL || b == NULL)
+        return false;
+    else
+        fb__say(out, "the permutation of %" PRIu64 " samples is drawn from another state of %s",
+                e->count, fb__text(e->site->stream));
+    fb__say_fix(out, "seed the sampler's generator once and alike, call set_epoch() in each epoch");
+    return true;
+}
+
+/* Signature: a draw from a state that its run has drawn from before, where the other run's is new.
+ */
+bool fb__rule_key_reuse(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    uint64_t in_a = UINT64_MAX, in_b = UINT64_MAX, at;
+
+    if (fb__culprit_event(c)->site->kind != FB_KIND_DRAW)
+        return false;
+    if (a != NULL && a->count > 0)
+        in_a = drawn_before(&c->pair->a, a);
+    if (b != NULL && b->count > 0)
+        in_b = drawn_before(&c->pair->b, b);
+    if ((in_a == UINT64_MAX) == (in_b == UINT64_MAX))
+        return false;
+    at = in_a != UINT64_MAX ? in_a : in_b;
+    fb__say(out,
+            "%s draws the numbers of %s again that it has drawn in step %" PRIu64
+            ": the generator was set back to that state",
+            in_a != UINT64_MAX ? "a" : "b", fb__text(fb__culprit_event(c)->site->stream), at);
+    fb__say_fix(out, "seed once, at the start; give each worker, epoch or use a seed of its own");
+    return true;
+}

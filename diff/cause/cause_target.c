@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cause_target.c - causes in what the loss of a recorded program is held against.
+ */
+#include <string.h>
+
+#include "diff/cause/evidence.h"
+
+#define COUNT_OF(list) (sizeof(list) / sizeof(list)[0])
+
+static bool is_loss_or_model(const fb_site *site)
+{
+    return fb__is_loss(site) || fb__op_is(site, "embedding") ||
+           (site->phase == FB_PHASE_FORWARD && fb__is_real(site->dtype) && site->rank > 1);
+}
+
+static bool is_loss_or_softmax(const fb_site *site)
+{
+    return fb__is_loss(site) || fb__op_is(site, "_log_softmax");
+}
+
+static bool is_loss_or_module(const fb_site *site)
+{
+    return fb__text(site->path)[0] != '\0' || is_loss_or_softmax(site);
+}
+
+static bool is_forward(fb_phase phase)
+{
+    return phase == FB_PHASE_FORWARD || phase == FB_PHASE_LOSS;
+}
+
+/* --- Targets ---------------------------------------------------------------------------------- */
+
+/* How many targets counted, which the loss op leaves beside its result. */
+static bool count_targets(double *n, const fb__step *step, const fb__step_event *e)
+{
+    const fb__step_event *next = e + 1;
+    fb_sketch s;
+
+    if (next >= step->events + step->count || !fb__is_loss(next->site) ||
+        strcmp(fb__text(next->site->slot), "out1") != 0 || !fb__sketch(&s, step, next))
+        return false;
+    *n = s.sum;
+    return true;
+}
+
+static void say_target(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    fb__argument_pair p;
+    double x, y;
+
+    if (!fb__is_pair(c)) {
+        fb__say(out, "only %s moves or changes targets or logits before the loss (%s)",
+                fb__culprit_side(c), fb__text(e->site->op));
+    } else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site)) {
+        fb__say(out, "the loss is computed with %s %s | %s", p.name, p.a, p.b);
+    } else if (fb__is_loss(e->site) && count_targets(&x, &c->pair->a, c->culprit->a) &&
+               count_targets(&y, &c->pair->b, c->culprit->b) && x != y) {
+        fb__say(out, "the loss is over other targets: %.0f | %.0f of them count, logits are equal",
+                x, y);
+    } else {
+        fb__say(out, "the loss is over other targets, or in another order: what the model gives is "
+                     "equal");
+    }
+    fb__say_fix(out, "compare the targets: shifted once, and which index is ignored");
+}
+
+/* Integers that the loss reads before anything of the model does. */
+static bool is_target(const fb__case *c, const fb__step_event *e)
+{
+    enum { NEAR = 4096 };
+    const fb__step_event *reader;
+
+    if (e->site->kind != FB_KIND_TENSOR ||
+        (!fb__is_integer(e->site->dtype) && e->site->dtype != FB_DTYPE_BOOL))
+        return false;
+    reader = fb__reader(c, e, is_loss_or_model, NEAR);
+    return reader != NULL && fb__is_loss(reader->site);
+}
+
+/* Logits of other rows than the targets'. */
+static bool is_cut(const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    return fb__is_pair(c) && fb__op_is(a->site, "_log_softmax") && a->site->rank > 0 &&
+           a->site->shape[0] != b->site->shape[0];
+}
+
+static const char *const moves[] = {"clone", "copy_", "constant_pad_nd", "cat",
+                                    "index", "roll",  "index_select",    "gather",
+                                    "stack", "flip",  "slice_copy"};
+
+/* Logits that are cut or shifted on the way from the model to the loss. */
+static bool is_move(const fb__case *c, const fb__step_event *e)
+{
+    const fb__step_event *reader;
+
+    if (e->site->kind != FB_KIND_TENSOR || fb__text(e->site->path)[0] != '\0' ||
+        !fb__is_one_of(fb__text(e->site->op), moves, COUNT_OF(moves)))
+        return false;
+    reader = fb__reader(c, e, is_loss_or_module, 64);
+    return reader != NULL && fb__text(reader->site->path)[0] == '\0';
+}
+
+/* Whether something in the step before, of this site, differs between the sides. */
+static bool differs_at(const fb__step *step, uint32_t site)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if (step->events[i].site_number == site && !step->events[i].equal)
+            return true;
+    return false;
+}
+
+/* Of tensors made before training begins: whether the loss of the next step reads one that differs,
+ * and no module does. */
+static bool is_target_of_next_step(const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const fb__step *step = fb__step_of(c, e);
+    const fb_event *x = NULL;
+    bool loss = false;
+
+    if (e->site->kind != FB_KIND_TENSOR || e->site->phase != FB_PHASE_INIT ||
+        fb_trace_seek(step->trace, step->step + 1, NULL) != FB_OK)
+        return false;
+    while (fb_trace_next(step->trace, &x, NULL, NULL) == FB_OK && x != NULL &&
+           x->step == step->step + 1) {
+        const fb_site *site = fb_trace_site(step->trace, x->site);
+
+        for (uint32_t k = 0; site != NULL && k < x->input_count; k++) {
+            if (x->inputs[k].step != step->step || !differs_at(step, x->inputs[k].site))
+                continue;
+            if (!fb__is_loss(site))
+                return false;
+            loss = true;
+        }
+    }
+    return loss;
+}
+
+/* Signature: the loss differs, its logits and settings are equal; or integers that it reads. */
+bool fb__rule_loss_target(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    fb__argument_pair p = {.name = ""};
+
+    if (is_target_of_next_step(c)) {
+        fb__say(out, "the targets are made otherwise (%s): of what differs only the loss reads it",
+                fb__text(e->site->op));
+        fb__say_fix(out, "compare the targets: shifted once, and which index is ignored");
+        return true;
+    }
+    if (!is_forward(e->site->phase))
+        return false;
+    if (fb__is_pair(c) && fb__is_loss(e->site))
+        (void)fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site);
+    if (!is_target(c, e) && !is_cut(c) && !is_move(c, e) &&
+        !(fb__is_pair(c) && fb__is_loss(e->site) && strcmp(p.name, "reduction") != 0))
+        return false;
+    say_target(out, c);
+    return true;
+}
