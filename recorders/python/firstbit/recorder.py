@@ -268,6 +268,21 @@ class Recorder:
         """Names an event of this step that may not be recorded."""
         return _REF.pack(site, self._micro, self._step)
 
+    def past(self, step: int, kind: str, phase: str, path: str, op: str, slot: str, *,
+             dtype: str, shape: Tuple[int, ...]) -> EventRef:
+        """Names the one event of this identity in an earlier step, which may not be recorded."""
+        identity = (lib.MICRO_NONE, phase, path, op, slot)
+        micro, self._micro = self._micro, lib.MICRO_NONE
+        before = self._counts.pop(identity, None)
+        try:
+            number = self.site(kind, phase, path, op, slot, dtype=dtype, shape=shape)
+        finally:
+            self._micro = micro
+            self._counts.pop(identity, None)
+            if before is not None:
+                self._counts[identity] = before
+        return _REF.pack(number, lib.MICRO_NONE, step)
+
     # --- What programs call -----------------------------------------------------------------------
 
     def tensor(self, path: str, array: Any, *, op: str = "", slot: str = "out",

@@ -83,7 +83,7 @@ typedef struct fast_op {
     PyObject *ignored_inputs;     /* set of names */
     PyObject *mutable_names;      /* set of names, or NULL */
     bool passes;                  /* view or ignored: nothing is recorded */
-    bool undefined, random;
+    bool undefined, random, moves;
     uint64_t ignored_places, mutable_places; /* arguments by place, one bit each */
     uint64_t workspaces;                     /* outputs by place */
     fast_text *texts;                        /* arguments that were told */
@@ -109,6 +109,7 @@ typedef struct fast_names {
 
 typedef struct fast_core {
     PyObject_HEAD PyObject *session, *session_dict, *modules_dict, *recorder_dict;
+    unsigned long left_thread; /* 0, or a thread that is not recorded though the mode is active */
     PyObject *tensor_type, *parameter_type; /* contents of others are looked at in Python */
     PyObject *op_type;
     PyObject *look; /* contents.look: the slow way to a tensor's contents */

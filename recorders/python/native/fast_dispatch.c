@@ -111,6 +111,7 @@ static int fill_op(fast_core *c, fast_op *op, PyObject *func)
     op->passes = flag_of(info, "view", &failed) || flag_of(info, "ignored", &failed);
     op->undefined = flag_of(info, "undefined", &failed);
     op->random = flag_of(info, "random", &failed);
+    op->moves = flag_of(info, "moves", &failed);
     op->ignored_places = places_of(names, op->ignored_inputs, &failed);
     op->mutable_places = places_of(names, op->mutable_names, &failed);
     op->workspaces = workspaces_of(info, &failed);
@@ -526,6 +527,19 @@ static int before_op(fast_core *c, op_call *call)
     return failed;
 }
 
+/* Whether an op's first two arguments lie at two places of one storage: `x[i] += y` copies an
+ * element to where it is. */
+static bool share_storage(fast_core *c, PyObject *args)
+{
+    fast_place to, from;
+
+    if (PyTuple_Size(args) < 2 || !fast_is_tensor(c, PyTuple_GetItem(args, 1)))
+        return false;
+    fast_place_of(c, PyTuple_GetItem(args, 0), &to);
+    fast_place_of(c, PyTuple_GetItem(args, 1), &from);
+    return to.address != 0 && to.address == from.address && to.data != from.data;
+}
+
 static int after_op(fast_core *c, op_call *call, PyObject *out)
 {
     const fast_op *op = &c->ops[call->op];
@@ -538,7 +552,7 @@ static int after_op(fast_core *c, op_call *call, PyObject *out)
                         .input_count = call->ref_count,
                         .written = op->mutable_places != 0 || PyList_Size(op->mutable_names) > 0,
                         .stacked = true};
-    const bool undefined = op->undefined;
+    const bool undefined = op->undefined || (op->moves && share_storage(c, call->args));
     fb_ref ref;
 
     if (call->updating)
@@ -663,8 +677,9 @@ PyObject *fast_dispatch(fast_core *c, PyObject *func, PyObject *args, PyObject *
     PyObject *out;
     op_call call;
 
-    if (c->session_dict == NULL || !is_set(c->session_dict, c->names.ops) ||
-        is_set(c->session_dict, c->names.waiting))
+    if (c->session_dict == NULL ||
+        (c->left_thread != 0 && PyThread_get_thread_ident() == c->left_thread) ||
+        !is_set(c->session_dict, c->names.ops) || is_set(c->session_dict, c->names.waiting))
         return PyObject_Call(func, args, kwargs);
     op = op_of(c, func);
     if (op < 0 && is_raised(c))

@@ -304,9 +304,9 @@ static PyObject *core_put(PyObject *self, PyObject *args)
     Py_ssize_t size;
     fast_place place;
     fb_ref ref;
-    int failed;
+    int param = 0, failed;
 
-    if (!PyArg_ParseTuple(args, "Oy#U", &tensor, &bytes, &size, &path))
+    if (!PyArg_ParseTuple(args, "Oy#U|p", &tensor, &bytes, &size, &path, &param))
         return NULL;
     if (size != sizeof ref) {
         PyErr_SetString(PyExc_ValueError, "not a reference to an event");
@@ -316,7 +316,7 @@ static PyObject *core_put(PyObject *self, PyObject *args)
     fast_place_of(c, tensor, &place);
     Py_INCREF(path);
     PyUnicode_InternInPlace(&path);
-    failed = fast_put_maker(c, tensor, &place, ref, path, false, false);
+    failed = fast_put_maker(c, tensor, &place, ref, path, false, param != 0);
     Py_DECREF(path);
     if (failed != 0)
         return NULL;
@@ -337,14 +337,21 @@ static PyObject *core_clear(PyObject *self, PyObject *unused)
     return none();
 }
 
+static PyObject *core_leave_thread(PyObject *self, PyObject *thread)
+{
+    ((fast_core *)self)->left_thread = PyLong_AsUnsignedLong(thread);
+    return PyErr_Occurred() != NULL ? NULL : none();
+}
+
 static PyMethodDef core_methods[] = {
     {"__torch_dispatch__", core_dispatch, METH_VARARGS,
      "__torch_dispatch__(func, types, args, kwargs): calls an op and records what came."},
     {"record", core_record, METH_VARARGS,
      "record(tensor, kind, phase, path, op, slot, inputs, stacked): one event; its reference."},
     {"find", core_find, METH_O, "find(tensor): the event that made its contents, or None."},
-    {"put", core_put, METH_VARARGS, "put(tensor, ref, path): this event made its contents."},
+    {"put", core_put, METH_VARARGS, "put(tensor, ref, path, param): this event made its contents."},
     {"end_step", core_end_step, METH_NOARGS, "Forgets what belongs to one step."},
+    {"leave_thread", core_leave_thread, METH_O, "leave_thread(ident): its ops only pass."},
     {"clear", core_clear, METH_NOARGS, "Forgets everything; records no more."},
     {NULL, NULL, 0, NULL}};
 

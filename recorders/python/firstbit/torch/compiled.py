@@ -12,7 +12,7 @@ import torch
 
 from .. import _library as lib
 from ..recorder import EventRef
-from .contents import tensors_in
+from .contents import tensors_in, version_of
 
 if TYPE_CHECKING:
     from .hooks import Hooks
@@ -57,6 +57,19 @@ class Regions:
             session.guarded(self._outputs, out, inputs)
         return out
 
+    def function(self, call: Callable[..., Any], args: Tuple[Any, ...],
+                 kwargs: Dict[str, Any]) -> Any:
+        """A compiled function, in which optimizers may take their step: their parameters tell."""
+        session = self.session
+        before = [(optimizer, _versions(optimizer)) for optimizer in session.optimizers]
+        out = self.call(call, args, kwargs)
+        for optimizer, versions in before if session.here() else ():
+            if _versions(optimizer) != versions:
+                session.guarded(session.before_update, optimizer)
+                session.guarded(session.after_update, optimizer)
+                session.updated(optimizer)
+        return out
+
     def backward(self, call: Callable[..., Any], args: Tuple[Any, ...],
                  kwargs: Dict[str, Any]) -> Any:
         session = self.session
@@ -93,17 +106,39 @@ class Regions:
         def make(original: Any) -> Any:
             @functools.wraps(original)
             def compile_(model: Any = None, *args: Any, **kwargs: Any) -> Any:
-                # A compiled module keeps the __call__ that it finds here.
-                made = regions.alone(original, model, *args, **kwargs)
+                # A compiled module keeps the __call__ that it finds here, a function what it calls.
+                made = regions.alone(original, _unhooked(model), *args, **kwargs)
                 if model is None or isinstance(made, torch.nn.Module) or not callable(made):
                     return made
+                call = regions.function if _takes_steps(model) else regions.call
 
                 @functools.wraps(made)
-                def call(*given: Any, **named: Any) -> Any:
+                def compiled(*given: Any, **named: Any) -> Any:
                     if not regions.session.here():
                         return made(*given, **named)
-                    return regions.call(made, given, named)
-                return call
+                    return call(made, given, named)
+                return compiled
             return compile_
 
         self.hooks._replace(torch, "compile", make)
+
+
+def _unhooked(function: Any) -> Any:
+    """`optimizer.step` as it is without a recording."""
+    original = getattr(getattr(function, "__func__", None), "__wrapped__", None)
+    if original is not None and isinstance(function.__self__, torch.optim.Optimizer):
+        return original.__get__(function.__self__)
+    return function
+
+
+def _takes_steps(function: Any) -> bool:
+    """Whether an optimizer's step() is, or may be, called in it."""
+    code = getattr(function, "__code__", None)
+    return (isinstance(getattr(function, "__self__", None), torch.optim.Optimizer) or
+            code is not None and "step" in code.co_names)
+
+
+def _versions(optimizer: torch.optim.Optimizer) -> List[int]:
+    """How often its parameters were written to."""
+    return [version_of(parameter) for group in optimizer.param_groups
+            for parameter in group["params"]]

@@ -9,6 +9,7 @@ import ctypes
 import importlib.machinery
 import importlib.util
 import os
+import threading
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
@@ -91,6 +92,13 @@ class Makers:
         self._of[address] = Maker(weak, range(version, version + 1 + written), ref, path, param,
                                   number)
 
+    def share(self, args: Tuple[Any, ...]) -> bool:
+        """Whether the first two arguments lie at two places of one storage: `x[i] += y` copies an
+        element to where it is."""
+        first = self._address(args[0])
+        return first != 0 and len(args) > 1 and isinstance(args[1], torch.Tensor) and (
+            first == self._address(args[1])) and args[0].data_ptr() != args[1].data_ptr()
+
     def number(self, tensor: torch.Tensor) -> int:
         """Of the storage that a parameter lies in: tied ones have the same."""
         address = self._address(tensor)
@@ -123,6 +131,7 @@ class Core(TorchDispatchMode):
         self.session = session
         self.makers = Makers()
         self.infos: Dict[Any, OpInfo] = {}
+        self.left_thread = 0
         self.owners: Dict[EventRef, str] = {}  # a gradient, and the module that it went into
 
     # --- Tensors ----------------------------------------------------------------------------------
@@ -163,9 +172,9 @@ class Core(TorchDispatchMode):
         maker = self.makers.find(tensor)
         return None if maker is None else maker.ref
 
-    def put(self, tensor: torch.Tensor, ref: EventRef, path: str) -> None:
-        """This event made its contents."""
-        self.makers.put(tensor, ref, path)
+    def put(self, tensor: torch.Tensor, ref: EventRef, path: str, param: bool = False) -> None:
+        """This event made its contents. param: those of a parameter."""
+        self.makers.put(tensor, ref, path, False, param)
 
     def end_step(self) -> None:
         """Forgets what belongs to one step."""
@@ -176,13 +185,18 @@ class Core(TorchDispatchMode):
         self.makers.clear()
         self.owners.clear()
 
+    def leave_thread(self, thread: int) -> None:
+        """What this thread computes is recorded no more, though the mode is active there."""
+        self.left_thread = thread
+
     # --- Ops --------------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Tuple[Any, ...] = (),
                            kwargs: Optional[Dict[str, Any]] = None) -> Any:
         kwargs = kwargs or {}
         session = self.session
-        if not session.ops or session.waiting:
+        if not session.ops or session.waiting or (
+                self.left_thread and threading.get_ident() == self.left_thread):
             return func(*args, **kwargs)
         info = self.infos.get(func)
         if info is None:
@@ -255,10 +269,11 @@ class Core(TorchDispatchMode):
                 if name in info.mutable:
                     collect(value, outputs)
         told = info.arguments(args, kwargs)
+        undefined = info.undefined or info.moves and self.makers.share(args)
         for i, tensor in enumerate(outputs):
             self.record(tensor, lib.KINDS["tensor"], session.phase, path, info.name,
                         "out" if i == 0 else f"out{i}", inputs, True,
-                        info.undefined or i in info.workspaces, bool(info.mutable), told)
+                        undefined or i in info.workspaces, bool(info.mutable), told)
 
 
 _KINDS = {number: name for name, number in lib.KINDS.items()}

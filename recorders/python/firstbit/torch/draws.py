@@ -24,6 +24,7 @@ class Draws:
     def __init__(self, session: "Session") -> None:
         self.session = session
         self.generators: List[Any] = []
+        self.states: Dict[str, Tuple[int, int]] = {}  # by stream, at the end of the last step
 
     def _stream(self, generator: Any) -> str:
         if generator is None or generator is torch.default_generator:
@@ -73,13 +74,15 @@ class Draws:
             address=0 if dense is None else dense.data_ptr(),
             count_bytes=0 if dense is None else dense.numel() * dense.element_size())
 
-    def end_step(self) -> None:
-        """Where the default generator stands at the end of a step, whoever drew from it."""
-        self._state("torch", self.key_of(torch.default_generator), 0)
-        for stream, state in (("python", python_state), ("numpy", numpy_state)):
-            found = state()
-            if found is not None:
-                self._state(stream, *found)
+    def end_step(self, changed: bool = False) -> None:
+        """Where the default generators stand at the end of a step, whoever drew from them.
+        changed: only of those that have moved since the end of the last one."""
+        found = {"torch": (self.key_of(torch.default_generator), 0), "python": python_state(),
+                 "numpy": numpy_state()}
+        for stream, state in found.items():
+            if state is not None and not (changed and self.states.get(stream) == state):
+                self.states[stream] = state
+                self._state(stream, *state)
 
     def _state(self, stream: str, key: int, position: int) -> None:
         """The system seeds Python's and NumPy's generator unless the program does: of one that was

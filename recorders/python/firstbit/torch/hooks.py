@@ -8,6 +8,7 @@ import collections
 import functools
 import inspect
 import os
+import sys
 import weakref
 from typing import Any, Callable, List, Optional, Tuple
 
@@ -19,6 +20,7 @@ from .compiled import Regions, is_compiled
 from .session import Session
 
 _MISSING = object()
+_TORCH = os.path.dirname(torch.__file__) + os.sep
 
 
 class Hooks:
@@ -77,6 +79,7 @@ class Hooks:
             @functools.wraps(original)
             def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
                 if not session.here():
+                    session.somewhere_else()
                     return original(module, *args, **kwargs)
                 modules = session.modules
                 if modules.enter(module):
@@ -118,15 +121,20 @@ class Hooks:
 
             def run_backward(self, tensors: Any, *args: Any, **kwargs: Any) -> Any:
                 if not session.here():
+                    session.somewhere_else()
                     return engine.run_backward(tensors, *args, **kwargs)
                 phase, session.phase = session.phase, "backward"
                 updating, session.updating = session.updating, False
                 if phase != "backward":
                     session.guarded(session.loss, tensors)
+                session.in_backward += 1
                 try:
                     return regions.backward(engine.run_backward, (tensors, *args), kwargs)
                 finally:
+                    session.in_backward -= 1
                     session.phase, session.updating = phase, updating
+                    if session.step_due and session.in_backward == 0:
+                        session.end_of_step()
 
             def __getattr__(self, name: str) -> Any:
                 return getattr(engine, name)
@@ -142,7 +150,7 @@ class Hooks:
             @functools.wraps(original)
             def init(optimizer: Any, *args: Any, **kwargs: Any) -> None:
                 original(optimizer, *args, **kwargs)
-                if session.here():
+                if session.here() or session.follow(not session.optimizers):
                     hooks._hook_class(type(optimizer))
                     session.meet_optimizer(optimizer)
             return init
@@ -191,7 +199,8 @@ class Hooks:
 
     def _step(self, optimizer: Any, original: Any, args: Tuple[Any, ...], kwargs: Any) -> Any:
         session = self.session
-        if not session.here() or session.in_step or optimizer is None:
+        if session.in_step or optimizer is None or not (
+                session.here() or session.follow(session.updates == 0)):
             return original(*args, **kwargs)
         session.in_step += 1
         phase, session.phase = session.phase, "optimizer"
@@ -300,7 +309,8 @@ class Hooks:
         def of_generator(original: Any) -> Any:
             @functools.wraps(original)
             def call(*args: Any, **kwargs: Any) -> Any:
-                if session.here():
+                # PyTorch itself puts states back: of checkpointed activations, in fork_rng().
+                if session.here() and not sys._getframe(1).f_code.co_filename.startswith(_TORCH):
                     session.guarded(session.checkpoint, "torch", original.__name__)
                 return original(*args, **kwargs)
             return call
@@ -389,7 +399,6 @@ class Hooks:
 
     def _seeds(self) -> None:
         import random
-        import sys
 
         session = self.session
 

@@ -13,7 +13,7 @@ _UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_st
               "resize_as"}
 # Outputs by their place that an op leaves to its backward pass in a form of its own, with padding
 # that nobody writes.
-_WORKSPACES = {"mkldnn_rnn_layer": (3,), "_cudnn_rnn": (3, 4), "miopen_rnn": (3, 4),
+_WORKSPACES = {"_ctc_loss": (1,), "mkldnn_rnn_layer": (3,), "_cudnn_rnn": (3, 4), "miopen_rnn": (3, 4),
                "cudnn_batch_norm": (3,)}
 # Not computations: handles of the profiler and the like.
 _IGNORED = {"_record_function_enter", "_record_function_enter_new", "_record_function_exit",
@@ -32,7 +32,7 @@ _SEEDED_NAMES = ("bernoulli", "dropout", "rand", "normal", "uniform", "random", 
 class OpInfo:
     """Its name, its arguments, and which outputs mean nothing."""
 
-    __slots__ = ("name", "view", "ignored", "undefined", "workspaces", "random", "mutable",
+    __slots__ = ("name", "view", "ignored", "undefined", "workspaces", "random", "moves", "mutable",
                  "names", "ignored_inputs", "defaults", "texts")
 
     def __init__(self, func: Any) -> None:
@@ -45,6 +45,9 @@ class OpInfo:
             a is not None and not a.is_write for a in returns)
         self.ignored = name in _IGNORED or namespace in ("profiler", "prim", "c10d", "prims")
         self.undefined = name in _UNDEFINED
+        # Where a tensor is filled from itself, as circular padding does, what is copied may not have
+        # been written yet.
+        self.moves = name == "copy_"
         self.workspaces = _WORKSPACES.get(name, ())
         tag = getattr(getattr(torch, "Tag", None), "nondeterministic_seeded", None)
         tags = list(getattr(func, "tags", ()))

@@ -58,6 +58,11 @@ class Modules:
     def leave(self) -> None:
         self.path, self.training, self.grad = self.stack.pop()
 
+    def restart(self) -> None:
+        """Another thread is recorded from here on: it is in no module."""
+        self.stack, self.path = [], ""
+        self.training = self.grad = True
+
     def name_of(self, parameter: torch.Tensor) -> Optional[str]:
         entry = self._names.get(id(parameter))
         if entry is not None and entry[0]() is parameter:

@@ -5,7 +5,7 @@ import hashlib
 import os
 import struct
 import sys
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 
@@ -34,6 +34,32 @@ def environment() -> Dict[str, Any]:
         found["numpy"] = str(numpy.__version__)
     if hasattr(torch, "get_float32_matmul_precision"):
         found["matmul_precision"] = torch.get_float32_matmul_precision()
+    return found
+
+
+def _autocast_of(device: str) -> Optional[torch.dtype]:
+    """The type that ops on a device are cast to now, or None."""
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
+def _autocast_once(device: str) -> Optional[torch.dtype]:
+    """The same before PyTorch 2.4, where later ones warn of these functions."""
+    if device == "cpu":
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+
+
+_autocast = _autocast_of if hasattr(torch, "get_autocast_dtype") else _autocast_once
+
+
+def autocast() -> List[Dict[str, str]]:
+    """What automatic mixed precision is on for, and to which type it casts."""
+    found = []
+    for device in ("cpu", "cuda"):
+        dtype = _autocast(device)
+        if dtype is not None:
+            told = {"dtype": str(dtype)[6:]}
+            found.append(told if device == "cpu" else {**told, "device": device})
     return found
 
 

@@ -20,6 +20,7 @@ from .contents import DTYPES, obstacle, readable, tensors_in
 from .core import new_core
 from .draws import Draws, source
 from .paths import Modules
+from .program import autocast
 
 _no_dispatch = torch._C._DisableTorchDispatch
 # Switches of an optimizer that choose how it computes, not what.
@@ -48,13 +49,17 @@ class Session:
         self.born: List[int] = []  # by optimizer: how many there were when it was met
         self.seeded: "set[str]" = set()  # streams whose state is known to repeat
         self.by_hand = False  # the program says where steps begin
-        self.in_step = 0
+        self.in_step = self.in_backward = 0
+        self.step_due = False  # an optimizer has stepped within a backward pass, which goes on
+        self.moved = False  # the recorded thread is not the one that began
+        self.unseen = False  # other threads train besides
         self.waiting = False  # for the batches of other processes
         self.updating = False  # an optimizer computes: its results are recorded, not its ops
         self.failed = False
         self.active = True
         self.dispatching = False
         self.grads: Dict[int, EventRef] = {}
+        self.stepped: Dict[int, int] = {}  # by optimizer: the last step in which it made its own
         self.held: "set[int]" = set()  # optimizers whose parameters were told
         self.roles: Dict[int, str] = {}
         self.epochs: Dict[int, int] = {}
@@ -69,6 +74,23 @@ class Session:
     def here(self) -> bool:
         """Whether this thread of this process is recorded."""
         return self.active and threading.get_ident() == self.thread
+
+    def follow(self, begins: bool) -> bool:
+        """Another thread than the recorded one makes its optimizer, or takes a step. The one that
+        begins the training is recorded from there on. True where that is this thread now."""
+        if not self.active or not begins or self.moved:
+            self.somewhere_else()
+            return False
+        self.core.leave_thread(self.thread)  # whose modes cannot be taken from here
+        self.moved, self.dispatching, self.thread = True, False, threading.get_ident()
+        self.modules.restart()
+        self._set_depth()
+        return True
+
+    def somewhere_else(self) -> None:
+        """What this thread does is not recorded: what it changes is seen where the recorded one
+        reads it."""
+        self.unseen = self.active
 
     def guarded(self, call: Callable[..., Any], *args: Any) -> Any:
         """Calls what records. No failure of it reaches the program: the first one is told on
@@ -152,8 +174,34 @@ class Session:
     def next_step(self) -> None:
         self.guarded(self._end_step)
         if self.active:
+            seen = self.wants("state")
             self.recorder.step()
             self._set_depth()
+            if self.ops and not seen and self.recorder.current_step > 1:
+                self.guarded(self._name_the_past)
+
+    def _name_the_past(self) -> None:
+        """Ops are recorded again, and what made the parameters was not: it has its name all the
+        same, so that recordings of other steps name the same inputs."""
+        for name, parameter in self.modules.parameters():
+            self._name_maker(parameter, 0, "init", name, "init", "param")
+        for number, optimizer in enumerate(self.optimizers):
+            step, op = self.stepped.get(number, 0), type(optimizer).__name__.lower()
+            for name, parameter in self._parameters_of(optimizer):
+                if step > 0:
+                    self._name_maker(parameter, step, "optimizer", name, op, "param")
+                else:
+                    self._name_maker(parameter, 0, "init", name, "init", "param")
+        for name, buffer in self.modules.buffers():
+            self._name_maker(buffer, self.recorder.current_step - 1, "optimizer", name, "buffer",
+                             "buffer")
+
+    def _name_maker(self, tensor: torch.Tensor, step: int, phase: str, path: str, op: str,
+                    slot: str) -> None:
+        if obstacle(tensor) is None:
+            ref = self.recorder.past(step, "param", phase, path, op, slot,
+                                     dtype=DTYPES[tensor.dtype], shape=tuple(tensor.shape))
+            self.core.put(tensor, ref, path.rpartition(".")[0], True)
 
     def _end_step(self) -> None:
         if self.recorder.current_step > 0 and self.wants("state"):
@@ -223,10 +271,9 @@ class Session:
         path = self.modules.path or type(module).__name__
         self.recorder.mode(path, module.training, slot="training", source=self.source)
         self.recorder.mode(path, torch.is_grad_enabled(), slot="grad", source=self.source)
-        if root and torch.is_autocast_cpu_enabled():
-            dtype = str(torch.get_autocast_cpu_dtype())[6:]
+        for told in autocast() if root else ():
             self.recorder.mode(path, True, slot="autocast", source=self.source,
-                               arguments=json.dumps({"dtype": dtype}))
+                               arguments=json.dumps(told))
 
     # --- Tensors ----------------------------------------------------------------------------------
 
@@ -299,6 +346,7 @@ class Session:
     def after_update(self, optimizer: torch.optim.Optimizer) -> None:
         """Learning rates and the like; parameters and states where this step records them."""
         number = self.meet_optimizer(optimizer)
+        self.stepped[number] = self.recorder.current_step
         op = type(optimizer).__name__.lower()
         for g, group in enumerate(optimizer.param_groups):
             for key in sorted(group):
@@ -332,11 +380,20 @@ class Session:
         if self.lead is not optimizer:
             return
         self.updates += 1
-        if not self.by_hand:
-            if self.recorder.current_step == 0:
-                self.recorder.step()
-            self.next_step()
-            self.phase = "forward"
+        if self.by_hand:
+            return
+        if self.recorder.current_step == 0:
+            self.recorder.step()
+        if self.in_backward:  # others may step within the same pass
+            self.step_due = True
+        else:
+            self.end_of_step()
+
+    def end_of_step(self) -> None:
+        """The update is complete."""
+        self.step_due = False
+        self.next_step()
+        self.phase = "forward"
 
     def clipped(self, norm: Any, limits: Dict[str, Any]) -> None:
         """The norm of all gradients, as clipping found it, and what it was called with."""
@@ -403,16 +460,18 @@ class Session:
         def finish() -> None:
             # A process that trains nothing, a launcher, draws from no generator unseen.
             if self.optimizers or self.recorder.current_step > 0:
-                self.draws.end_step()
+                self.draws.end_step(changed=True)
+            if self.unseen:
+                self.recorder.mark("not recorded: modules and backward passes of other threads")
             if self.left_out:
                 listed = ", ".join(f"{n} of {what}" for what, n in sorted(self.left_out.items()))
                 self.recorder.mark(f"contents not recorded: {listed}")
 
-        if self.here():
-            self.guarded(finish)
+        self.guarded(finish)
         self.active = self.ops = False
         self._leave()
-        self.core.clear()
+        if threading.get_ident() == self.thread or not self.moved:
+            self.core.clear()  # else that thread may be in it just now
         return self.recorder.close()
 
 
