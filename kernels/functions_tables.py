@@ -7,6 +7,10 @@
 #
 # Polynomials are Chebyshev interpolants at 60 digits, within a factor of two of the minimax error;
 # the error bound that each one prints as a comment is measured on 400 points of its interval.
+#
+# Those named quick_ are for the estimates of functions.inc, the others for functions_exact.inc.
+import struct
+
 from mpmath import mp, mpf, cos, erf, erfc, exp, expm1, log, log1p, pi, quad, sin, sqrt, findroot
 
 mp.dps = 60
@@ -103,11 +107,8 @@ def exponential():
     array("exp_poly", q, f"(e^r - 1 - r)/r^2, |r| <= ln 2/32; relative error of e^r 2^{err:.1f}")
 
 
-def logarithm():
-    high = rounded(log(2), 38)
-    scalar("LOG_LN2_HI", high, "ln 2 to 38 bits")
-    scalar("LOG_LN2_LO", log(2) - high, "the rest of it")
-    print("#define LOG_OFFSET 0x3fe6800000000000 /* 0.703125: where the 16 intervals begin */\n")
+def log_inverses():
+    """1/c to 12 bits, c the middle of each of the 16 intervals of a logarithm."""
     inverse = []
     for i in range(16):
         ends = []
@@ -117,6 +118,15 @@ def logarithm():
             ends.append(mp.ldexp(1 + mpf(bits & ((1 << 52) - 1)) / 2**52, exponent))
         middle = mpf(1) if ends[0] < 1 < ends[1] else (ends[0] + ends[1]) / 2
         inverse.append(rounded(1 / middle, 12))
+    return inverse
+
+
+def logarithm():
+    high = rounded(log(2), 38)
+    scalar("LOG_LN2_HI", high, "ln 2 to 38 bits")
+    scalar("LOG_LN2_LO", log(2) - high, "the rest of it")
+    print("#define LOG_OFFSET 0x3fe6800000000000 /* 0.703125: where the 16 intervals begin */\n")
+    inverse = log_inverses()
     logs = [-log(c) for c in inverse]
     highs = [mp.nint(v * 2**38) / 2**38 for v in logs]
     array("log_inverse", inverse, "1/c to 12 bits, c the middle of interval i: z/c - 1 is exact")
@@ -186,15 +196,12 @@ def piecewise(name, f, centers, count, text):
 def gaussian():
     root2pi = sqrt(2 * pi)
 
-    def tail(a):
-        return exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2
-
     def slope(a):
-        return tail(a) - a / root2pi
+        return normal_tail(a) - a / root2pi
 
     middles = [f64((lo + hi) / 2) for lo, hi in intervals()]
     array("normal_center", middles, "the middle of interval i of a: quarter octaves of a + 1")
-    piecewise("normal_tail", tail, middles, 16, "e^(a^2/2) Phi(-a), by coefficient of a - center")
+    piecewise("normal_tail", normal_tail, middles, 16, "e^(a^2/2) Phi(-a), by coefficient of a - center")
     root = findroot(slope, mpf("0.7517916"))
     centers = [root if lo < root < hi + mpf("0.01") else m for (lo, hi), m in zip(intervals(), middles)]
     array("slope_center", [f64(c) for c in centers],
@@ -246,9 +253,106 @@ def near_zero():
               "(f'(x) - 1/2)/x, likewise")
 
 
+def normal_tail(a):
+    """e^(a^2/2) Phi(-a), Phi the distribution of the normal."""
+    return exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2
+
+
+def rational(f, lo, hi, top, bottom):
+    """P, Q with these numbers of coefficients, Q(0) = 1, and P/Q = f in nodes that are moved until the
+    largest relative errors between any two of them are about the same, as in the best P/Q."""
+    n = top + bottom - 1
+
+    def solve(nodes):
+        matrix, right = mp.matrix(n, n), mp.matrix(n, 1)
+        for i, x in enumerate(nodes):
+            value = f(x)
+            for j in range(top):
+                matrix[i, j] = x**j / value
+            for j in range(1, bottom):
+                matrix[i, top + j - 1] = -(x**j)
+            right[i] = 1
+        c = mp.lu_solve(matrix, right)
+        return [c[j] for j in range(top)], [mpf(1)] + [c[top + j] for j in range(bottom - 1)]
+
+    nodes = [lo + (hi - lo) * sin(pi * (2 * i + 1) / (4 * n)) ** 4 for i in range(n)]
+    best = None
+    for _ in range(80):
+        p, q = solve(nodes)
+        edges = [lo] + nodes + [hi]
+        gaps = list(zip(edges, edges[1:]))
+        worst = [max(abs(horner(p, x) / horner(q, x) / f(x) - 1)
+                     for x in (a + (b - a) * k / 8 for k in range(9))) for a, b in gaps]
+        if best is None or max(worst) < best[0]:
+            best = (max(worst), p, q)
+        mean = sum(worst) / len(worst)
+        widths = [(b - a) * (max(e, mean / 1000) / mean) ** mpf("-0.2")
+                  for (a, b), e in zip(gaps, worst)]
+        nodes, x = [], lo
+        for width in widths[:-1]:
+            x += width / sum(widths) * (hi - lo)
+            nodes.append(x)
+    return best[1:]
+
+
+def quotient(name, f, end, top, bottom, text):
+    """Writes the rational approximation of f on [0, end] as name_top and name_bottom."""
+    parts = rational(f, mpf(0), mpf(end), top, bottom)
+    p, q = [[f64(c) for c in part] for part in parts]
+    err = bound(f, lambda x: horner(p, x) / horner(q, x), 0, mpf(end))
+    array(name + "_top", p, f"{text}: the numerator; relative error 2^{err:.1f}")
+    array(name + "_bottom", q, "the denominator")
+
+
+def estimates():
+    scalar("EXP_LN2", log(2) / 16, "ln 2/16")
+    scalar("LOG_LN2", log(2), "ln 2")
+    scalar("ONE_OVER_PI", 1 / pi, "1/pi")
+    scalar("GELU_C1", 2 * sqrt(2 / pi), "2 sqrt(2/pi)")
+    scalar("GELU_C3", 2 * sqrt(2 / pi) * mpf("0.044715"), "0.044715 times that")
+    scalar("NORMAL_DENSITY", 1 / sqrt(2 * pi), "1/sqrt(2 pi)")
+    print()
+    less = []
+    for j in range(16):
+        bits = struct.unpack("<q", struct.pack("<d", float(mpf(2) ** (mpf(j) / 16))))[0] - (j << 48)
+        less.append(mpf(struct.unpack("<d", struct.pack("<q", bits))[0]))
+    array("exp_power_less", less, "2^(j/16), j·2^48 subtracted from its bits")
+
+    half = log(2) / 32 * mpf("1.0001")
+    q = [f64(c) for c in fit(exp, -half, half, 6)]
+    err = bound(exp, lambda r: horner(q, r), -half, half)
+    array("quick_exp_poly", q, f"e^r, |r| <= ln 2/32; relative error 2^{err:.1f}")
+    q = [f64(c) for c in fit(lambda r: expm1(r) / r if r else mpf(1), -half, half, 5)]
+    err = bound(expm1, lambda r: r * horner(q, r), -half, half)
+    array("quick_expm1_poly", q, f"(e^r - 1)/r, |r| <= ln 2/32; relative error 2^{err:.1f}")
+
+    half = mpf("0.0334")
+    q = [f64(c) for c in fit(lambda r: (log1p(r) - r) / r**2 if abs(r) > mpf(10)**-25 else -mpf(1)/2,
+                             -half, half, 6)]
+    err = bound(log1p, lambda r: r + r * r * horner(q, r), -half, half)
+    array("quick_log_poly", q, f"(ln(1+r) - r)/r^2, |r| <= 0.0334; relative error of ln(1+r) 2^{err:.1f}")
+
+    array("quick_log_center", [-log(c) for c in log_inverses()], "ln c of log_inverse")
+
+    def sine(z):
+        x = sqrt(z)
+        return (sin(x) - x) / x**3 if z > mpf(10)**-20 else -mpf(1) / 6
+
+    half = pi / 2 * mpf("1.0001")
+    q = [f64(c) for c in fit(sine, 0, half**2, 6)]
+    err = bound(sin, lambda x: x + x**3 * horner(q, x * x), 0, half)
+    array("quick_sin_poly", q, f"(sin r - r)/r^3 in r^2, |r| <= pi/2; relative error of sin 2^{err:.1f}")
+
+    quotient("quick_tail", normal_tail, "14.75", 8, 9, "e^(a^2/2) Phi(-a), 0 <= a <= 14.75")
+    quotient("quick_erf", lambda z: erf(sqrt(z)) / sqrt(z) if z else 2 / sqrt(pi), 16, 9, 9,
+             "erf(x)/x in x^2, 0 <= x <= 4")
+    quotient("quick_log1p", lambda e: log1p(e) / e if e else mpf(1), 1, 5, 6,
+             "ln(1 + e)/e, 0 <= e <= 1")
+
+
 print("/* SPDX-License-Identifier: Apache-2.0")
 print(" *")
-print(" * functions_tables.inc - constants of functions.inc, written by functions_tables.py.")
+print(" * functions_tables.inc - constants of functions*.inc, written by functions_tables.py.")
 print(" */")
 print("/* clang-format off */")
 exponential()
@@ -258,3 +362,4 @@ gaussian()
 error_function()
 gelu_tanh()
 near_zero()
+estimates()

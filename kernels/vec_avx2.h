@@ -145,6 +145,29 @@ VEC fmask fmask_or(fmask a, fmask b)
     return (fmask){_mm256_or_ps(a.lo, b.lo), _mm256_or_ps(a.hi, b.hi)};
 }
 
+VEC bool f16_same(f16 a, f16 b)
+{
+    const __m256 lo = _mm256_cmp_ps(a.lo, b.lo, _CMP_NEQ_UQ);
+    const __m256 hi = _mm256_cmp_ps(a.hi, b.hi, _CMP_NEQ_UQ);
+
+    return _mm256_testz_ps(_mm256_or_ps(lo, hi), _mm256_or_ps(lo, hi));
+}
+
+/* Where neither compares, these instructions give their second operand. */
+VEC f16 f16_at_most(f16 x, float bound)
+{
+    const __m256 all = _mm256_set1_ps(bound);
+
+    return (f16){_mm256_min_ps(all, x.lo), _mm256_min_ps(all, x.hi)};
+}
+
+VEC f16 f16_at_least(f16 x, float bound)
+{
+    const __m256 all = _mm256_set1_ps(bound);
+
+    return (f16){_mm256_max_ps(all, x.lo), _mm256_max_ps(all, x.hi)};
+}
+
 VEC f16 f16_select(fmask m, f16 a, f16 b)
 {
     return (f16){_mm256_blendv_ps(b.lo, a.lo, m.lo), _mm256_blendv_ps(b.hi, a.hi, m.hi)};
@@ -251,6 +274,18 @@ VEC d16 d16_mul(d16 a, d16 b)
 VEC d16 d16_div(d16 a, d16 b)
 {
     EACH2(d16, _mm256_div_pd, a, b);
+}
+
+VEC d16 d16_muladd(d16 a, d16 b, d16 c)
+{
+    return (d16){_mm256_fmadd_pd(a.v0, b.v0, c.v0), _mm256_fmadd_pd(a.v1, b.v1, c.v1),
+                 _mm256_fmadd_pd(a.v2, b.v2, c.v2), _mm256_fmadd_pd(a.v3, b.v3, c.v3)};
+}
+
+VEC d16 d16_mulsub(d16 a, d16 b, d16 c)
+{
+    return (d16){_mm256_fmsub_pd(a.v0, b.v0, c.v0), _mm256_fmsub_pd(a.v1, b.v1, c.v1),
+                 _mm256_fmsub_pd(a.v2, b.v2, c.v2), _mm256_fmsub_pd(a.v3, b.v3, c.v3)};
 }
 
 #define GREATER(a, b) _mm256_cmp_pd(a, b, _CMP_GT_OQ)

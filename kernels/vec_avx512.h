@@ -122,6 +122,22 @@ VEC fmask fmask_or(fmask a, fmask b)
     return (fmask)(a | b);
 }
 
+VEC bool f16_same(f16 a, f16 b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ) == 0;
+}
+
+/* Where neither compares, these instructions give their second operand. */
+VEC f16 f16_at_most(f16 x, float bound)
+{
+    return _mm512_min_ps(_mm512_set1_ps(bound), x);
+}
+
+VEC f16 f16_at_least(f16 x, float bound)
+{
+    return _mm512_max_ps(_mm512_set1_ps(bound), x);
+}
+
 VEC f16 f16_select(fmask m, f16 a, f16 b)
 {
     return _mm512_mask_blend_ps(m, b, a);
@@ -204,6 +220,16 @@ VEC d16 d16_mul(d16 a, d16 b)
 VEC d16 d16_div(d16 a, d16 b)
 {
     return (d16){_mm512_div_pd(a.lo, b.lo), _mm512_div_pd(a.hi, b.hi)};
+}
+
+VEC d16 d16_muladd(d16 a, d16 b, d16 c)
+{
+    return (d16){_mm512_fmadd_pd(a.lo, b.lo, c.lo), _mm512_fmadd_pd(a.hi, b.hi, c.hi)};
+}
+
+VEC d16 d16_mulsub(d16 a, d16 b, d16 c)
+{
+    return (d16){_mm512_fmsub_pd(a.lo, b.lo, c.lo), _mm512_fmsub_pd(a.hi, b.hi, c.hi)};
 }
 
 VEC dmask d16_gt(d16 a, d16 b)

@@ -136,6 +136,30 @@ VEC fmask fmask_or(fmask a, fmask b)
     EACH_F(fmask, vorrq_u32(a.v[i], b.v[i]));
 }
 
+VEC bool f16_same(f16 a, f16 b)
+{
+    uint32x4_t same = vceqq_f32(a.v[0], b.v[0]);
+
+    UNROLL(4)
+    for (int i = 1; i < 4; i++)
+        same = vandq_u32(same, vceqq_f32(a.v[i], b.v[i]));
+    return vminvq_u32(same) != 0;
+}
+
+VEC f16 f16_at_most(f16 x, float bound)
+{
+    const float32x4_t all = vdupq_n_f32(bound);
+
+    EACH_F(f16, vbslq_f32(vcgtq_f32(x.v[i], all), all, x.v[i]));
+}
+
+VEC f16 f16_at_least(f16 x, float bound)
+{
+    const float32x4_t all = vdupq_n_f32(bound);
+
+    EACH_F(f16, vbslq_f32(vcltq_f32(x.v[i], all), all, x.v[i]));
+}
+
 VEC f16 f16_select(fmask m, f16 a, f16 b)
 {
     EACH_F(f16, vbslq_f32(m.v[i], a.v[i], b.v[i]));
@@ -220,6 +244,16 @@ VEC d16 d16_mul(d16 a, d16 b)
 VEC d16 d16_div(d16 a, d16 b)
 {
     EACH_D(d16, vdivq_f64(a.v[i], b.v[i]));
+}
+
+VEC d16 d16_muladd(d16 a, d16 b, d16 c)
+{
+    EACH_D(d16, vfmaq_f64(c.v[i], a.v[i], b.v[i]));
+}
+
+VEC d16 d16_mulsub(d16 a, d16 b, d16 c)
+{
+    EACH_D(d16, vfmaq_f64(vnegq_f64(c.v[i]), a.v[i], b.v[i]));
 }
 
 VEC dmask d16_gt(d16 a, d16 b)

@@ -24,9 +24,11 @@
 /* A processor's own fused multiply-add where the file that includes this asks for it: the same
  * bits, many times faster. */
 #ifdef VEC_REF_HARDWARE_FMA
-#define LANE_FMA(a, b, c) __builtin_fmaf(a, b, c)
+#define LANE_FMA(a, b, c)    __builtin_fmaf(a, b, c)
+#define LANE_MULADD(a, b, c) __builtin_fma(a, b, c)
 #else
-#define LANE_FMA(a, b, c) software_fmaf(a, b, c)
+#define LANE_FMA(a, b, c)    software_fmaf(a, b, c)
+#define LANE_MULADD(a, b, c) ((a) * (b) + (c))
 #endif
 
 /* The tiles of C that a product may keep in registers, rows x vectors of 16 columns: all heights up
@@ -149,6 +151,28 @@ VEC fmask fmask_or(fmask a, fmask b)
     EACH_LANE(fmask, a.lane[i] || b.lane[i]);
 }
 
+/* Whether every lane of a equals that of b; a NaN equals nothing. */
+VEC bool f16_same(f16 a, f16 b)
+{
+    bool same = true;
+
+    for (int i = 0; i < 16; i++)
+        same &= a.lane[i] == b.lane[i];
+    return same;
+}
+
+/* bound where x is above it, else x: NaN stays, and -0 is not below +0. */
+VEC f16 f16_at_most(f16 x, float bound)
+{
+    EACH_LANE(f16, x.lane[i] > bound ? bound : x.lane[i]);
+}
+
+/* bound where x is below it, else x. */
+VEC f16 f16_at_least(f16 x, float bound)
+{
+    EACH_LANE(f16, x.lane[i] < bound ? bound : x.lane[i]);
+}
+
 /* m ? a : b */
 VEC f16 f16_select(fmask m, f16 a, f16 b)
 {
@@ -212,6 +236,19 @@ VEC d16 d16_mul(d16 a, d16 b)
 VEC d16 d16_div(d16 a, d16 b)
 {
     EACH_LANE(d16, a.lane[i] / b.lane[i]);
+}
+
+/* a·b + c, rounded once or twice as the machine likes: for estimates whose error is bounded, never
+ * for what a bit depends on. */
+VEC d16 d16_muladd(d16 a, d16 b, d16 c)
+{
+    EACH_LANE(d16, LANE_MULADD(a.lane[i], b.lane[i], c.lane[i]));
+}
+
+/* a·b - c likewise. */
+VEC d16 d16_mulsub(d16 a, d16 b, d16 c)
+{
+    EACH_LANE(d16, LANE_MULADD(a.lane[i], b.lane[i], -c.lane[i]));
 }
 
 VEC dmask d16_gt(d16 a, d16 b)

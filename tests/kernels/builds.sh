@@ -29,14 +29,15 @@ build_and_run() {
     rm -rf "$work/obj"
     mkdir "$work/obj"
     isas=ref
-    [ "$architecture" = x86_64 ] && isas="ref avx2 avx512"
-    [ "$architecture" = aarch64 ] && isas="ref neon"
+    [ "$architecture" = x86_64 ] && isas="ref ref_fma avx2 avx512"
+    [ "$architecture" = aarch64 ] && isas="ref ref_fma neon"
     for source in $common; do
         "$cc" -std=gnu11 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -I"$root" -I"$root/include" \
             "$@" -c "$root/$source.c" -o "$work/obj/$(basename "$source").o"
     done
     for isa in $isas; do
         flags=
+        [ "$isa $architecture" = "ref_fma x86_64" ] && flags=-mfma
         [ $isa = avx2 ] && flags="-mavx2 -mfma"
         [ $isa = avx512 ] && flags="-mavx512f -mavx512dq -mavx512vl -mavx512bw -mfma"
         # shellcheck disable=SC2086

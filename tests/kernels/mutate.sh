@@ -111,10 +111,14 @@ mutate "a product and a sum are fused in AdamW" kernels/optimizer.inc \
 
 if [ "${1:-}" != --quick ]; then
     mutate "the software fma rounds to nearest first" kernels/software_fma.h 's/bits += step/bits += 0 * step/'
-    mutate "results are not rounded to odd before narrowing" kernels/functions.inc \
+    mutate "results are not rounded to odd before narrowing" kernels/functions_exact.inc \
         's/return d16_narrow(d16_select(inexact, .*/return d16_narrow(sum);/'
+    mutate "an estimate is never doubted" kernels/functions.inc 's/#define DOUBT .*/#define DOUBT 0x1p-60/'
+    mutate "a doubtful estimate is taken" kernels/functions.inc 's/f16_same(i.low, i.high)/true/'
+    mutate "an estimate loses the sign of a zero" kernels/functions.inc \
+        's/d16_mulsub(e.power, p, d16_sub(d16_set1(1.0), e.power))/d16_muladd(e.power, p, d16_sub(e.power, d16_set1(1.0)))/'
     mutate "ln 2 has one part only" kernels/functions_tables.inc 's/#define EXP_LN2_LO .*/#define EXP_LN2_LO 0.0/'
-    mutate "the sign of a negative zero is lost" kernels/functions.inc \
+    mutate "the sign of a negative zero is lost" kernels/functions_exact.inc \
         's/d16_select(nonzero, curve, d16_set1(-0.0))/d16_select(nonzero, curve, d16_set1(0.0))/'
     mutate "accumulation begins with p, not with C" kernels/matmul.inc \
         's/.add = p->accumulate || b->k > 0/.add = b->k > 0/'

@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-/* X(name): f16_<name> of functions.inc. */
+/* X(name): f16_<name> of functions.inc, exact_<name> of functions_exact.inc. */
 /* clang-format off */
 #define PROBE_LIST(X)                                                                              \
     X(exp)                                                                                         \
@@ -24,6 +24,8 @@ typedef struct probe {
     const char *isa;
     /* y[i] = function(x[i]); n is a multiple of 16. */
     void (*evaluate)(int function, float *y, const float *x, size_t n);
+    /* The same by functions_exact.inc alone, which otherwise sees one vector in a thousand. */
+    void (*evaluate_exactly)(int function, float *y, const float *x, size_t n);
 } probe;
 
 extern const probe probe_ref, probe_avx2, probe_avx512, probe_neon;
