@@ -70,7 +70,9 @@ fb__rule fb__rule_inner_mode, fb__rule_dropout_mode;
 fb__rule fb__rule_init_kind, fb__rule_fitted_on_all, fb__rule_outside_order, fb__rule_made_content,
     fb__rule_made_input;
 /* cause_header.c */
-fb__rule fb__rule_argv, fb__rule_hash_seed, fb__rule_loaded;
+fb__rule fb__rule_argv, fb__rule_hash_seed;
+/* cause_checkpoint.c */
+fb__rule fb__rule_loaded;
 /* cause_samples.c */
 fb__rule fb__rule_leak, fb__rule_repeated_samples, fb__rule_epoch_order;
 

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cause_checkpoint.c - causes in what a recorded program restores when it goes on from a checkpoint.
+ *
+ * Many programs load states that are no checkpoint: an average that follows the model, a target
+ * network, the generator that an evaluation put aside. A run goes on from a checkpoint where it reads
+ * a file, or gives an optimizer or a schedule another state; and even then it is blamed only for
+ * what a state decides.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "diff/cause/evidence.h"
+
+enum { LOADS_MAX = 32 };
+
+/* What a run has restored in the step of the culprit and the one before. */
+typedef struct loads {
+    const fb_site *site[LOADS_MAX];
+    size_t count;
+    uint64_t last; /* step; with count > 0 */
+} loads;
+
+static bool is_load(const fb_site *site)
+{
+    const char *op = fb__text(site->op);
+
+    return (site->kind == FB_KIND_CHECKPOINT || site->phase == FB_PHASE_CHECKPOINT) &&
+           (strcmp(op, "load") == 0 || strcmp(op, "load_state_dict") == 0 ||
+            strcmp(op, "set_rng_state") == 0);
+}
+
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+static bool is_optimizer(const fb_site *site)
+{
+    return begins(fb__text(site->path), "optimizer") || begins(fb__text(site->path), "scheduler");
+}
+
+static void read_loads(loads *out, fb_trace *trace, uint64_t step)
+{
+    const fb_event *e = NULL;
+
+    *out = (loads){.count = 0};
+    if (fb_trace_seek(trace, step > 0 ? step - 1 : 0, NULL) != FB_OK)
+        return;
+    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && e->step <= step) {
+        const fb_site *site = fb_trace_site(trace, e->site);
+
+        if (site == NULL || !is_load(site))
+            continue;
+        out->last = e->step;
+        if (out->count < LOADS_MAX)
+            out->site[out->count++] = site;
+    }
+}
+
+static bool goes_on(const loads *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        if (strcmp(fb__text(l->site[i]->op), "load") == 0 || is_optimizer(l->site[i]))
+            return true;
+    return false;
+}
+
+static size_t count_like(const loads *l, const fb_site *like)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < l->count; i++)
+        n += strcmp(fb__text(l->site[i]->op), fb__text(like->op)) == 0 &&
+             strcmp(fb__text(l->site[i]->path), fb__text(like->path)) == 0;
+    return n;
+}
+
+/* Something that one side loads more often. */
+static const fb_site *missing(const loads *has, const loads *lacks)
+{
+    for (size_t i = 0; i < has->count; i++)
+        if (count_like(has, has->site[i]) > count_like(lacks, has->site[i]))
+            return has->site[i];
+    return NULL;
+}
+
+/* --- What a state decides --------------------------------------------------------------------- */
+
+/* The same numbers asked for, of a generator that stands elsewhere. */
+static bool is_other_position(const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    return fb__culprit_event(c)->site->kind == FB_KIND_DRAW &&
+           (!fb__is_pair(c) || a->stream_key != b->stream_key || a->counter != b->counter);
+}
+
+/* A call with other arguments, or of another op, is no matter of a state. */
+static bool is_other_call(const fb__case *c)
+{
+    fb__argument_pair p;
+
+    return !fb__is_pair(c) || fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site);
+}
+
+static bool is_copy(const fb_site *site)
+{
+    return fb__op_is(site, "copy") || fb__op_is(site, "set");
+}
+
+/* Whether the culprit is what restoring `item` would have made equal. */
+static bool is_decided_by(const fb__case *c, const fb_site *item)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+
+    if (strcmp(fb__text(item->op), "set_rng_state") == 0)
+        return is_other_position(c);
+    if (is_optimizer(item))
+        return site->phase == FB_PHASE_OPTIMIZER || site->phase == FB_PHASE_SCHEDULE;
+    return site->kind == FB_KIND_PARAM ||
+           (site->kind == FB_KIND_TENSOR && (is_copy(site) || !is_other_call(c)));
+}
+
+/* What kind of state shows first, where nothing says which call is missing; NULL: none does. */
+static const char *item_of(const fb__case *c)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+
+    switch (site->kind) {
+    case FB_KIND_DRAW:
+        return is_other_position(c) ? "the state of a random generator" : NULL;
+    case FB_KIND_SAMPLE:
+        return "the place in the data";
+    case FB_KIND_SCALAR:
+        if (!fb__is_pair(c) || site->phase != FB_PHASE_OPTIMIZER)
+            return NULL;
+        return strcmp(fb__text(site->slot), "lr") == 0 ? "the schedule" : NULL;
+    case FB_KIND_PARAM:
+        return strcmp(fb__text(site->op), "buffer") == 0 ? "a buffer" : "the optimizer's state";
+    case FB_KIND_TENSOR:
+        if (begins(fb__text(site->slot), "in") && begins(fb__text(site->op), "index"))
+            return "the place in the data";
+        return is_copy(site) ? "part of the state" : NULL;
+    default:
+        return NULL;
+    }
+}
+
+/* Signature: a run goes on from a checkpoint, and right behind it shows what only one restores, or
+ * what is restored otherwise. */
+bool fb__rule_loaded(fb_diff_cause *out, const fb__case *c)
+{
+    const uint64_t step = c->report->first.name.step;
+    const fb_site *site;
+    loads a, b;
+    bool in_a;
+
+    read_loads(&a, c->pair->a.trace, step);
+    read_loads(&b, c->pair->b.trace, step);
+    if (step == 0 || (!goes_on(&a) && !goes_on(&b)))
+        return false;
+    site = missing(&a, &b);
+    in_a = site != NULL;
+    if (site == NULL)
+        site = missing(&b, &a);
+    if (site != NULL && is_decided_by(c, site))
+        fb__say(out, "after loading a checkpoint in step %" PRIu64 ", only %s restores %s (%s)",
+                in_a ? a.last : b.last, in_a ? "a" : "b",
+                fb__text(site->path)[0] != '\0' ? fb__text(site->path) : "the random state",
+                fb__text(site->op));
+    else if (site == NULL && a.count > 0 && b.count > 0 && item_of(c) != NULL)
+        fb__say(out,
+                "the runs part behind the checkpoint that both load in step %" PRIu64
+                ": %s is another",
+                a.last, item_of(c));
+    else
+        return false;
+    fb__say_fix(out, "save and restore all of it: parameters, buffers, optimizer, schedule, random "
+                     "states, place in the data");
+    return true;
+}
