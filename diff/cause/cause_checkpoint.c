@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cause_checkpoint.c - causes in what a recorded program restores when it goes on from a checkpoint.
+ * cause_checkpoint.c - causes in what a recorded program restores when it goes on from a
+ * checkpoint.
  *
  * Many programs load states that are no checkpoint: an average that follows the model, a target
- * network, the generator that an evaluation put aside. A run goes on from a checkpoint where it reads
- * a file, or gives an optimizer or a schedule another state; and even then it is blamed only for
- * what a state decides.
+ * network, the generator that an evaluation put aside. A run goes on from a checkpoint where it
+ * reads a file, or gives an optimizer or a schedule another state; and even then it is blamed only
+ * for what a state decides.
  */
 #include <inttypes.h>
 #include <stdio.h>

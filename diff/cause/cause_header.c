@@ -71,3 +71,45 @@ bool fb__rule_hash_seed(fb_diff_cause *out, const fb__case *c)
     fb__say_fix(out, "sort sets before going through them, or set PYTHONHASHSEED in both");
     return true;
 }
+
+/* --- The same program again ------------------------------------------------------------------- */
+
+static bool tells_sources(const fb__run_header *h)
+{
+    const cJSON *sources = cJSON_GetObjectItemCaseSensitive(h->json, "sources");
+    return cJSON_IsObject(sources) && sources->child != NULL;
+}
+
+/* Whether anything that both headers tell differs, but for where things lie. */
+static bool is_same_run(const fb__case *c)
+{
+    for (size_t i = 0; i < c->report->candidate_count; i++) {
+        const fb_diff_candidate *k = &c->report->candidates[i];
+
+        if (strcmp(k->what, "recording") != 0 &&
+            (strcmp(k->what, "argv") != 0 || !is_place(k->a) || !is_place(k->b)))
+            return false;
+    }
+    return tells_sources(&c->headers->a) && tells_sources(&c->headers->b);
+}
+
+/* Signature: one program, with the same arguments in the same environment, computes another result
+ * from equal inputs. What enters from outside may be another file. */
+bool fb__rule_same_program(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+
+    if ((e->site->kind != FB_KIND_TENSOR && e->site->kind != FB_KIND_PARAM &&
+         e->site->kind != FB_KIND_SCALAR && e->site->kind != FB_KIND_COLLECTIVE) ||
+        (e->site->kind == FB_KIND_TENSOR && strncmp(fb__text(e->site->slot), "in", 2) == 0) ||
+        !is_same_run(c))
+        return false;
+    fb__say(out,
+            "sources, arguments and environment are the same, and %s of %s is not: the program "
+            "does not repeat itself",
+            fb__text(e->site->op)[0] != '\0' ? fb__text(e->site->op) : fb__text(e->site->slot),
+            fb__place_of(e));
+    fb__say_fix(out, "look for threads or processes whose order is left to chance, and for "
+                     "numbers of the clock; torch.use_deterministic_algorithms(True)");
+    return true;
+}

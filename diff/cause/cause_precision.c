@@ -73,6 +73,23 @@ static bool is_extra_cast(const fb__case *c)
            (from != NULL && fb__is_real(from->dtype) && from->dtype != e->site->dtype);
 }
 
+/* Signature: one side holds exactly the other's numbers, rounded: no other mechanism does that. */
+bool fb__rule_rounded_twin(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const char *side, *type;
+    bool exactly = false;
+
+    if (!fb__is_tensor(e) || !fb__is_pair(c) || !is_rounded_twin(&side, &type, &exactly, c) ||
+        !exactly)
+        return false;
+    fb__say(out, "%s holds the other side's numbers at %s (%s), rounded to %s", side,
+            fb__place_of(e), fb__text(e->site->op), type);
+    fb__say_fix(out, "keep %s in the same type in both; look for bfloat16() before it is stored",
+                fb__place_of(e));
+    return true;
+}
+
 /* Signature: types differ; or one side has a cast more; or one side is the other rounded. */
 bool fb__rule_precision_cast(fb_diff_cause *out, const fb__case *c)
 {
@@ -104,17 +121,31 @@ bool fb__rule_precision_cast(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
-/* Casts to fewer bits that only one side does in this step. */
-static size_t count_casts(const fb__step *step, fb_dtype *type)
+/* The narrower of the two types that an op casts between; FB_DTYPE_NONE: it is no such cast. */
+static fb_dtype narrow_end(const fb__case *c, const fb__step_event *e)
+{
+    const fb_site *from = fb__input_site(c, e, 0);
+
+    if (!fb__op_is(e->site, "_to_copy") && !fb__op_is(e->site, "copy"))
+        return FB_DTYPE_NONE;
+    if (is_narrow(e->site->dtype))
+        return fb__op_is(e->site, "_to_copy") ? e->site->dtype : FB_DTYPE_NONE;
+    return from != NULL && is_narrow(from->dtype) && fb__is_real(e->site->dtype) ? from->dtype
+                                                                                 : FB_DTYPE_NONE;
+}
+
+/* Casts to fewer bits and back that only one side does in this step. */
+static size_t count_casts(const fb__case *c, const fb__step *step, fb_dtype *type)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < step->count; i++) {
         const fb__step_event *e = &step->events[i];
+        const fb_dtype narrow =
+            e->partner == UINT32_MAX && !e->beyond ? narrow_end(c, e) : FB_DTYPE_NONE;
 
-        if (e->partner == UINT32_MAX && !e->beyond && is_narrow(e->site->dtype) &&
-            fb__op_is(e->site, "_to_copy")) {
-            *type = e->site->dtype;
+        if (narrow != FB_DTYPE_NONE) {
+            *type = narrow;
             n++;
         }
     }
@@ -130,11 +161,11 @@ bool fb__rule_cast_state(fb_diff_cause *out, const fb__case *c)
 
     if (e->site->kind != FB_KIND_PARAM || e->site->phase != FB_PHASE_OPTIMIZER)
         return false;
-    a = count_casts(&c->pair->a, &type);
-    b = count_casts(&c->pair->b, &type);
+    a = count_casts(c, &c->pair->a, &type);
+    b = count_casts(c, &c->pair->b, &type);
     if ((a > 0) == (b > 0))
         return false;
-    fb__say(out, "%s casts %zu tensors to %s in this step, %s none, and the update differs",
+    fb__say(out, "%s casts %zu tensors to or from %s in this step, %s none, and the update differs",
             a > 0 ? "a" : "b", a > 0 ? a : b, fb_dtype_name(type), a > 0 ? "b" : "a");
     fb__say_fix(out,
                 "keep parameters and their updates in float32; cast copies for the computation");

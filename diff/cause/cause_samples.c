@@ -147,6 +147,27 @@ static findings find(const reads *sorted)
     return f;
 }
 
+/* How many reads of training the first whole epoch of a dataset has; 0: none is known to be whole.
+ */
+static size_t epoch_size(fb_trace *trace, const char *dataset)
+{
+    const uint64_t name = fb_hash_name(dataset);
+    uint64_t first = UINT64_MAX, last = 0;
+    size_t n = 0;
+    reads r;
+
+    read_all(&r, trace);
+    for (size_t i = 0; i < r.count; i++)
+        if (r.at[i].dataset == name && !r.at[i].evaluated) {
+            first = r.at[i].epoch < first ? r.at[i].epoch : first;
+            last = r.at[i].epoch > last ? r.at[i].epoch : last;
+        }
+    for (size_t i = 0; i < r.count && first < last; i++)
+        n += r.at[i].dataset == name && !r.at[i].evaluated && r.at[i].epoch == first;
+    free(r.at);
+    return n;
+}
+
 static findings findings_of(fb_trace *trace)
 {
     findings f;
@@ -211,6 +232,40 @@ static bool other_length(fb__argument_pair *p, const fb_site *a, const fb_site *
            fb__argument(p->b, sizeof p->b, b, p->name) && strcmp(p->a, p->b) != 0;
 }
 
+static void say_share_fix(fb_diff_cause *out)
+{
+    fb__say_fix(out,
+                "each sample once an epoch, each rank its own share: compare the samplers, the "
+                "shards and what is cut off the data");
+}
+
+static bool say_epoch_size(fb_diff_cause *out, const fb__case *c)
+{
+    const char *dataset = fb__text(fb__culprit_event(c)->site->dataset);
+    const size_t a = epoch_size(c->pair->a.trace, dataset);
+    const size_t b = epoch_size(c->pair->b.trace, dataset);
+
+    if (a == 0 || b == 0 || a == b)
+        return false;
+    fb__say(out, "an epoch reads %zu | %zu samples of %s", a, b, dataset);
+    say_share_fix(out);
+    return true;
+}
+
+/* Signature: the order of an epoch is drawn for another number of samples. */
+static bool is_other_share(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    if (!fb__is_pair(c) || a->site->kind != FB_KIND_DRAW || a->count == b->count ||
+        strcmp(fb__text(a->site->distribution), "randperm") != 0 ||
+        strcmp(fb__text(b->site->distribution), "randperm") != 0)
+        return false;
+    fb__say(out, "the order is drawn for %" PRIu64 " | %" PRIu64 " samples", a->count, b->count);
+    say_share_fix(out);
+    return true;
+}
+
 /* Signature: a batch of another size; or an epoch that reads samples twice in one run only. */
 bool fb__rule_repeated_samples(fb_diff_cause *out, const fb__case *c)
 {
@@ -218,6 +273,8 @@ bool fb__rule_repeated_samples(fb_diff_cause *out, const fb__case *c)
     fb__argument_pair p;
     findings x, y;
 
+    if (is_other_share(out, c))
+        return true;
     if (!is_sample(c))
         return false;
     if (fb__culprit_event(c)->site->kind == FB_KIND_SAMPLE) {
@@ -237,10 +294,11 @@ bool fb__rule_repeated_samples(fb_diff_cause *out, const fb__case *c)
     }
     if (a != NULL && b != NULL && other_length(&p, a->site, b->site)) {
         fb__say(out, "the sampler has %s | %s samples an epoch", p.a, p.b);
-        fb__say_fix(out,
-                    "compare the samplers: each rank its own share, each sample once an epoch");
+        say_share_fix(out);
         return true;
     }
+    if (a != NULL && b != NULL && say_epoch_size(out, c))
+        return true;
     x = findings_of(c->pair->a.trace);
     y = findings_of(c->pair->b.trace);
     if ((x.repeated > 0) == (y.repeated > 0))
@@ -248,82 +306,6 @@ bool fb__rule_repeated_samples(fb_diff_cause *out, const fb__case *c)
     fb__say(out, "%s reads %zu samples more than once in an epoch, %s none",
             x.repeated > 0 ? "a" : "b", x.repeated > 0 ? x.repeated : y.repeated,
             x.repeated > 0 ? "b" : "a");
-    fb__say_fix(out, "each sample once an epoch: compare the samplers, the shards and the padding");
-    return true;
-}
-
-/* --- Order ------------------------------------------------------------------------------------ */
-
-/* Whether the batch of a step has been read in an earlier epoch, in this order. */
-static bool read_before(uint64_t *epoch, const fb__step *step, const fb__step_event *e)
-{
-    const fb_event *x = NULL;
-    uint64_t number = 0;
-
-    if (e->index_count < 2 || fb_trace_seek_event(step->trace, 0, NULL) != FB_OK)
-        return false;
-    while (fb_trace_next(step->trace, &x, &number, NULL) == FB_OK && x != NULL &&
-           number < e->number) {
-        const fb_site *site = fb_trace_site(step->trace, x->site);
-
-        if (site != NULL && site->kind == FB_KIND_SAMPLE && x->counter < e->counter &&
-            x->count == e->index_count && x->indices != NULL &&
-            memcmp(x->indices, step->indices + e->first_index,
-                   e->index_count * sizeof *x->indices) == 0) {
-            *epoch = x->counter;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Samples that only changed places in a batch: no matter of shuffling an epoch. */
-static bool is_same_set(const fb__case *c)
-{
-    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
-    uint64_t sum = 0, squares = 0;
-
-    for (uint32_t i = 0; i < a->index_count && a->index_count == b->index_count; i++) {
-        const uint64_t x = c->pair->a.indices[a->first_index + i];
-        const uint64_t y = c->pair->b.indices[b->first_index + i];
-
-        sum += x - y;
-        squares += x * x - y * y;
-    }
-    return a->index_count == b->index_count && sum == 0 && squares == 0;
-}
-
-static bool is_ascending(const fb__step *step, const fb__step_event *e)
-{
-    for (uint32_t i = 1; i < e->index_count; i++)
-        if (step->indices[e->first_index + i] != step->indices[e->first_index + i - 1] + 1)
-            return false;
-    return e->index_count > 1;
-}
-
-/* Signature: other samples, and one of the orders tells why: that of an earlier epoch, or none. */
-bool fb__rule_epoch_order(fb_diff_cause *out, const fb__case *c)
-{
-    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
-    uint64_t epoch = 0;
-    bool in_a, in_b;
-
-    if (!is_sample(c) || a == NULL || b == NULL || a->site->kind != FB_KIND_SAMPLE)
-        return false;
-    in_a = read_before(&epoch, &c->pair->a, a);
-    in_b = read_before(&epoch, &c->pair->b, b);
-    if (in_a != in_b) {
-        fb__say(out, "%s reads the batch of epoch %" PRIu64 " again, in the same order",
-                in_a ? "a" : "b", epoch);
-        fb__say_fix(out, "call sampler.set_epoch(epoch), or do not seed the sampler's generator "
-                         "again for each epoch");
-        return true;
-    }
-    in_a = is_ascending(&c->pair->a, a);
-    in_b = is_ascending(&c->pair->b, b);
-    if (in_a == in_b || is_same_set(c))
-        return false;
-    fb__say(out, "%s reads its samples in ascending order, without shuffling", in_a ? "a" : "b");
-    fb__say_fix(out, "shuffle in both or in neither, with a generator of its own and a fixed seed");
+    say_share_fix(out);
     return true;
 }

@@ -7,6 +7,8 @@
 
 #include "diff/cause/evidence.h"
 
+#define COUNT_OF(list) (sizeof(list) / sizeof(list)[0])
+
 enum { NONE = UINT32_MAX };
 
 static bool is_first_parameter(const fb_site *site)
@@ -101,5 +103,95 @@ bool fb__rule_aliasing(fb_diff_cause *out, const fb__case *c)
             "run are two in the other",
             fb__text(e->site->path));
     fb__say_fix(out, "compare which modules share their weights");
+    return true;
+}
+
+/* --- Memory that is written to ---------------------------------------------------------------- */
+
+static bool is_in_place(const fb_site *site)
+{
+    const size_t n = strlen(fb__text(site->op));
+
+    return site->kind == FB_KIND_TENSOR && n > 1 && site->op[n - 1] == '_' &&
+           site->op[n - 2] != '_';
+}
+
+/* What a training step writes to: a parameter, or the target of an op in place. */
+static bool is_written(const fb_site *site)
+{
+    return is_in_place(site) || (site->kind == FB_KIND_PARAM && site->phase == FB_PHASE_OPTIMIZER);
+}
+
+static bool is_copy(const fb_site *site)
+{
+    static const char *const ops[] = {"clone",      "_to_copy",   "copy_",
+                                      "empty_like", "zeros_like", "detach_copy"};
+
+    return fb__is_one_of(fb__text(site->op), ops, COUNT_OF(ops));
+}
+
+/* How often, up to the culprit's step, an op in place of this name has a copy for its target. */
+static size_t count_copies(fb_trace *trace, const char *op, uint64_t to)
+{
+    const fb_event *e = NULL;
+    size_t n = 0;
+
+    if (fb_trace_seek_event(trace, 0, NULL) != FB_OK)
+        return 0;
+    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && e->step <= to) {
+        const fb_site *site = fb_trace_site(trace, e->site);
+        const fb_site *target = e->input_count > 0 ? fb_trace_site(trace, e->inputs[0].site) : NULL;
+
+        n += site != NULL && target != NULL && strcmp(fb__text(site->op), op) == 0 &&
+             is_copy(target);
+    }
+    return n;
+}
+
+/* The writer whose result one side alone reads as the k-th input, where it was made before this
+ * step: in the place of it the other reads what nobody has written to since. */
+static const fb_site *lone_writer(bool *in_a, const fb__case *c, uint32_t k)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    const fb_site *x = fb__input_site(c, a, k), *y = fb__input_site(c, b, k);
+
+    if (x == NULL || y == NULL || is_written(x) == is_written(y) || fb__input(c, a, k) != NULL ||
+        fb__input(c, b, k) != NULL)
+        return NULL;
+    *in_a = is_written(x);
+    return *in_a ? x : y;
+}
+
+/* Signature: an op reads on one side what an op in place, or the optimizer, has written to the very
+ * tensor that the other side reads unwritten, and the other side writes to a copy instead. */
+bool fb__rule_overwritten(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const fb_site *writer = NULL;
+    size_t copies_a, copies_b;
+    bool in_a = false;
+    const char *op;
+
+    if (!fb__is_pair(c) || e->site->kind != FB_KIND_TENSOR || e->site->phase == FB_PHASE_BACKWARD ||
+        c->culprit->a->input_count != c->culprit->b->input_count)
+        return false;
+    for (uint32_t k = 0; k < e->input_count && writer == NULL; k++)
+        writer = lone_writer(&in_a, c, k);
+    if (writer == NULL)
+        return false;
+    op = fb__text(is_in_place(writer) ? writer->op : e->site->op);
+    copies_a = count_copies(c->pair->a.trace, op, c->pair->a.step);
+    copies_b = count_copies(c->pair->b.trace, op, c->pair->b.step);
+    if (in_a ? copies_b <= copies_a : copies_a <= copies_b)
+        return false;
+    if (is_in_place(writer))
+        fb__say(out,
+                "%s writes (%s) into a tensor that is read again here (%s); %s writes into a copy",
+                in_a ? "a" : "b", op, fb__text(e->site->op), in_a ? "b" : "a");
+    else
+        fb__say(out, "in %s %s works on %s itself, which the optimizer updates; in %s on a copy",
+                in_a ? "a" : "b", op, fb__text(writer->path), in_a ? "b" : "a");
+    fb__say_fix(out, "copy before writing: clone() or copy.deepcopy(), or an op that is not in "
+                     "place");
     return true;
 }

@@ -109,22 +109,6 @@ bool fb__rule_fitted_on_all(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
-/* Signature: what entered from outside is the same numbers in another order. */
-bool fb__rule_outside_order(fb_diff_cause *out, const fb__case *c)
-{
-    const fb__step_event *e = fb__culprit_event(c);
-    fb_sketch x, y;
-
-    if (!fb__is_pair(c) || e->site->kind != FB_KIND_TENSOR || fb__text(e->site->path)[0] != '\0' ||
-        e->input_count > 0 || !fb__sketch(&x, &c->pair->a, c->culprit->a) ||
-        !fb__sketch(&y, &c->pair->b, c->culprit->b) || x.elements < 4 ||
-        !fb_hash_equal(x.multiset, y.multiset))
-        return false;
-    fb__say(out, "what enters at %s is the same numbers in another order", fb__text(e->site->op));
-    fb__say_fix(out, "sort what a directory listing, a set or a dictionary returns");
-    return true;
-}
-
 /* Signature: a tensor outside of the model differs, and the batch that is made next has the same
  * samples with other contents. */
 bool fb__rule_made_content(fb_diff_cause *out, const fb__case *c)

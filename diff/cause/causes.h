@@ -39,7 +39,7 @@ fb__rule fb__rule_draw_parameters, fb__rule_first_draw, fb__rule_rng_offset, fb_
 fb__rule fb__rule_environment, fb__rule_code, fb__rule_clipping, fb__rule_schedule,
     fb__rule_optimizer_formula, fb__rule_backward_op, fb__rule_forward_op;
 /* The next ones are made for recorded programs. cause_precision.c */
-fb__rule fb__rule_precision_cast, fb__rule_cast_state;
+fb__rule fb__rule_rounded_twin, fb__rule_precision_cast, fb__rule_cast_state;
 /* cause_mask.c */
 fb__rule fb__rule_mask, fb__rule_mask_at_init;
 /* cause_op.c */
@@ -61,20 +61,21 @@ fb__rule fb__rule_schedule_kind, fb__rule_update_kind, fb__rule_running_average;
 /* cause_update_formula.c */
 fb__rule fb__rule_update_formula;
 /* cause_sharing.c */
-fb__rule fb__rule_aliasing;
+fb__rule fb__rule_aliasing, fb__rule_overwritten;
 /* cause_state.c */
 fb__rule fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse;
 /* cause_mode.c */
 fb__rule fb__rule_inner_mode, fb__rule_dropout_mode;
 /* cause_start.c */
-fb__rule fb__rule_init_kind, fb__rule_fitted_on_all, fb__rule_outside_order, fb__rule_made_content,
-    fb__rule_made_input;
+fb__rule fb__rule_init_kind, fb__rule_fitted_on_all, fb__rule_made_content, fb__rule_made_input;
 /* cause_header.c */
-fb__rule fb__rule_argv, fb__rule_hash_seed;
+fb__rule fb__rule_argv, fb__rule_hash_seed, fb__rule_same_program;
 /* cause_checkpoint.c */
 fb__rule fb__rule_loaded;
 /* cause_samples.c */
-fb__rule fb__rule_leak, fb__rule_repeated_samples, fb__rule_epoch_order;
+fb__rule fb__rule_leak, fb__rule_repeated_samples;
+/* cause_order.c */
+fb__rule fb__rule_epoch_order, fb__rule_outside_order, fb__rule_listing;
 
 /* cause_bank.c: overrides of the engine, tried one by one. Returns whether one of them makes the
  * run that is not the engine's own; then *out is that cause, confirmed, its name included, and

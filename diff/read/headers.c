@@ -194,6 +194,40 @@ static fb_status compare_files(fb_diff_report *report, const fb__headers *h, fb_
     return FB_OK;
 }
 
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+/* The source file of the other run: of the same path, else one that this run does not have, of the
+ * same name or the same contents: a program in another folder is the same program. */
+static const cJSON *source_in(const cJSON *other, const cJSON *own, const cJSON *file)
+{
+    const cJSON *same = cJSON_GetObjectItemCaseSensitive(other, file->string), *child;
+
+    if (same != NULL)
+        return same;
+    cJSON_ArrayForEach(child,
+                       other) if (cJSON_GetObjectItemCaseSensitive(own, child->string) == NULL &&
+                                  (strcmp(file_name(child->string), file_name(file->string)) == 0 ||
+                                   is_equal(child, file))) return child;
+    return NULL;
+}
+
+static fb_status compare_sources(fb_diff_report *report, const cJSON *a, const cJSON *b,
+                                 fb_error *err)
+{
+    const cJSON *child;
+    fb_status status = FB_OK;
+
+    cJSON_ArrayForEach(child, a) if (status == FB_OK) status =
+        compare(report, "code", child->string, child, source_in(b, a, child), 0, err);
+    cJSON_ArrayForEach(child, b) if (status == FB_OK && source_in(a, b, child) == NULL) status =
+        compare(report, "code", child->string, NULL, child, 0, err);
+    return status;
+}
+
 /* The configuration's own seed is its cause's name: told apart from other keys. */
 static void rename_seed(fb_diff_report *report)
 {
@@ -224,6 +258,12 @@ static fb_status compare_all(fb_diff_report *report, const fb__headers *h, fb_er
             if (strcmp(child->string, "files") == 0 || strcmp(child->string, "seed") == 0 ||
                 strcmp(child->string, "parent") == 0 || (side == 1 && other != NULL))
                 continue;
+            if (strcmp(child->string, "sources") == 0 && is_branch(child) && is_branch(other)) {
+                status = compare_sources(report, child, other, err);
+                if (status != FB_OK)
+                    break;
+                continue;
+            }
             /* Keys of the configuration are told without the word in front of them. */
             status =
                 compare(report, what_of(child->string),

@@ -28,6 +28,7 @@ def child(folder):
     os.dup2(output, 2)
     sys.argv = ["train.py"]
     sys.path[0] = folder
+    sys.modules["__main__"].__file__ = "train.py"  # whose sources the recorder names
     firstbit.torch.begin_by_environment({"FIRSTBIT_RECORD": "run.fbt", "FIRSTBIT_LEVEL": "sketch"})
     try:
         runpy.run_path("train.py", run_name="__main__")

@@ -699,7 +699,7 @@ static const claim claims[] = {
     {OTHER_ACTIVATION, AT, "act", "leaky_relu", "forward-op", "computes relu in a and leaky_relu"},
     {SOFTMAX_TWICE, AT, "act", "_softmax", "forward-op", "a softmax"},
     {ADDED_NUMBER, AT, "attn", "add", "forward-op", "add by 3"},
-    {ROUNDED, AT, "fc", "addmm", "precision-cast", "exactly the other side's, rounded"},
+    {ROUNDED, AT, "fc", "addmm", "precision-cast", "rounded to bf16"},
     {CAST_MORE, AT, "fc", "_to_copy", "precision-cast", "only b casts to bf16"},
     {OTHER_FILL, AT, "attn", "masked_fill", "mask-or-position", "value \"-inf\" | -2"},
     {MASK_MISSING, AT, "attn", "masked_fill", "mask-or-position", "only a has the mask's op"},
