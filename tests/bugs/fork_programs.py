@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records several programs as `firstbit record` does, but imports torch once and forks for each.
 
-usage: fork_programs.py FOLDER...    each with a train.py; a line FOLDER<tab>FAILURE for each that fails
+usage: fork_programs.py < FOLDERS    a line for each, with a train.py; prints FOLDER<tab>FAILURE for each
+that fails. Not by arguments: a recording tells them.
 """
 
 import os
@@ -61,7 +62,7 @@ def failure_of(folder, status):
 
 
 def main():
-    for folder in sys.argv[1:]:
+    for folder in sys.stdin.read().split("\n"):
         process = os.fork()
         if process == 0:
             status = 1
