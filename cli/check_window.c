@@ -45,8 +45,7 @@ static int record_side(cli_checked *check, int side, const fb_recorder_options *
                         WIFSIGNALED(status) ? "signal" : "status",
                         WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     if (!recorded)
-        return cli_fail(args, "%s: nothing recorded: no Python in it imported torch",
-                        check->trace[side]);
+        return cli_fail(args, "%s: " CLI_NOTHING_RECORDED, check->trace[side]);
     if (!WIFSIGNALED(status) && WEXITSTATUS(status) == 0)
         return -1;
     (void)snprintf(check->failure, sizeof check->failure, "%s %d",

@@ -31,7 +31,7 @@ static int run(const cli_args *args)
     if (cli_launch_run(args, &launch, &status, &recorded) != 0)
         return CLI_LAUNCH_FAILED;
     if (!recorded)
-        (void)cli_fail(args, "%s: nothing recorded: no Python in it imported torch", launch.trace);
+        (void)cli_fail(args, "%s: " CLI_NOTHING_RECORDED, launch.trace);
     return cli_launch_end(status);
 }
 
@@ -56,7 +56,8 @@ const cli_command cli_record = {
                "(docs/python.md).\n"
                "\n"
                "The program's output, exit status and signals are its own: results do not\n"
-               "change. Processes that it starts are not recorded.\n"
+               "change. Python programs that it starts record too, into RUN.process1.fbt, ...\n"
+               "or, as ranks, RUN.rank0.fbt, ...\n"
                "\n"
                "Exit status: the program's; 125 where it could not be started or recorded.\n"
                "\n"

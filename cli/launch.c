@@ -209,6 +209,23 @@ static bool absolute(char out[PATH_MAX], const char *path)
     return length > 0 && length < PATH_MAX;
 }
 
+/* Whether a trace can be written there; else errno. Asked before the program runs: a slip in the
+ * name of a folder should not cost a training. */
+static bool can_be_written(const char *trace)
+{
+    char folder[PATH_MAX];
+    struct stat s;
+
+    if (stat(trace, &s) == 0) {
+        if (!S_ISREG(s.st_mode))
+            errno = S_ISDIR(s.st_mode) ? EISDIR : EINVAL;
+        return S_ISREG(s.st_mode) && access(trace, W_OK) == 0;
+    }
+    (void)snprintf(folder, sizeof folder, "%s", trace);
+    strrchr(folder, '/')[1] = '\0';
+    return access(folder, W_OK | X_OK) == 0;
+}
+
 int cli_launch_run(const cli_args *args, const cli_launch *launch, int *status, bool *recorded)
 {
     char own[PATH_MAX], package[PATH_MAX], library[PATH_MAX], trace[PATH_MAX];
@@ -222,6 +239,9 @@ int cli_launch_run(const cli_args *args, const cli_launch *launch, int *status, 
     has_library = find_below(library, own, "../tracer/libfirstbit_trace.so");
     if (!absolute(trace, launch->trace))
         return cli_fail(args, "%s: %s", launch->trace, strerror(errno));
+    if (!can_be_written(trace))
+        return cli_fail(args, "%s: %s", launch->trace,
+                        errno == EINVAL ? "not a regular file" : strerror(errno));
     if (!set_environment(launch, trace, package, has_library ? library : NULL))
         return cli_fail(args, "out of memory");
     before = look(trace);

@@ -11,6 +11,10 @@
 
 enum { CLI_LAUNCH_FAILED = 125 }; /* exit status of `record` where it is to blame itself */
 
+/* Said where the program ended without a new trace. */
+#define CLI_NOTHING_RECORDED                                                                       \
+    "nothing recorded: no Python in it imported torch, or the reason stands above"
+
 typedef struct cli_launch {
     const char *const *program; /* with its arguments */
     size_t count;
@@ -24,7 +28,8 @@ typedef struct cli_launch {
  * Runs it and waits. Signals that a terminal or somebody sends to us reach the program, which
  * decides. *status is as waitpid gives it; *recorded whether there is a new trace.
  *
- * Returns 0, or CLI_TROUBLE after a line on stderr where the program could not be started.
+ * Returns 0, or CLI_TROUBLE after a line on stderr where the program could not be started, or the
+ * trace not be written: then it is not started.
  */
 int cli_launch_run(const cli_args *args, const cli_launch *launch, int *status, bool *recorded);
 

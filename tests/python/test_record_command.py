@@ -137,6 +137,16 @@ subprocess.run(TRAIN + [sys.argv[1]], env=dict(os.environ), check=True)
         done = self.run_in(FIRSTBIT, "record", "--level", "all", "--", "true")
         self.assertEqual(done.returncode, 125)
 
+    def test_a_trace_that_cannot_be_written_is_said_before_the_program_runs(self):
+        os.mkdir(os.path.join(self.at, "folder"))
+        os.mkfifo(os.path.join(self.at, "pipe"))
+        for output, why in (("missing/a.fbt", "No such file or directory"),
+                            ("folder", "Is a directory"), ("pipe", "not a regular file")):
+            done = self.run_in(FIRSTBIT, "record", "-o", output, "--", "touch", "ran")
+            self.assertEqual((done.returncode, done.stderr),
+                             (125, f"firstbit record: {output}: {why}\n"))
+        self.assertEqual(sorted(os.listdir(self.at)), ["folder", "pipe", "train.py"])
+
     def test_check_says_same_or_where_not(self):
         done = self.run_in(FIRSTBIT, "check", "--json", "--", sys.executable, "train.py", "same")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -89,7 +89,9 @@ def _begin(settings):
         firstbit.torch.begin_by_environment(settings)
         firstbit._follow.begin(settings, _HERE)
     except Exception as failure:
-        print(f"firstbit record: {type(failure).__name__}: {failure}", file=sys.stderr)
+        kind = type(failure).__name__
+        said = str(failure) if kind == "TraceError" else f"{kind}: {failure}"
+        print(f"firstbit record: {said}", file=sys.stderr)
 
 
 _settings = _take_out()
