@@ -5,6 +5,7 @@
  * eleventh.
  */
 #include "recorded_run.h"
+#include "tests/sanitized.h"
 
 #include "diff/diff.h"
 #include "engine/override/override.h"
@@ -140,7 +141,7 @@ static void plant(bench *b, size_t index)
     b->silent += !done;
 }
 
-static size_t stride = 11;
+static size_t stride = 11 * EVERY;
 
 static void every_override_is_named_and_confirmed(void **context)
 {

@@ -2,6 +2,7 @@
  *
  * test_tail.c - events outlive the program: killed at any moment, all that was reported is read.
  */
+#include "tests/sanitized.h"
 #include "tests/tracer/trace_fixture.h"
 
 #include <errno.h>
@@ -330,7 +331,7 @@ static void fillings_follow_each_other_without_a_gap(void **state)
 static void a_flipped_bit_of_the_tail_is_never_believed(void **state)
 {
     enum { EVENTS = 40 };
-    const uint64_t stride = environment_number("FIRSTBIT_TEST_STRIDE", 7);
+    const uint64_t stride = environment_number("FIRSTBIT_TEST_STRIDE", 7 * EVERY);
     test_folder folder;
     char tail[160];
     uint8_t bytes[FB_TAIL_HEAD_BYTES + 8192];
