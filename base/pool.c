@@ -7,11 +7,14 @@
  * up nobody, which on a busy machine is the difference between helping and hindering.
  *
  * Workers spin for some microseconds before they sleep: the runs of a training step follow each
- * other within that time, and a futex round trip costs more than a small layer.
+ * other within that time, and a futex round trip costs more than a small layer. A helper that the
+ * system has put on the caller's own processor, the others being busy, sleeps at once: what it
+ * spins there is time that it takes from the caller.
  */
 #include "base/pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -45,6 +48,7 @@ struct fb_pool {
     fb_pool_task task;
     void *argument;
     size_t count;
+    int processor; /* that the caller was on when it opened the run */
 
     fb_pool_watch *watches[FB_POOL_WATCHES_MAX]; /* change between runs, as the run itself */
     unsigned watch_count;
@@ -83,11 +87,11 @@ static uint32_t generation_of(fb_pool *pool)
 }
 
 /* Waits until the generation is no longer `seen`; returns the new one. */
-static uint32_t wait_for_start(fb_pool *pool, uint32_t seen)
+static uint32_t wait_for_start(fb_pool *pool, uint32_t seen, int spins)
 {
     uint32_t generation = seen;
 
-    for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++) {
+    for (int spin = 0; spin < spins; spin++) {
         generation = generation_of(pool);
         if (generation != seen)
             return generation;
@@ -129,10 +133,11 @@ static void *helper(void *argument)
     worker *w = argument;
     fb_pool *pool = w->pool;
     uint32_t seen = 0;
+    int spins = SPINS_BEFORE_SLEEP;
 
     fb_fpenv_set();
     for (;;) {
-        seen = wait_for_start(pool, seen);
+        seen = wait_for_start(pool, seen, spins);
         if (atomic_load_explicit(&pool->stop, memory_order_acquire))
             return NULL;
         if (!enter(pool))
@@ -140,6 +145,7 @@ static void *helper(void *argument)
         work(w);
         if (!fb_fpenv_ok())
             atomic_store(&pool->fpenv_ok, false);
+        spins = sched_getcpu() == pool->processor ? 0 : SPINS_BEFORE_SLEEP;
         leave(pool);
     }
 }
@@ -248,6 +254,7 @@ void fb_pool_run(fb_pool *pool, size_t count, fb_pool_task task, void *argument)
     pool->task = task;
     pool->argument = argument;
     pool->count = count;
+    pool->processor = sched_getcpu();
     atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
     move_generation(pool, OPEN);
     work(&pool->workers[0]);

@@ -37,6 +37,9 @@ typedef struct fb_recorder_options {
     const char *values_steps; /* level values: the steps, a list as in ops_steps; NULL: all */
     uint64_t values_bytes;    /* level values: contents kept in all; later ones are left out, the
                                * events    are not; 0: 1 GiB */
+    unsigned threads; /* that hash and sketch a large tensor, the calling one included, where
+                       * that turns out to be faster; the call returns when all are done. 0, 1:
+                       * the calling one alone */
 } fb_recorder_options;
 
 /* What a recorder has written so far. */

@@ -237,6 +237,7 @@ fb_status fb_recorder_open(fb_recorder **out, const char *path, const fb_recorde
                                 .on_step_end = observe_step_end};
     r->sealing.file.descriptor = -1;
     r->direct_micro = FB_MICRO_NONE;
+    r->team.threads = r->options.threads < FB_POOL_THREADS_MAX ? r->options.threads : 1;
     status = check_options(r, err);
     r->main_path = strdup(path);
     if (status == FB_OK && (r->main_path == NULL || !fb__recorder_make_pages(r)))
@@ -301,6 +302,7 @@ fb_status fb_recorder_close(fb_recorder *recorder, fb_error *err)
         destroy(r, false);
         return FB_OK;
     }
+    fb__team_end(&r->team);
     if (fb__recorder_on(r) && r->direct && r->step_open)
         fb__recorder_end_step(r);
     fb__sealing_end(&r->sealing);

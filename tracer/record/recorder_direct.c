@@ -10,7 +10,6 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "base/sketch.h"
 
 void fb__recorder_free_direct(fb_recorder *r)
 {
@@ -210,26 +209,12 @@ static size_t tensor_bytes(fb_dtype dtype, uint32_t rank, const uint64_t *shape)
     return bytes;
 }
 
-/* Hash and sketch of the event's contents; without memory for block hashes it has none. */
-static void take_sketch(fb_event *event, fb_sketch *sketch, fb_hash **blocks, fb_dtype dtype,
-                        bool *nonfinite)
-{
-    const size_t count = fb_sketch_blocks(event->data_bytes);
-
-    *blocks = count == 0 ? NULL : malloc(count * sizeof **blocks);
-    event->hash =
-        fb_tensor_sketch(sketch, *blocks, NULL, dtype, event->data, event->data_bytes, nonfinite);
-    event->sketch = sketch;
-    event->blocks = *blocks;
-    event->block_count = *blocks == NULL ? 0 : count;
-}
-
 /* caller: where the call stack begins. The event's inputs are set. */
 static fb_ref tell_tensor(fb_recorder *r, fb_site *site, fb_event event, const void *data,
                           void *caller)
 {
     const size_t bytes = tensor_bytes(site->dtype, site->rank, site->shape);
-    bool nonfinite = false, sketched;
+    bool sketched;
     fb_ref ref = {0, FB_MICRO_NONE, 0};
     fb_sketch sketch;
     fb_hash *blocks = NULL;
@@ -244,11 +229,8 @@ static fb_ref tell_tensor(fb_recorder *r, fb_site *site, fb_event event, const v
         end(r);
         event.data = data;
         event.data_bytes = bytes;
-        if (sketched)
-            take_sketch(&event, &sketch, &blocks, site->dtype, &nonfinite);
-        else
-            event.hash = fb_tensor_hash(NULL, site->dtype, data, bytes, &nonfinite);
-        event.flags = nonfinite ? FB_EVENT_NONFINITE : 0;
+        event.flags = 0;
+        fb__team_take(&r->team, &event, site->dtype, sketched, &sketch, &blocks);
         if (!begin(r)) {
             free(blocks);
             return ref;
@@ -387,22 +369,6 @@ uint32_t fb_recorder_wants(fb_recorder *recorder)
     return classes;
 }
 
-/* Between two calls of begin: other threads record while this one reads its bytes. */
-static void take_contents(fb_event *event, const fb_site *site, bool sketched, fb_sketch *sketch,
-                          fb_hash **blocks)
-{
-    bool nonfinite = false;
-
-    if (!fb__kind_has_shape(site->kind))
-        event->hash = fb_hash_bytes(event->data, event->data_bytes);
-    else if (sketched)
-        take_sketch(event, sketch, blocks, site->dtype, &nonfinite);
-    else
-        event->hash = fb_tensor_hash(NULL, site->dtype, event->data, event->data_bytes, &nonfinite);
-    if (nonfinite)
-        event->flags |= FB_EVENT_NONFINITE;
-}
-
 void fb_recorder_event(fb_recorder *recorder, const fb_event *event)
 {
     fb_event full = *event;
@@ -427,8 +393,11 @@ void fb_recorder_event(fb_recorder *recorder, const fb_event *event)
     if (full.data != NULL && fb_hash_is_zero(full.hash) && wanted(r, &site)) {
         const bool sketched = (r->classes & FB_WANT_SKETCH) != 0;
 
-        end(r);
-        take_contents(&full, &site, sketched, &sketch, &blocks);
+        end(r); /* other threads record while this one reads its bytes */
+        if (fb__kind_has_shape(site.kind))
+            fb__team_take(&r->team, &full, site.dtype, sketched, &sketch, &blocks);
+        else
+            full.hash = fb_hash_bytes(full.data, full.data_bytes);
         if (!begin(r)) {
             free(blocks);
             return;

@@ -65,6 +65,7 @@ static void let_go(fb_recorder *r)
         (void)munmap(r->stage.map, r->stage.map_bytes);
     if (r->stage.on_disk)
         (void)close(r->stage.descriptor);
+    fb__team_forget(&r->team);
     memset(&r->sealing, 0, sizeof r->sealing);
     memset(&r->stage, 0, sizeof r->stage);
     memset(&r->sites, 0, sizeof r->sites);

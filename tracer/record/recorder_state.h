@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "firstbit/recorder.h"
+#include "tracer/record/team.h"
 #include "tracer/record/sealing.h"
 #include "tracer/format/sites.h"
 #include "tracer/format/step_list.h"
@@ -59,6 +60,7 @@ struct fb_recorder {
     fb_sites sites;
     fb_stage stage;
     fb_sealing sealing;
+    fb_team team; /* not under the lock */
 
     bool step_begun, step_open;
     uint64_t step;

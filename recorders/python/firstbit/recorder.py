@@ -120,6 +120,8 @@ class Recorder:
         ops_steps: the steps recorded at `level`, others at "draws": "0:10,every=1000"; None: all.
         values_path, values_steps, values_bytes: which contents level "values" keeps.
         max_bytes: recording ends before the file gets larger; 0: no limit.
+        threads: that hash a large tensor, the calling one included, where that is faster; the call
+            returns when all are done.
         header: what the trace's header says of the run, a JSON object.
 
     Use it as a context manager, or call `close`.
@@ -128,7 +130,8 @@ class Recorder:
     def __init__(self, path: Union[str, "os.PathLike[str]"], *, level: str = "ops",
                  ops_steps: Optional[str] = None, values_path: Optional[str] = None,
                  values_steps: Optional[str] = None, values_bytes: int = 0, max_bytes: int = 0,
-                 state_every: int = 0, header: Optional[Dict[str, Any]] = None) -> None:
+                 state_every: int = 0, threads: int = 1,
+                 header: Optional[Dict[str, Any]] = None) -> None:
         if level not in lib.LEVELS:
             raise ValueError(f"firstbit: level {level!r}, expected one of {', '.join(lib.LEVELS)}")
         options = lib.Options(
@@ -136,7 +139,7 @@ class Recorder:
             header=json.dumps({**process_header, **(header or {})}).encode(),
             state_every=state_every, max_bytes=max_bytes,
             ops_steps=_text(ops_steps), values_path=_text(values_path),
-            values_steps=_text(values_steps), values_bytes=values_bytes)
+            values_steps=_text(values_steps), values_bytes=values_bytes, threads=threads)
         handle, error = ctypes.c_void_p(), lib.Error()
         self._handle: Optional[int] = None
         lib.check(lib.library.fb_recorder_open(ctypes.byref(handle), os.fsencode(path),

@@ -143,7 +143,7 @@ def record(path: Union[str, "os.PathLike[str]"], *,
     path = os.fspath(path) if named else program.path_of_rank(os.fspath(path), rank)
     recorder = Recorder(path, level=level, ops_steps=ops_steps, values_path=values_path,
                         values_steps=values_steps, values_bytes=values_bytes, max_bytes=max_bytes,
-                        header=document)
+                        threads=program.threads(), header=document)
     if rank == 0 and ranks > 1 and not named:
         program.tell_id(path)
     run = _current = Run(Session(recorder, modules, optimizers))

@@ -16,6 +16,8 @@ _BYTES_MAX = 4 << 20  # of one file
 _PATIENCE = 10.0  # seconds that a rank waits for the name of the first one's recording
 _ID_AT = 40  # of a trace's header: docs/trace-format.md
 
+_THREADS_MAX = 4  # that hash: what comes from memory comes no faster to more
+
 _recordings = 0  # of this process that had several ranks
 
 
@@ -61,6 +63,17 @@ def autocast() -> List[Dict[str, str]]:
             told = {"dtype": str(dtype)[6:]}
             found.append(told if device == "cpu" else {**told, "device": device})
     return found
+
+
+def threads() -> int:
+    """How many threads may hash a tensor while its op waits: one for each processor that the
+    process may use, unless OMP_NUM_THREADS says less. PyTorch's own number is left alone, and none
+    of its threads is used."""
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    most = int(told) if told.isdigit() and int(told) > 0 else _THREADS_MAX
+    processors = (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+                  else os.cpu_count() or 1)
+    return max(1, min(most, processors, _THREADS_MAX))
 
 
 def sources() -> Dict[str, str]:
