@@ -68,8 +68,8 @@ void fb__sketch_one_piece(fb__sketch_piece *p, const fb__sketch_tensor *t, uint6
     bool ignored = false;
 
     hash_piece(t, p, data, n * t->element_bytes);
-    if (t->dtype == FB_DTYPE_F32 && t->sketch_f32 != NULL && !p->nonfinite)
-        t->sketch_f32(&p->part, bf16, (const float *)(const void *)data, n, first);
+    if (t->dtype == FB_DTYPE_F32 && t->sketch_f32 != NULL)
+        t->sketch_f32(&p->part, bf16, (const float *)(const void *)data, n, first, !p->nonfinite);
     else
         fb__sketch_plain(&p->part, bf16, t->dtype, t->data, n, first);
     if (fb__sketch_has_bf16(t->dtype)) /* NaNs are canonical already: hashed as they are */

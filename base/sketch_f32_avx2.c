@@ -49,6 +49,21 @@ static inline uint64_t vf_less(vf a, vf b)
     return (uint64_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
 
+static inline uint64_t vf_nans(vf a)
+{
+    return (uint64_t)_mm256_movemask_ps(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
+
+static inline vf vf_unless_nan(vf a, vf b)
+{
+    return _mm256_blendv_ps(a, b, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
+
+static inline vf vf_finite(vf a)
+{
+    return _mm256_and_ps(a, _mm256_cmp_ps(vf_abs(a), _mm256_set1_ps(__builtin_inff()), _CMP_LT_OQ));
+}
+
 /* To nearest, ties to even. */
 static inline void vf_bf16(uint16_t *to, vf v)
 {

@@ -49,6 +49,24 @@ static inline uint64_t vf_less(vf a, vf b)
     return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
 }
 
+static inline uint64_t vf_nans(vf a)
+{
+    return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+}
+
+static inline vf vf_unless_nan(vf a, vf b)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a, b);
+}
+
+static inline vf vf_finite(vf a)
+{
+    const __mmask16 finite =
+        _mm512_cmp_ps_mask(vf_abs(a), _mm512_set1_ps(__builtin_inff()), _CMP_LT_OQ);
+
+    return _mm512_maskz_mov_ps(finite, a);
+}
+
 /* To nearest, ties to even. */
 static inline void vf_bf16(uint16_t *to, vf v)
 {

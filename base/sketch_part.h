@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * sketch_part.h - the sketch of one piece of a tensor: a plain definition for every dtype, and the
- * same bits faster for finite float32. Private to base.
+ * same bits faster for float32. Private to base.
  */
 #ifndef FB_BASE_SKETCH_PART_H
 #define FB_BASE_SKETCH_PART_H
@@ -29,15 +29,15 @@ typedef struct fb__sketch_part {
     fb_hash multiset; /* two sums mod 2^64 */
 } fb__sketch_part;
 
-/* x: n > 0 finite elements, n <= FB_SKETCH_PIECE; first: number of x[0] in the tensor, a multiple
- * of FB_SKETCH_PIECE. bf16: room for n rounded up to FB_SKETCH_GROUP. */
+/* x: n > 0 elements, n <= FB_SKETCH_PIECE; finite: all of them are; first: number of x[0] in the
+ * tensor, a multiple of FB_SKETCH_PIECE. bf16: room for n rounded up to FB_SKETCH_GROUP. */
 typedef void (*fb__sketch_f32)(fb__sketch_part *out, uint16_t *bf16, const float *x, size_t n,
-                               uint64_t first);
+                               uint64_t first, bool finite);
 
 void fb__sketch_f32_avx2(fb__sketch_part *out, uint16_t *bf16, const float *x, size_t n,
-                         uint64_t first);
+                         uint64_t first, bool finite);
 void fb__sketch_f32_avx512(fb__sketch_part *out, uint16_t *bf16, const float *x, size_t n,
-                           uint64_t first);
+                           uint64_t first, bool finite);
 
 /* The definition. data: of the whole tensor; bf16 is left alone where fb__sketch_has_bf16 is
  * false. */

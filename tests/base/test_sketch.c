@@ -45,6 +45,20 @@ static void fill_awkward(float *x, size_t n, uint64_t seed)
     }
 }
 
+/* Of `every` elements one becomes a NaN of some payload and sign, or an infinity: all where it
+ * is 1. */
+static void spoil(float *x, size_t n, uint64_t every, uint64_t seed)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t r = next_random(&seed);
+        const uint32_t sign = (uint32_t)(r >> 63) << 31, payload = (uint32_t)(r >> 30) & 0x7fffff;
+
+        if (r % every == 0)
+            x[i] =
+                fb_float_of_bits(sign | 0x7f800000 | (every % 3 == 0 ? 0 : payload & -(r >> 62)));
+    }
+}
+
 /* Normal-like values from sums of uniform ones. */
 static void fill_smooth(float *x, size_t n, uint64_t seed)
 {
@@ -64,7 +78,8 @@ static void assert_same_part(const fb__sketch_part *a, const fb__sketch_part *b,
         fail_msg("%s: another sketch than the plain one at n = %zu", name, n);
 }
 
-static void compare_with_plain(fb__sketch_f32 wide, const char *name)
+/* every: 0: finite elements; else see spoil. */
+static void compare_with_plain(fb__sketch_f32 wide, const char *name, uint64_t every)
 {
     static uint16_t want_bf16[FB_SKETCH_PIECE], have_bf16[FB_SKETCH_PIECE];
     static float x[2 * FB_SKETCH_PIECE];
@@ -77,8 +92,10 @@ static void compare_with_plain(fb__sketch_f32 wide, const char *name)
             const size_t n = sizes[s];
 
             fill_awkward(x, 2 * FB_SKETCH_PIECE, s + first);
+            if (every != 0)
+                spoil(x, 2 * FB_SKETCH_PIECE, every, s + first + 1);
             fb__sketch_plain(&want, want_bf16, FB_DTYPE_F32, x, n, first);
-            wide(&have, have_bf16, x + first, n, first);
+            wide(&have, have_bf16, x + first, n, first, every == 0);
             assert_same_part(&have, &want, name, n);
             assert_memory_equal(have_bf16, want_bf16, n * sizeof *want_bf16);
         }
@@ -86,12 +103,16 @@ static void compare_with_plain(fb__sketch_f32 wide, const char *name)
 
 static void every_instruction_set_gives_the_bits_of_the_definition(void **state)
 {
+    static const uint64_t every[] = {0, 1, 2, 3, 7, 9, 10000};
+
     (void)state;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2"))
-        compare_with_plain(fb__sketch_f32_avx2, "avx2");
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-        compare_with_plain(fb__sketch_f32_avx512, "avx512");
+    for (size_t i = 0; i < sizeof every / sizeof every[0]; i++) {
+        if (__builtin_cpu_supports("avx2"))
+            compare_with_plain(fb__sketch_f32_avx2, "avx2", every[i]);
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+            compare_with_plain(fb__sketch_f32_avx512, "avx512", every[i]);
+    }
 #endif
 }
 
