@@ -343,10 +343,11 @@ static void run_all(const options *o)
     }
     if (!o->json && count > 0)
         printf("%-18s %18s   %5.2f\n", "geometric mean", "", exp(logs / count));
-    for (int i = 0; i < 2; i++) {
+    /* The second side has a copy of the first one's pipe: only without both does the first end. */
+    for (int i = 0; i < 2; i++)
         close(sides[i].ask);
+    for (int i = 0; i < 2; i++)
         waitpid(sides[i].pid, NULL, 0);
-    }
 }
 
 static int usage(void)
