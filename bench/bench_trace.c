@@ -2,7 +2,10 @@
  *
  * bench_trace.c - what recording and reading cost: time an event, bytes an event, events a second.
  *
- * usage: bench_trace [--json] [EVENTS]
+ * usage: bench_trace [--json] [--apart] [EVENTS]
+ *
+ * --apart: the program's thread on processor 0, the recorder's on processor 1; else as the system
+ * likes, which on a busy machine is the same one for both.
  *
  * The event stream is that of a GPT training step: sites that repeat every step, two inputs an
  * event, hashes already computed, four micro-batches. Times are of the recorder alone: no tensor
@@ -10,6 +13,7 @@
  * waits for, less what the same loop takes when nobody listens; event hashes, columns and
  * compression are made on the recorder's own thread.
  */
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +40,17 @@ static double cpu(clockid_t clock)
 static double now(void)
 {
     return cpu(CLOCK_MONOTONIC);
+}
+
+/* Of the calling thread, and of those that it starts from here on. */
+static void stay_on(int processor)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    if (sched_setaffinity(0, sizeof set, &set) != 0)
+        perror("bench_trace: --apart");
 }
 
 static void die(const fb_error *err)
@@ -123,15 +138,19 @@ typedef struct result {
     uint64_t events;
 } result;
 
-static void measure_recording(result *out, const char *path, uint64_t wanted)
+static void measure_recording(result *out, const char *path, uint64_t wanted, bool apart)
 {
     fb_recorder *r;
     struct stat file;
     uint64_t random = 1, step = 1, events = 0;
     fb_error err;
 
+    if (apart)
+        stay_on(1);
     if (fb_recorder_open(&r, path, NULL, &err) != FB_OK)
         die(&err);
+    if (apart)
+        stay_on(0);
     report_sites(fb_recorder_observer(r));
     (void)record_step(fb_recorder_observer(r), step++, &random); /* stacks are captured here */
     const double start = now(), start_thread = cpu(CLOCK_THREAD_CPUTIME_ID);
@@ -183,19 +202,26 @@ static void print(bool json, const char *what, double value, double goal, const 
 
 int main(int argc, char **argv)
 {
-    const bool json = argc > 1 && strcmp(argv[1], "--json") == 0;
-    const char *count = argc > (json ? 2 : 1) ? argv[argc - 1] : "3000000";
+    const char *count = "3000000";
+    bool json = false, apart = false;
     char path[] = "/dev/shm/bench_trace-XXXXXX";
     const int descriptor = mkstemp(path);
     result r;
 
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            json = true;
+        else if (strcmp(argv[i], "--apart") == 0)
+            apart = true;
+        else
+            count = argv[i];
     if (descriptor < 0) {
         perror("bench_trace");
         return 2;
     }
     (void)close(descriptor);
     r.making_ns = measure_making(strtoull(count, NULL, 10));
-    measure_recording(&r, path, strtoull(count, NULL, 10));
+    measure_recording(&r, path, strtoull(count, NULL, 10), apart);
     measure_reading(&r, path);
     (void)unlink(path);
     print(json, "record an event, its thread", r.thread_ns - r.making_ns, 50, "ns");

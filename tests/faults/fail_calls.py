@@ -267,5 +267,5 @@ def readers_say_what_failed():
 
 
 if __name__ == "__main__":
-    main([training_goes_on_to_the_same_hash, readers_say_what_failed,
-          a_program_that_records_computes_the_same])
+    main([a_program_that_records_computes_the_same, training_goes_on_to_the_same_hash,
+          readers_say_what_failed])

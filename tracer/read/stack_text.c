@@ -118,11 +118,12 @@ static void find_line(char out[256], const program *p, uint64_t offset)
     if (!fb__elf_has_lines(&p->elf) || pipe(ends) != 0)
         return;
     (void)snprintf(address, sizeof address, "0x%" PRIx64, offset);
-    (void)posix_spawn_file_actions_init(&actions);
-    (void)posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
-    (void)posix_spawn_file_actions_addclose(&actions, ends[0]);
-    (void)posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", 1 /* O_WRONLY */, 0);
-    if (posix_spawnp(&child, command[0], &actions, NULL, command, environ) != 0)
+    /* Memory may be out: the other program must not write where this one does. */
+    if (posix_spawn_file_actions_init(&actions) != 0 ||
+        posix_spawn_file_actions_adddup2(&actions, ends[1], 1) != 0 ||
+        posix_spawn_file_actions_addclose(&actions, ends[0]) != 0 ||
+        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", 1 /* O_WRONLY */, 0) != 0 ||
+        posix_spawnp(&child, command[0], &actions, NULL, command, environ) != 0)
         child = -1;
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)close(ends[1]);

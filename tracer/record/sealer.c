@@ -236,13 +236,17 @@ static const char *take_event(fb_sealer *s, const fb_tail_row_head *head, fb_byt
         return "event of a step that has not begun";
     if (s->step_open && e.step == s->step) {
         *no_memory = !fb__sealer_add_to_root(s, site, &e);
-        if (!*no_memory && (s->classes & 1u << s->memory[site].class_number) == 0)
+        if (*no_memory) /* told again, this row must not count twice */
+            return NULL;
+        if ((s->classes & 1u << s->memory[site].class_number) == 0)
             return "event of a class that its step does not record";
     } else {
         fb_site_memory *memory = memory_of(s, site);
 
         *no_memory = memory == NULL;
-        if (memory != NULL && memory->class_number != FB_CLASS_NOTES)
+        if (memory == NULL)
+            return NULL;
+        if (memory->class_number != FB_CLASS_NOTES)
             return "event after the end of its step";
     }
     if ((e.flags & FB_EVENT_NONFINITE) != 0 && s->first_nonfinite == FB_NO_EVENT)
