@@ -24,9 +24,11 @@ static uint32_t observe_wants(void *self, uint64_t step)
     fb_recorder *r = self;
     uint32_t classes;
 
-    (void)pthread_mutex_lock(&r->lock);
+    if (!fb__recorder_on(r)) /* in a forked child the lock may be held by a thread that it lacks */
+        return 0;
+    fb__lock_take(&r->lock);
     classes = fb__recorder_on(r) ? fb__recorder_classes(r, step) : 0;
-    (void)pthread_mutex_unlock(&r->lock);
+    fb__lock_give_back(&r->lock);
     return classes;
 }
 
@@ -55,10 +57,12 @@ static fb_status observe_site(void *self, uint32_t number, const fb_site *site, 
     fb_error failure;
 
     (void)err;
-    (void)pthread_mutex_lock(&r->lock);
+    if (!fb__recorder_on(r))
+        return FB_OK;
+    fb__lock_take(&r->lock);
     if (fb__recorder_on(r) && add_observer_site(r, number, site, &failure) != FB_OK)
         fb__sealing_stop(&r->sealing, &failure);
-    (void)pthread_mutex_unlock(&r->lock);
+    fb__lock_give_back(&r->lock);
     return FB_OK;
 }
 
@@ -77,9 +81,9 @@ static fb_status observe_event(void *self, const fb_event *event, fb_error *err)
     fb_error failure;
 
     (void)err;
-    if (!fb__recorder_on(r)) /* a forked child may find the lock taken by a thread that it lacks */
+    if (!fb__recorder_on(r))
         return FB_OK;
-    (void)pthread_mutex_lock(&r->lock);
+    fb__lock_take(&r->lock);
     if (!known_sites(r, event)) {
         (void)fb__fail(&failure, FB_E_USAGE, FB_NO_OFFSET, "event %llu: unknown site",
                        (unsigned long long)r->events);
@@ -88,7 +92,7 @@ static fb_status observe_event(void *self, const fb_event *event, fb_error *err)
         fb__recorder_event(r, r->observer_sites[event->site], event, r->observer_sites,
                            __builtin_return_address(0));
     }
-    (void)pthread_mutex_unlock(&r->lock);
+    fb__lock_give_back(&r->lock);
     return FB_OK;
 }
 
@@ -97,10 +101,12 @@ static fb_status observe_step_end(void *self, uint64_t step, fb_error *err)
     fb_recorder *r = self;
 
     (void)err;
-    (void)pthread_mutex_lock(&r->lock);
+    if (!fb__recorder_on(r))
+        return FB_OK;
+    fb__lock_take(&r->lock);
     if (fb__recorder_on(r) && step <= FB_STEP_MAX && fb__recorder_enter_step(r, step))
         fb__recorder_end_step(r);
-    (void)pthread_mutex_unlock(&r->lock);
+    fb__lock_give_back(&r->lock);
     return FB_OK;
 }
 
@@ -228,7 +234,7 @@ fb_status fb_recorder_open(fb_recorder **out, const char *path, const fb_recorde
     if (r == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
     copy_options(&r->options, options);
-    (void)pthread_mutex_init(&r->lock, NULL);
+    fb__lock_init(&r->lock);
     r->observer = (fb_observer){.size = sizeof r->observer,
                                 .self = r,
                                 .wants = observe_wants,
@@ -327,7 +333,7 @@ void fb_recorder_get_stats(const fb_recorder *recorder, fb_recorder_stats *out)
     *out = (fb_recorder_stats){.events = 0};
     if (r == NULL)
         return;
-    (void)pthread_mutex_lock(&r->lock);
+    fb__lock_take(&r->lock);
     *out = (fb_recorder_stats){.events = r->events,
                                .values_left_out = r->values_left_out,
                                .sealed = __atomic_load_n(&r->sealing.events, __ATOMIC_RELAXED),
@@ -336,5 +342,5 @@ void fb_recorder_get_stats(const fb_recorder *recorder, fb_recorder_stats *out)
     out->stopped = r->sealing.stopped;
     out->error = r->sealing.error;
     (void)pthread_mutex_unlock(&r->sealing.lock);
-    (void)pthread_mutex_unlock(&r->lock);
+    fb__lock_give_back(&r->lock);
 }

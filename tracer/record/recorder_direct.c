@@ -117,9 +117,9 @@ static bool begin(fb_recorder *r)
         fb__recorder_in_child(r);
     if (fb__recorder_life(r) != FB_RECORDER_ALIVE)
         return false;
-    (void)pthread_mutex_lock(&r->lock);
+    fb__lock_take(&r->lock);
     if (!fb__recorder_on(r)) {
-        (void)pthread_mutex_unlock(&r->lock);
+        fb__lock_give_back(&r->lock);
         return false;
     }
     r->direct = true;
@@ -129,7 +129,7 @@ static bool begin(fb_recorder *r)
 
 static void end(fb_recorder *r)
 {
-    (void)pthread_mutex_unlock(&r->lock);
+    fb__lock_give_back(&r->lock);
 }
 
 static bool wanted(const fb_recorder *r, const fb_site *site)

@@ -91,7 +91,7 @@ static bool begin_again(fb_recorder *r)
     (void)snprintf(header, sizeof header, "{\"parent\":\"%s\",\"role\":\"child%u\"}",
                    fb_hash_hex(hex, r->main_id), (unsigned)number);
     let_go(r);
-    (void)pthread_mutex_init(&r->lock, NULL);
+    fb__lock_init(&r->lock);
     r->options.header = header;
     begun = path != NULL && fb__recorder_begin(r, path, NULL) == FB_OK;
     r->options.header = NULL;

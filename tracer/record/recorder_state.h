@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "firstbit/recorder.h"
+#include "tracer/record/recorder_lock.h"
 #include "tracer/record/team.h"
 #include "tracer/record/sealing.h"
 #include "tracer/format/sites.h"
@@ -45,7 +46,7 @@ typedef enum fb_recorder_life {
 } fb_recorder_life;
 
 struct fb_recorder {
-    pthread_mutex_t lock; /* over everything below */
+    fb_recorder_lock lock; /* over everything below */
     fb_observer observer;
     fb_recorder_options options;
     uint8_t *alive;     /* fb_recorder_life, atomic, in a page that fork clears in the child */
