@@ -185,8 +185,8 @@ static fb_status choose(char **out, candidates *c, const wanted *want, fb__place
                         "%s: contents changed since %s was recorded: hash %s, recorded %s", changed,
                         places->trace, fb_hash_hex(have, found), fb_hash_hex(expected, want->hash));
     return fb__fail(err, FB_E_NOT_FOUND, FB_NO_OFFSET,
-                    "%s: not found from the working directory nor beside %s; --data names "
-                    "another place",
+                    "%s: not found (--data names its place), neither from the working directory "
+                    "nor beside %s",
                     want->name, places->trace);
 }
 

@@ -179,11 +179,15 @@ static void put_contents(FILE *out, const fb_diff_first *first)
                        "</dd>\n");
 }
 
+/* The innermost frame, the program's own line, is read without opening anything. */
 static void put_stack(FILE *out, const char *title, const char *stack)
 {
+    char innermost[TEXT_MAX];
     int frames = 0;
 
-    fprintf(out, "<details><summary>%s</summary><pre>", title);
+    (void)snprintf(innermost, sizeof innermost, "%.*s", (int)strcspn(stack, "\n"), stack);
+    fprintf(out, "<details><summary>%s: ", title);
+    fb__put_tagged(out, "<code>", innermost, "</code></summary><pre>");
     for (const char *at = stack; *at != '\0' && frames < FRAMES_MAX; frames++) {
         const size_t length = strcspn(at, "\n");
         char frame[TEXT_MAX];
@@ -204,7 +208,7 @@ static void put_stacks(FILE *out, const fb_diff_report *r)
     if (r->engine)
         return;
     if (a != NULL)
-        put_stack(out, equal ? "call stack (equal on both sides)" : "call stack of a", a);
+        put_stack(out, equal ? "call stack, equal on both sides" : "call stack of a", a);
     if (b != NULL && !equal)
         put_stack(out, "call stack of b", b);
 }

@@ -150,6 +150,36 @@ static void hostile_names_are_text_in_a_page(void **state)
     free(page);
 }
 
+static void record_with_stacks(const char *path, float value)
+{
+    fb_recorder *recorder;
+    fb_error err;
+
+    assert_ok(fb_recorder_open(&recorder, path, NULL, &err));
+    fb_recorder_step(recorder, 1);
+    (void)fb_recorder_f32(recorder, FB_PHASE_FORWARD, "layer", "relu", &value, 1, 0);
+    assert_ok(fb_recorder_close(recorder, &err));
+}
+
+static void the_innermost_frame_is_read_without_opening_the_stack(void **state)
+{
+    test_folder *folder = *state;
+    const char *a = in_folder(folder, "stack-a.fbt");
+    const char *b = in_folder(folder, "stack-b.fbt");
+    char *page, *title;
+
+    for (int side = 0; side < 2; side++)
+        record_with_stacks(side == 0 ? a : b, (float)side);
+    page = page_of(a, b, false);
+    title = strstr(page, "<summary>call stack");
+    assert_non_null(title);
+    title[strcspn(title, "\n")] = '\0';
+    assert_non_null(strstr(title, ": <code>"));
+    assert_null(strstr(title, "<code></code>"));
+    assert_non_null(strstr(title, "</code></summary>"));
+    free(page);
+}
+
 static void hostile_names_are_code_in_markdown(void **state)
 {
     test_folder *folder = *state;
@@ -365,6 +395,7 @@ int main(void)
         cmocka_unit_test(long_text_is_cut),
         cmocka_unit_test(a_code_span_and_a_fence_cannot_be_left),
         cmocka_unit_test(hostile_names_are_text_in_a_page),
+        cmocka_unit_test(the_innermost_frame_is_read_without_opening_the_stack),
         cmocka_unit_test(hostile_names_are_code_in_markdown),
         cmocka_unit_test(equal_runs_give_a_page_without_a_difference),
         cmocka_unit_test(a_flipped_bit_is_followed_from_tensor_to_tensor),
