@@ -8,6 +8,7 @@ usage: test_torch_programs.py FIRSTBIT [unittest arguments]    the library: FIRS
 import ctypes
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,19 @@ def net():
 
 def loss_of(model):
     return F.cross_entropy(model(torch.randn(4, 6)), torch.randint(0, 3, (4,)))
+
+
+class Wrapped(torch.Tensor):
+    """A tensor without memory, part of a larger one of that kind: its address is a small number."""
+
+    @staticmethod
+    def __new__(cls):
+        return torch.Tensor._make_wrapper_subclass(cls, (4,), strides=(1,), storage_offset=6,
+                                                   dtype=torch.float32)
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return torch.ones(2)
 
 
 class Programs(unittest.TestCase):
@@ -208,6 +222,53 @@ with firstbit.torch.record(sys.argv[1], ops_steps=None):
         self.assertTrue([e for e in events if e["op"] == "_ctc_loss" and e["hash"]])
         padded = [e for e in events if e["op"] == "copy_" and e["slot"] == "out"]
         self.assertEqual({bool(e["hash"]) for e in padded}, {True, False})
+
+    def test_freed_memory_is_not_read(self):
+        def program():
+            whole = torch.arange(64.0)
+            parts = [whole[2:8], whole.view(8, 8).t(), whole.view(8, 8)]
+            storage = getattr(whole, "untyped_storage", whole.storage)()
+            storage.resize_(0)
+            results.append([tuple(torch.empty_like(part).shape) for part in parts])
+            storage.resize_(4 * 16)
+            torch.zeros_like(parts[1])
+            whole[:4].fill_(2.0).sum()
+            results.append(tuple(torch.cos(Wrapped()).shape))
+
+        results = []
+        program()
+        events = self.record("a", program)
+        self.record("b", program)
+        self.assert_same("a", "b")
+        self.assertEqual(results[:2], results[2:4])
+        self.assertTrue([e for e in events if e["op"] == "sum" and e["hash"]])
+
+    def test_workers_generators_are_recorded_with_their_batches(self):
+        class Numbers(torch.utils.data.Dataset):
+            def __len__(self):
+                return 12
+
+            def __getitem__(self, i):
+                return torch.rand(2) + random.random()
+
+        def program(init=None):
+            loader = torch.utils.data.DataLoader(Numbers(), 3, num_workers=2, worker_init_fn=init,
+                                                 generator=torch.Generator().manual_seed(4))
+            batches.append(list(loader) + list(loader))
+
+        batches = []
+        program()
+        events = self.record("a", program)
+        self.record("b", program)
+        self.record("c", lambda: program(lambda worker: torch.manual_seed(5)))
+        self.assertTrue(all(map(torch.equal, batches[0], batches[1])))
+        self.assert_same("a", "b")
+        self.assertEqual(diff(self.path("a"), self.path("c"))["first"]["path"], "worker0.torch")
+        drawn = [e for e in events if e["op"] == "fetch"]
+        self.assertEqual([e["path"] for e in drawn[:4]],
+                         ["worker0.torch", "worker0.python", "worker1.torch", "worker1.python"])
+        self.assertEqual(len(drawn), 16)
+        self.assertNotEqual(drawn[0]["key"], drawn[2]["key"])
 
     def test_recordings_of_other_steps_name_the_same_inputs(self):
         def program():

@@ -33,7 +33,7 @@ typedef struct fast_index {
 /* What made the contents of a storage. The weak reference keeps an address from meaning two. */
 typedef struct fast_maker {
     uint64_t address;     /* of the storage's first byte */
-    uint64_t weak;        /* reference to the storage, PyTorch's number of it */
+    uint64_t weak;        /* reference to the storage, PyTorch's number of it; 0: it is gone */
     uint32_t first, last; /* versions of the storage as long as nobody else has written to it */
     fb_ref ref;
     PyObject *path;  /* of the module, interned; NULL for what the backward pass made */
@@ -178,6 +178,7 @@ fast_maker *fast_find_maker(fast_core *c, uint64_t address);
 int fast_put_maker(fast_core *c, PyObject *tensor, const fast_place *place, fb_ref ref,
                    PyObject *path, bool written, bool param);
 int fast_expired(fast_core *c, const fast_maker *maker); /* 1, 0 or -1 */
+int fast_forget(fast_core *c, uint64_t address);         /* what lay there lies there no more */
 PyObject *fast_owner_of(fast_core *c, fb_ref ref);       /* borrowed, or NULL without exception */
 int fast_put_owner(fast_core *c, fb_ref ref, PyObject *path);
 void fast_clear_owners(fast_core *c);

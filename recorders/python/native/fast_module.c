@@ -337,6 +337,15 @@ static PyObject *core_clear(PyObject *self, PyObject *unused)
     return none();
 }
 
+static PyObject *core_forget(PyObject *self, PyObject *address)
+{
+    const uint64_t number = PyLong_AsUnsignedLongLong(address);
+
+    if (PyErr_Occurred() != NULL || fast_forget((fast_core *)self, number) != 0)
+        return NULL;
+    return none();
+}
+
 static PyObject *core_leave_thread(PyObject *self, PyObject *thread)
 {
     ((fast_core *)self)->left_thread = PyLong_AsUnsignedLong(thread);
@@ -351,6 +360,7 @@ static PyMethodDef core_methods[] = {
     {"find", core_find, METH_O, "find(tensor): the event that made its contents, or None."},
     {"put", core_put, METH_VARARGS, "put(tensor, ref, path, param): this event made its contents."},
     {"end_step", core_end_step, METH_NOARGS, "Forgets what belongs to one step."},
+    {"forget", core_forget, METH_O, "forget(address): the storage that lay there has moved."},
     {"leave_thread", core_leave_thread, METH_O, "leave_thread(ident): its ops only pass."},
     {"clear", core_clear, METH_NOARGS, "Forgets everything; records no more."},
     {NULL, NULL, 0, NULL}};

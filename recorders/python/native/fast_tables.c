@@ -109,8 +109,8 @@ static PyObject *call_with_number(PyObject *callable, uint64_t number)
 
 int fast_expired(fast_core *c, const fast_maker *maker)
 {
-    PyObject *result = call_with_number(c->names.expired, maker->weak);
-    const int expired = result == NULL ? -1 : result == Py_True;
+    PyObject *result = maker->weak == 0 ? NULL : call_with_number(c->names.expired, maker->weak);
+    const int expired = maker->weak == 0 ? 1 : result == NULL ? -1 : result == Py_True;
 
     Py_XDECREF(result);
     return expired;
@@ -118,10 +118,20 @@ int fast_expired(fast_core *c, const fast_maker *maker)
 
 static int free_weak(fast_core *c, uint64_t weak)
 {
-    PyObject *result = call_with_number(c->names.free_weak_ref, weak);
+    PyObject *result = weak == 0 ? NULL : call_with_number(c->names.free_weak_ref, weak);
 
     Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    return weak != 0 && result == NULL ? -1 : 0;
+}
+
+int fast_forget(fast_core *c, uint64_t address)
+{
+    fast_maker *maker = fast_find_maker(c, address);
+    const uint64_t weak = maker == NULL ? 0 : maker->weak;
+
+    if (maker != NULL)
+        maker->weak = 0;
+    return free_weak(c, weak);
 }
 
 static int new_weak(fast_core *c, PyObject *tensor, uint64_t *weak)

@@ -11,6 +11,10 @@ enum {
     LONG_BYTES = 1 << 16, /* contents from which hashing lets other Python threads run */
 };
 
+/* Below this an address is looked at in Python: of a tensor whose storage was freed it is an offset
+ * from 0. What systems of 64 bits give a program is nearly always above. */
+#define LOWEST (UINT64_C(1) << 36)
+
 bool fast_is_tensor(const fast_core *c, PyObject *value)
 {
     PyTypeObject *type = Py_TYPE(value);
@@ -178,7 +182,7 @@ static bool read_plain(fast_core *c, PyObject *tensor, uint64_t data, fast_conte
     Py_XDECREF(shape);
     if (shape == NULL)
         PyErr_Clear();
-    if (!readable || (data == 0 && elements != 0) || out->dtype == FB_DTYPE_C64 ||
+    if (!readable || (data < LOWEST && elements != 0) || out->dtype == FB_DTYPE_C64 ||
         out->dtype == FB_DTYPE_C128)
         return false; /* of complex tensors the conjugate bit has to be looked at */
     out->data = (const void *)(uintptr_t)data; /* NOLINT(performance-no-int-to-ptr) */

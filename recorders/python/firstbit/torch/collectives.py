@@ -3,6 +3,7 @@
 
 import functools
 import json
+import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
 import torch
@@ -21,6 +22,8 @@ _WRITTEN = {"all_reduce": (0, "tensor"), "broadcast": (0, "tensor"), "reduce": (
             "recv": (0, "tensor"), "_all_gather_base": (0, "output_tensor"),
             "_reduce_scatter_base": (0, "output"), "all_gather_into_tensor": (0, "output_tensor"),
             "reduce_scatter_tensor": (0, "output")}
+
+_SETTLES = 0.05  # seconds; what has to happen in it takes microseconds
 
 
 def replace_all(session: "Session", replace: Callable[[Any, str, Any], None]) -> None:
@@ -48,9 +51,27 @@ def replace_all(session: "Session", replace: Callable[[Any, str, Any], None]) ->
             return work
         return call
 
+    def make_end(original: Any) -> Any:
+        @functools.wraps(original)
+        def destroy_process_group(*args: Any, **kwargs: Any) -> Any:
+            if session.dispatching:
+                settle()
+            return original(*args, **kwargs)
+        return destroy_process_group
+
     for name in _WRITTEN:
         if hasattr(distributed, name):
             replace(distributed, name, make)
+    replace(distributed, "destroy_process_group", make_end)
+
+
+def settle() -> None:
+    """Lets the threads of process groups drop the tensors of the last collective. Each has a Python
+    object, since the dispatch mode saw it, and to drop one takes the interpreter's lock; a group
+    that ends may wait for its threads with that lock in hand (gloo of PyTorch 1.13)."""
+    distributed = getattr(torch, "distributed", None)
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        time.sleep(_SETTLES)
 
 
 def _operation(name: str, args: Any, kwargs: Any) -> str:

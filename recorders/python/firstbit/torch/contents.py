@@ -13,11 +13,23 @@ _NAMES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf1
           "uint8": "u8", "uint16": "u16", "uint32": "u32", "uint64": "u64", "bool": "bool"}
 DTYPES = {getattr(torch, name): short for name, short in _NAMES.items() if hasattr(torch, name)}
 
+if hasattr(torch.Tensor, "untyped_storage"):
+    _storage_of = torch.Tensor.untyped_storage
+else:  # before PyTorch 2
+    _storage_of = torch.Tensor._storage
+
+
 def version_of(tensor: torch.Tensor) -> int:
     try:
         return tensor._version
     except RuntimeError:  # inference tensors do not count
         return 0
+
+
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """This process's share of a tensor that lies in several (DTensor), else the tensor."""
+    share = getattr(tensor, "_local_tensor", None)
+    return share if isinstance(share, torch.Tensor) else tensor
 
 
 def obstacle(tensor: torch.Tensor) -> Optional[str]:
@@ -34,9 +46,21 @@ def obstacle(tensor: torch.Tensor) -> Optional[str]:
         address = tensor.data_ptr()
     except RuntimeError:
         address = 0
-    if address == 0 and tensor.numel() > 0:  # fake, wrapped, freed: there are no bytes to read
-        return f"type {type(tensor).__name__} without memory"
+    if tensor.numel() > 0 and (address == 0 or tensor.device.type == "cpu" and _is_freed(tensor)):
+        return f"type {type(tensor).__name__} without memory"  # fake, wrapped, freed
     return None
+
+
+def _is_freed(tensor: torch.Tensor) -> bool:
+    """Its storage holds nothing, or less than it shows: one of a DTensor, or that was resized, as
+    FullyShardedDataParallel does. Its address is then any number."""
+    last = tensor.storage_offset() + sum(
+        (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+    try:
+        storage = _storage_of(tensor)
+        return storage.data_ptr() == 0 or storage.nbytes() < (last + 1) * tensor.element_size()
+    except (RuntimeError, NotImplementedError):
+        return True
 
 
 def readable(tensor: torch.Tensor) -> torch.Tensor:

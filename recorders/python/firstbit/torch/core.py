@@ -110,6 +110,12 @@ class Makers:
             entry = self._of[address] = entry._replace(number=self._numbered)
         return entry.number
 
+    def forget(self, address: int) -> None:
+        """What lay there lies there no more."""
+        entry = self._of.pop(address, None)
+        if entry is not None:
+            _free_weak_ref(entry.weak)
+
     def _sweep(self) -> None:
         for address, entry in list(self._of.items()):
             if _expired(entry.weak):
@@ -184,6 +190,10 @@ class Core(TorchDispatchMode):
         """Forgets everything."""
         self.makers.clear()
         self.owners.clear()
+
+    def forget(self, address: int) -> None:
+        """The storage that lay there has moved."""
+        self.makers.forget(address)
 
     def leave_thread(self, thread: int) -> None:
         """What this thread computes is recorded no more, though the mode is active there."""

@@ -118,10 +118,14 @@ def numpy_state() -> Optional[Tuple[int, int]]:
     if module is None:
         return None
     state = module.get_state(legacy=False)
+    return numpy_number(state), state["state"].get("pos", 0)
+
+
+def numpy_number(state: Dict[str, Any]) -> int:
+    """Of the state of a generator of NumPy's, of any kind."""
     inner = state["state"]
     raw = inner["key"].tobytes() if "key" in inner else repr(sorted(inner.items())).encode()
-    position = inner.get("pos", 0)
-    return number_of(raw + b"%d %d" % (position, state.get("has_gauss", 0))), position
+    return number_of(raw + b"%d %d" % (inner.get("pos", 0), state.get("has_gauss", 0)))
 
 
 LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")} | {

@@ -41,6 +41,7 @@ class Hooks:
         self._schedules()
         self._scalers()
         self._checkpoints()
+        self._storages()
         self._subclasses()
         collectives.replace_all(session, self._replace)
 
@@ -334,8 +335,10 @@ class Hooks:
             def begin(loader: Any) -> Any:
                 if session.here():
                     session.about_to_train()
+                    session.guarded(session.workers.begin, loader)
                 iterator = original(loader)
                 if session.here():
+                    session.guarded(session.workers.began, iterator)
                     loaders[iterator] = loader
                     session.epochs[id(loader)] = session.epochs.get(id(loader), -1) + 1
                 return iterator
@@ -367,7 +370,7 @@ class Hooks:
                 queue = queues.get(iterator)
                 loader = loaders.get(iterator)
                 if session.here() and queue and loader is not None:
-                    session.guarded(session.sample, loader, session.epochs.get(id(loader), 0),
+                    session.guarded(session.sample, loader, iterator, session.epochs.get(id(loader), 0),
                                     queue.popleft(), batch)
                 return batch
             return advance
@@ -375,6 +378,23 @@ class Hooks:
         self._replace(torch.utils.data.DataLoader, "__iter__", make_iter)
         self._replace(base, "_next_index", make_index)
         self._replace(base, "__next__", make_next)
+        session.workers.replace_fetch(self._replace)
+
+    # --- Storages ---------------------------------------------------------------------------------
+
+    def _storages(self) -> None:
+        """What made a storage's contents is known by its address, which resizing changes."""
+        session = self.session
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def resize_(storage: Any, *args: Any, **kwargs: Any) -> Any:
+                if session.here():
+                    session.guarded(lambda: session.core.forget(storage.data_ptr()))
+                return original(storage, *args, **kwargs)
+            return resize_
+
+        self._replace(torch.UntypedStorage, "resize_", make)
 
     # --- Subclasses -------------------------------------------------------------------------------
 

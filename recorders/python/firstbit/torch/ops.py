@@ -13,8 +13,8 @@ _UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_st
               "resize_as"}
 # Outputs by their place that an op leaves to its backward pass in a form of its own, with padding
 # that nobody writes.
-_WORKSPACES = {"_ctc_loss": (1,), "mkldnn_rnn_layer": (3,), "_cudnn_rnn": (3, 4), "miopen_rnn": (3, 4),
-               "cudnn_batch_norm": (3,)}
+_WORKSPACES = {"_ctc_loss": (1,), "mkldnn_rnn_layer": (3,), "_cudnn_rnn": (3, 4),
+               "miopen_rnn": (3, 4), "cudnn_batch_norm": (3,), "all_gather_copy_in": (1,)}
 # Not computations: handles of the profiler and the like.
 _IGNORED = {"_record_function_enter", "_record_function_enter_new", "_record_function_exit",
             "detach_", "requires_grad_"}
@@ -44,7 +44,9 @@ class OpInfo:
         self.view = name == "_unsafe_view" or any(
             a is not None and not a.is_write for a in returns)
         self.ignored = name in _IGNORED or namespace in ("profiler", "prim", "c10d", "prims")
-        self.undefined = name in _UNDEFINED
+        # What a functional collective gives is there when it has been waited for.
+        self.undefined = name in _UNDEFINED or (
+            namespace.endswith("c10d_functional") and name != "wait_tensor")
         # Where a tensor is filled from itself, as circular padding does, what is copied may not have
         # been written yet.
         self.moves = name == "copy_"

@@ -16,11 +16,13 @@ import torch
 
 from .. import _library as lib
 from ..recorder import EventRef, Recorder
-from .contents import DTYPES, obstacle, readable, tensors_in
+from .collectives import settle
+from .contents import DTYPES, local, obstacle, readable, tensors_in
 from .core import new_core
 from .draws import Draws, source
 from .paths import Modules
 from .program import autocast
+from .workers import Workers
 
 _no_dispatch = torch._C._DisableTorchDispatch
 # Switches of an optimizer that choose how it computes, not what.
@@ -40,6 +42,7 @@ class Session:
         self.cwd = os.getcwd()
         self.modules = Modules(modules)
         self.draws = Draws(self)
+        self.workers = Workers(self)
         self.phase = "init"
         self.left_out: Dict[str, int] = {}
         self.optimizers: List[torch.optim.Optimizer] = []
@@ -52,7 +55,7 @@ class Session:
         self.in_step = self.in_backward = 0
         self.step_due = False  # an optimizer has stepped within a backward pass, which goes on
         self.moved = False  # the recorded thread is not the one that began
-        self.unseen = False  # other threads train besides
+        self.unseen: "set[str]" = set()  # what is not recorded, for the scope
         self.waiting = False  # for the batches of other processes
         self.updating = False  # an optimizer computes: its results are recorded, not its ops
         self.failed = False
@@ -90,7 +93,8 @@ class Session:
     def somewhere_else(self) -> None:
         """What this thread does is not recorded: what it changes is seen where the recorded one
         reads it."""
-        self.unseen = self.active
+        if self.active:
+            self.unseen.add("modules and backward passes of other threads")
 
     def guarded(self, call: Callable[..., Any], *args: Any) -> Any:
         """Calls what records. No failure of it reaches the program: the first one is told on
@@ -281,6 +285,7 @@ class Session:
                       inputs: List[EventRef]) -> None:
         if not isinstance(tensor, torch.Tensor):
             return
+        tensor = local(tensor)
         if obstacle(tensor) is not None or isinstance(
                 tensor, torch.nn.parameter.UninitializedTensorMixin):
             reason = obstacle(tensor) or "parameters without a shape yet"
@@ -332,6 +337,7 @@ class Session:
             grad = parameter.grad
             if grad is None:
                 continue
+            grad = local(grad)
             if not self.ops:
                 if obstacle(grad) is None:
                     number = self.recorder.site("tensor", "backward", name, "grad", "grad",
@@ -433,7 +439,7 @@ class Session:
 
     # --- Data -------------------------------------------------------------------------------------
 
-    def sample(self, loader: Any, epoch: int, indices: Any, batch: Any) -> None:
+    def sample(self, loader: Any, iterator: Any, epoch: int, indices: Any, batch: Any) -> None:
         if not self.wants("data"):
             return
         hashed = []
@@ -445,6 +451,7 @@ class Session:
         listed = [indices] if isinstance(indices, int) else indices
         known = isinstance(listed, (list, tuple)) and all(isinstance(i, int) for i in listed)
         dataset, listed = base_of(loader.dataset, listed if known else None)
+        self.workers.arrived(iterator, type(dataset).__name__)
         ref = self.recorder.sample(
             type(dataset).__name__, listed or None,
             count=len(indices) if isinstance(indices, (list, tuple)) else 0, epoch=epoch,
@@ -462,14 +469,17 @@ class Session:
             if self.optimizers or self.recorder.current_step > 0:
                 self.draws.end_step(changed=True)
             if self.unseen:
-                self.recorder.mark("not recorded: modules and backward passes of other threads")
+                self.recorder.mark(f"not recorded: {', '.join(sorted(self.unseen))}")
             if self.left_out:
                 listed = ", ".join(f"{n} of {what}" for what, n in sorted(self.left_out.items()))
                 self.recorder.mark(f"contents not recorded: {listed}")
 
         self.guarded(finish)
         self.active = self.ops = False
+        if self.dispatching:
+            settle()
         self._leave()
+        self.workers.close()
         if threading.get_ident() == self.thread or not self.moved:
             self.core.clear()  # else that thread may be in it just now
         return self.recorder.close()
