@@ -86,7 +86,8 @@ typedef struct fb_diff_part {
     bool has_first; /* of DIFFER */
     uint64_t first_step;
     uint64_t events_a, events_b;
-    char *why; /* of UNDECIDABLE */
+    char *why;  /* of UNDECIDABLE */
+    bool empty; /* UNDECIDABLE, and the verdict of the run does not mind: there are no steps */
 } fb_diff_part;
 
 enum { FB_DIFF_GUESSES = 2 }; /* beside the cause */

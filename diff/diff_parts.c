@@ -230,14 +230,79 @@ static fb_status join(joining *j, fb_diff_report *other, size_t part, fb_error *
     return status;
 }
 
+/* How far a process was recorded. */
+typedef struct extent {
+    bool torn;
+    uint64_t steps, events;
+} extent;
+
+static fb_status find_extent(extent *out, fb_diff_report *report, const char *path, fb_error *err)
+{
+    fb_trace *t;
+    fb_status status = fb_trace_open(&t, path, err);
+
+    if (status != FB_OK)
+        return status;
+    *out = (extent){.torn = fb_trace_get_info(t)->status == FB_TRACE_TORN,
+                    .steps = fb_trace_get_info(t)->steps,
+                    .events = fb_trace_get_info(t)->events};
+    report->bytes_read += fb_trace_bytes_read(t);
+    fb_trace_close(t);
+    return FB_OK;
+}
+
+/* Whether it has no step to compare because it ended early, or did nothing. */
+static bool is_empty(const extent *x)
+{
+    return x->steps == 0 && (x->torn || x->events == 0);
+}
+
+/* Nothing to compare: said, and no reason to doubt what the other processes say. */
+static fb_status leave_empty(joining *j, size_t part, const extent *a, const extent *b,
+                             fb_error *err)
+{
+    fb_diff_part *p = &j->rest.parts[part - 1];
+    const char *who = is_empty(a) && is_empty(b) ? "both" : is_empty(a) ? "a" : "b";
+    char why[64];
+
+    p->events_a = a->events;
+    p->events_b = b->events;
+    p->verdict = FB_DIFF_SAME;
+    if (a->events == 0 && b->events == 0)
+        return fb__list_add(&j->rest.notes, err, "process %s recorded nothing", p->role);
+    p->verdict = FB_DIFF_UNDECIDABLE;
+    p->empty = true;
+    (void)snprintf(why, sizeof why, "no finished step in %s", who);
+    p->why = strdup(why);
+    return p->why == NULL ? no_memory(err)
+                          : fb__list_add(&j->rest.left_out, err, "process %s (%s)", p->role, why);
+}
+
+/* A process that helps is often ended from outside, or by _exit, when its work is done. */
+static bool is_helper(const char *role)
+{
+    return strncmp(role, "child", 5) == 0 || strncmp(role, "worker", 6) == 0;
+}
+
 static fb_status compare_pair(joining *j, size_t part, const fb_diff_options *options,
                               fb_error *err)
 {
     fb_diff_part *p = &j->rest.parts[part - 1];
     fb_diff_options how = *options;
     fb_diff_report report;
+    extent a, b;
     fb_status status;
 
+    if (is_helper(p->role) && !options->strict) {
+        status = find_extent(&a, &j->rest, p->a, err);
+        if (status == FB_OK)
+            status = find_extent(&b, &j->rest, p->b, err);
+        if (status != FB_OK)
+            return status;
+        if (is_empty(&a) || is_empty(&b))
+            return leave_empty(j, part, &a, &b, err);
+        how.prefix |= a.torn || b.torn;
+    }
     how.no_verify = false; /* who has verified the traces given has not read these */
     status = fb__diff_files(&report, p->a, p->b, &how, err);
     if (status != FB_OK)
@@ -390,7 +455,8 @@ static fb_status judge_undecided(joining *j, fb_error *err)
         const fb_diff_part *part = &j->rest.parts[i];
         const size_t size = sizeof part->role + 8 + (part->why != NULL ? strlen(part->why) : 0);
 
-        if (part->verdict != FB_DIFF_UNDECIDABLE || j->best.verdict == FB_DIFF_UNDECIDABLE)
+        if (part->verdict != FB_DIFF_UNDECIDABLE || part->empty ||
+            j->best.verdict == FB_DIFF_UNDECIDABLE)
             continue;
         j->best.why = malloc(size);
         if (j->best.why == NULL)

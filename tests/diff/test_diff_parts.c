@@ -21,6 +21,8 @@ typedef struct plan {
     uint64_t odd_loss;  /* the step in which the parent's loss differs; 0: in none */
     bool with_note;     /* one more child, which records a remark and nothing else */
     int killed_child;   /* ends without a word after its events; 0: none does */
+    uint64_t killed_in; /* ... or in this step; 0: after them */
+    int silent_child;   /* asks what is wanted, reports nothing, ends without a word; 0: none */
     bool killed_parent; /* dies in its last step */
 } plan;
 
@@ -37,6 +39,8 @@ static void report_child(fb_recorder *r, const plan *p, int number)
                                    step * DRAWS + i + (odd ? 1 : 0), 1, "uniform", "shuffle",
                                    FB_DTYPE_F32, NULL);
         }
+        if (number == p->killed_child && step == p->killed_in)
+            (void)raise(SIGKILL);
     }
 }
 
@@ -46,6 +50,10 @@ static void fork_child(fb_recorder *r, const plan *p, int number)
     const pid_t child = fork();
 
     if (child == 0) {
+        if (number == p->silent_child) {
+            (void)fb_recorder_wants(r);
+            _exit(0);
+        }
         if (number > p->children)
             fb_recorder_mark(r, "looked around");
         else
@@ -243,25 +251,84 @@ static void a_missing_process_counts_if_it_held_training_state(void **state)
     drop_folder(&folder);
 }
 
-static void what_ends_early_is_not_called_the_same(void **state)
+/* The line about child2 among what was left out. */
+static bool leaves_out(const fb_diff_report *r, const char *words)
+{
+    for (size_t i = 0; i < r->left_out.count; i++)
+        if (strstr(r->left_out.at[i], "child2") != NULL && strstr(r->left_out.at[i], words) != NULL)
+            return true;
+    return false;
+}
+
+static void a_killed_child_is_compared_as_far_as_it_goes(void **state)
 {
     test_folder folder = make_folder();
-    const plan killed = {.children = 3, .killed_child = 2};
-    const plan dying = {.children = 2, .killed_parent = true};
-    const fb_diff_options prefix = {.size = sizeof prefix, .prefix = true};
+    const plan killed = {.children = 3, .killed_child = 2, .killed_in = 4};
+    const plan odd = {
+        .children = 3, .killed_child = 2, .killed_in = 4, .odd_child = 2, .odd_step = 2};
+    const fb_diff_options strict = {.size = sizeof strict, .strict = true};
     const char *a = record_program(&folder, "a.fbt", clean),
-               *b = record_program(&folder, "b.fbt", killed);
-    const char *c = record_program(&folder, "c.fbt", dying);
+               *b = record_program(&folder, "b.fbt", killed),
+               *c = record_program(&folder, "c.fbt", odd);
     fb_diff_report r = compare(a, b, NULL);
 
     (void)state;
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    assert_true(leaves_out(&r, "b is torn; equal through step 3"));
+    fb_diff_report_free(&r);
+    r = compare(a, b, &strict);
     assert_int_equal(r.verdict, FB_DIFF_UNDECIDABLE);
     assert_non_null(strstr(r.why, "child2: b is torn"));
     fb_diff_report_free(&r);
-    r = compare(a, b, &prefix);
-    assert_int_equal(r.verdict, FB_DIFF_SAME);
-    fb_diff_report_free(&r);
     r = compare(a, c, NULL);
+    assert_int_equal(r.verdict, FB_DIFF_DIFFER);
+    expect_part(&r, "child2", 2);
+    fb_diff_report_free(&r);
+    drop_folder(&folder);
+}
+
+static void a_child_without_a_step_leaves_the_verdict_of_the_rest(void **state)
+{
+    test_folder folder = make_folder();
+    const plan early = {.children = 3, .killed_child = 2, .killed_in = 1};
+    const plan silent = {.children = 3, .silent_child = 2};
+    const plan odd = {.children = 3, .silent_child = 2, .odd_loss = 3};
+    const char *a = record_program(&folder, "a.fbt", clean),
+               *b = record_program(&folder, "b.fbt", early),
+               *c = record_program(&folder, "c.fbt", silent),
+               *d = record_program(&folder, "d.fbt", odd);
+    const char *const short_ones[] = {b, c};
+    const char *const words[] = {"b is torn; equal through step 0", "no finished step in b"};
+    fb_diff_report r;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        r = compare(a, short_ones[i], NULL);
+        assert_int_equal(r.verdict, FB_DIFF_SAME);
+        assert_true(leaves_out(&r, words[i]));
+        fb_diff_report_free(&r);
+    }
+    r = compare(c, c, NULL);
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    assert_int_equal(r.left_out.count, 0);
+    fb_diff_report_free(&r);
+    r = compare(c, d, NULL);
+    assert_int_equal(r.verdict, FB_DIFF_DIFFER);
+    assert_int_equal(r.first.name.step, 3);
+    fb_diff_report_free(&r);
+    drop_folder(&folder);
+}
+
+static void a_main_trace_that_ends_early_is_not_called_the_same(void **state)
+{
+    test_folder folder = make_folder();
+    const plan dying = {.children = 2, .killed_parent = true};
+    const fb_diff_options prefix = {.size = sizeof prefix, .prefix = true};
+    const char *a = record_program(&folder, "a.fbt", clean),
+               *c = record_program(&folder, "c.fbt", dying);
+    fb_diff_report r = compare(a, c, NULL);
+
+    (void)state;
     assert_int_equal(r.verdict, FB_DIFF_UNDECIDABLE); /* child3 may have come later */
     fb_diff_report_free(&r);
     r = compare(c, a, &prefix);
@@ -302,7 +369,9 @@ int main(void)
         cmocka_unit_test(the_earliest_difference_of_all_is_told),
         cmocka_unit_test(children_are_paired_by_what_they_did),
         cmocka_unit_test(a_missing_process_counts_if_it_held_training_state),
-        cmocka_unit_test(what_ends_early_is_not_called_the_same),
+        cmocka_unit_test(a_killed_child_is_compared_as_far_as_it_goes),
+        cmocka_unit_test(a_child_without_a_step_leaves_the_verdict_of_the_rest),
+        cmocka_unit_test(a_main_trace_that_ends_early_is_not_called_the_same),
         cmocka_unit_test(a_packed_run_compares_as_its_files_do),
     };
 
