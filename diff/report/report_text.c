@@ -47,9 +47,13 @@ static size_t fit(const char *text, size_t width)
         at += character_bytes(text + at);
         columns++;
     }
-    if (text[at] == '\0' || text[at] == ' ')
+    if (text[at] == '\0')
         return at;
-    return space > 0 ? space : at;
+    if (text[at] != ' ' && space > 0)
+        at = space;
+    while (at > 1 && text[at - 1] == ' ') /* of two spaces none ends a line */
+        at--;
+    return at;
 }
 
 /* "label   text", wrapped, the lines after the first indented; cut with "..." after LINES_MAX. */

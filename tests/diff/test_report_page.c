@@ -150,6 +150,37 @@ static void hostile_names_are_text_in_a_page(void **state)
     free(page);
 }
 
+/* Between a cause and [likely] stand two spaces: with some length of name the line ends there. */
+static void no_line_of_the_screen_ends_in_a_space(void **state)
+{
+    test_folder *folder = *state;
+    const char *files[2] = {in_folder(folder, "end-a.fbt"), in_folder(folder, "end-b.fbt")};
+    char name[64];
+
+    for (size_t length = 1; length < sizeof name; length++) {
+        fb_diff_report report;
+        fb_recorder *recorder;
+        fb_error err;
+        char *text;
+
+        (void)snprintf(name, sizeof name, "%0*d", (int)length, 0);
+        for (int side = 0; side < 2; side++) {
+            const float value = (float)side;
+
+            assert_ok(fb_recorder_open(&recorder, files[side], NULL, &err));
+            fb_recorder_step(recorder, 1);
+            (void)fb_recorder_f32(recorder, FB_PHASE_FORWARD, name, "relu", &value, 1, 0);
+            assert_ok(fb_recorder_close(recorder, &err));
+        }
+        assert_ok(fb_diff(&report, files[0], files[1], NULL, &err));
+        text = fb_diff_report_text(&report);
+        assert_non_null(text);
+        assert_null(strstr(text, " \n"));
+        free(text);
+        fb_diff_report_free(&report);
+    }
+}
+
 static void record_with_stacks(const char *path, float value)
 {
     fb_recorder *recorder;
@@ -395,6 +426,7 @@ int main(void)
         cmocka_unit_test(long_text_is_cut),
         cmocka_unit_test(a_code_span_and_a_fence_cannot_be_left),
         cmocka_unit_test(hostile_names_are_text_in_a_page),
+        cmocka_unit_test(no_line_of_the_screen_ends_in_a_space),
         cmocka_unit_test(the_innermost_frame_is_read_without_opening_the_stack),
         cmocka_unit_test(hostile_names_are_code_in_markdown),
         cmocka_unit_test(equal_runs_give_a_page_without_a_difference),
