@@ -166,7 +166,7 @@ static fb_status blame(comparison *c, const fb__step_pair *pair, fb__culprit *cu
         if (status == FB_OK)
             status = fb__rounding_measure_first(r, c->a, c->b, err);
         if (status == FB_OK)
-            fb__rounding_claim(r);
+            status = fb__rounding_claim(r, c->options, &c->headers, c->a, c->b, err);
     }
     if (status == FB_OK && values.failure.status != FB_OK)
         status = fb__list_add(&r->left_out, err, "values: no replay: %s", values.failure.text);
@@ -563,6 +563,8 @@ fb_status fb__diff_files(fb_diff_report *out, const char *a, const char *b,
     fb_trace_close(c->a);
     fb_trace_close(c->b);
     free(c);
+    if (status == FB_OK)
+        status = fb__rounding_recheck(out, a, b, options, err);
     if (status != FB_OK)
         fb_diff_report_free(out);
     return status;

@@ -118,7 +118,9 @@ typedef struct fb_diff_rounding {
     size_t size_count;
     bool has_size; /* of the first difference: */
     double relative, ratio;
+    bool has_name_b;
     fb_event_name name_b; /* and how b calls it */
+    uint64_t missing;     /* losses, gradients and updates that have no partner */
 } fb_diff_rounding;
 
 typedef struct fb_diff_report {

@@ -206,6 +206,11 @@ static uint32_t find_same(flow *f, uint32_t of_a)
     return choose_equal(f, of_a, best);
 }
 
+static bool has_op_of(const fb__node *a, const fb__node *b)
+{
+    return a->site->op != NULL && b->site->op != NULL && strcmp(a->site->op, b->site->op) == 0;
+}
+
 /* The node of b that is made from the same, and most like a. */
 static uint32_t find_alike(flow *f, uint32_t of_a)
 {
@@ -222,7 +227,7 @@ static uint32_t find_alike(flow *f, uint32_t of_a)
         const fb__node *b = &p->b->nodes[k];
         double share, cosine;
 
-        if (!is_candidate(a, b))
+        if (!is_candidate(a, b) || (a->nonfinite != b->nonfinite && !has_op_of(a, b)))
             continue;
         p->budget--;
         find_origins(&other, f, p->b, true, k);

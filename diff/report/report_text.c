@@ -373,7 +373,7 @@ static void print_rounding(FILE *out, const fb_diff_report *r)
     }
     if (!x->used)
         return;
-    if (x->has_size) {
+    if (x->has_name_b) {
         entryf(out, "in b", "%s", fb_event_name_text(name, sizeof name, &x->name_b));
     } else if (x->has_largest) {
         entryf(out, "largest", "%.2g times the envelope: %s", x->largest,

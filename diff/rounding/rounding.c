@@ -83,7 +83,7 @@ static fb_status blame(fb__judging *j, const fb__pairing *p, const fb__step_judg
     memcpy(r->first.shape, a->site->shape, sizeof r->first.shape);
     fb__name_node(&r->first.name, p->a, s->culprit);
     fb__name_node(&r->rounding.name_b, p->b, a->partner);
-    r->rounding.has_size = true;
+    r->rounding.has_size = r->rounding.has_name_b = true;
     r->rounding.ratio = s->at[s->culprit].ratio;
     r->rounding.relative = s->at[s->culprit].distance / fb__node_norm(a);
     r->has_equal_through = step > 1;
@@ -120,8 +120,9 @@ static fb_status judge_tables(fb__judging *j, fb__pairing *p, uint64_t step, boo
     if (status == FB_OK) {
         fb__tell_largest(j, p, &s);
         fb__tell_size(j, p, &s);
-        fb__keep_shares(j, p, &s);
+        fb__keep_params(j, p, &s);
         j->beyond += s.beyond;
+        j->report->rounding.missing += s.missing;
         if (j->useless_from == 0 && 2 * s.useless > s.compared && s.compared > 0)
             j->useless_from = step;
         if (s.culprit != FB__NODE_NONE)
@@ -220,12 +221,13 @@ static fb_status pair_starts(fb__judging *j, uint64_t first, fb_error *err)
                              .by_name = j->by_name,
                              .budget = FB__PAIRING_BUDGET};
     j->carried = calloc((size_t)j->start_a.start_count + 1, sizeof *j->carried);
-    j->shares = calloc((size_t)j->start_a.start_count + 1, sizeof *j->shares);
     j->before = calloc((size_t)j->start_a.start_count + 1, sizeof *j->before);
-    if (j->carried == NULL || j->shares == NULL || j->before == NULL)
+    if (j->carried == NULL || j->before == NULL)
         return fb__judging_memory(err);
-    for (uint32_t i = 0; i < j->start_a.start_count; i++)
+    for (uint32_t i = 0; i < j->start_a.start_count; i++) {
         memcpy(j->before[i].linear, j->start_a.nodes[i].linear, sizeof j->before[i].linear);
+        j->before[i].norm = fb__node_norm(&j->start_a.nodes[i]);
+    }
     return fb__pair_params(&j->start, err);
 }
 
@@ -315,7 +317,6 @@ static void free_judging(fb__judging *j)
     fb__table_free(&j->start_b);
     fb__map_free(j->map);
     free(j->carried);
-    free(j->shares);
     free(j->before);
     for (size_t i = 0; i < j->envelope_count; i++)
         fb_trace_close(j->envelopes[i].trace);

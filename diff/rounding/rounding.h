@@ -32,8 +32,20 @@ FB_NODISCARD fb_status fb__rounding_compare(fb_diff_report *report, const fb_dif
 FB_NODISCARD fb_status fb__rounding_measure_first(fb_diff_report *report, fb_trace *a, fb_trace *b,
                                                   fb_error *err);
 
-/* Then: the cause is rounding, where it is that small and no rule knows better. */
-void fb__rounding_claim(fb_diff_report *report);
+/* Then, of two recorded programs with sketches: where no rule knows more than that something is
+ * computed otherwise, and the whole step is within rounding, the cause is rounding. With
+ * options->rounding the steps behind are judged too, and the verdict is theirs. Statuses of the
+ * readers, FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__rounding_claim(fb_diff_report *report, const fb_diff_options *options,
+                                          const fb__headers *headers, fb_trace *a, fb_trace *b,
+                                          fb_error *err);
+
+/* Two runs of the engine of which it was asked whether they differ by rounding: what a replay
+ * proves of their bits (one flipped bit in the last places, which is within rounding; a key of the
+ * configuration) says more than sizes. Where it does, *report is that of the bits. Statuses of
+ * fb_diff. */
+FB_NODISCARD fb_status fb__rounding_recheck(fb_diff_report *report, const char *a, const char *b,
+                                            const fb_diff_options *options, fb_error *err);
 
 /* --- Inside of rounding*.c ---------------------------------------------------------------------
  */
@@ -47,10 +59,11 @@ typedef struct fb__envelope {
 
 /* One pair of a step, under the node of a that stands for it. */
 typedef struct fb__judged {
-    bool known;      /* it was compared */
-    bool equal;      /* bit for bit, or the same numbers in another order */
-    bool exact;      /* must be equal: no rounding has happened yet */
-    bool useless;    /* rounding alone may have made it anything */
+    bool known;    /* it was compared */
+    bool equal;    /* bit for bit, or the same numbers in another order */
+    bool exact;    /* must be equal: no rounding has happened yet */
+    bool useless;  /* rounding alone may have made it anything */
+    bool vanished; /* nothing behind it has its difference: a factor that one side takes earlier */
     double distance; /* L2; a lower bound where the order is not the same */
     double envelope; /* how far rounding may carry it, L2 */
     double ratio;    /* distance to envelope */
@@ -63,6 +76,7 @@ typedef struct fb__step_judgement {
     fb__judged *at;   /* by node of a */
     uint32_t culprit; /* node of a, or FB__NODE_NONE */
     uint32_t beyond;  /* pairs beyond the limit */
+    uint32_t missing; /* losses, gradients and updates that were not compared */
     uint32_t compared, equal, useless;
 } fb__step_judgement;
 
@@ -82,6 +96,15 @@ double fb__rounding_own(const fb__table *table, const fb__node *node);
 
 /* The L2 norm that a tensor would have if its elements had the size of those it is made from. */
 double fb__rounding_input_size(const fb__table *table, const fb__node *node);
+
+/* How far, L2, a pair may be apart: `allowed`, what repeats or inputs say, and its own rounding. A
+ * few repeats may all have been lucky. cancelled: of fb__rounding_cancelled. */
+double fb__rounding_limit_of(const fb__table *table, uint32_t node, double allowed,
+                             double cancelled);
+
+/* By node: the size that a gradient has without cancelling, where it cancels, or comes from one
+ * that does; else 0. FB_E_MEMORY; free *out. */
+FB_NODISCARD fb_status fb__rounding_cancelled(double **out, const fb__table *table, fb_error *err);
 
 /* Adds to `allowed` (by node of a) what one envelope says, where it says more. */
 void fb__rounding_allow(double *allowed, const fb__pairing *pairing, const fb__envelope *envelope,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * rounding_envelope.c - what rounding may do to a run: traces with sketches, envelopes
- * measured by repeats, and bounds of operations where nothing was measured.
+ * measured by repeats.
  */
 #include "diff/rounding/rounding_judging.h"
 
@@ -199,72 +199,8 @@ fb_status fb__find_envelopes(fb__judging *j, uint64_t first, uint64_t last, fb_e
     return status;
 }
 
-/* --- Without repeats -------------------------------------------------------------------------- */
-
-/* How far the update moved a parameter, by the sketches of its values before and after. */
-static double update_of(const fb__judging *j, const fb__table *t, const fb__node *n)
-{
-    const uint32_t owner = fb__table_find_param(t, n->site->path);
-    double square = 0;
-
-    if (owner == FB__NODE_NONE || !n->has_sketch)
-        return fb__node_norm(n);
-    for (int i = 0; i < FB_SKETCH_BUCKETS; i++) {
-        const double d = n->linear[i] - j->before[owner].linear[i];
-        square += d * d;
-    }
-    return sqrt(square);
-}
-
-/* Marks the gradients of parameters, and what of their size they are made from. */
-static void mark_param_gradients(bool *marked, const fb__table *t)
-{
-    for (uint32_t i = t->count; i-- > t->start_count;) {
-        const fb__node *n = &t->nodes[i];
-        const char *slot = n->site->slot == NULL ? "" : n->site->slot;
-
-        marked[i] |= n->site->kind == FB_KIND_TENSOR && strncmp(slot, "grad", 4) == 0 &&
-                     fb__table_find_param(t, n->site->path) != FB__NODE_NONE;
-        for (uint32_t k = 0; k < n->input_count && marked[i]; k++) {
-            const uint32_t in = t->edges[n->first_input + k];
-
-            if (t->nodes[in].elements == n->elements)
-                marked[in] = true;
-        }
-    }
-}
-
-/* What rounding may do where nothing was measured: an operation hands on the relative difference of
- * its inputs, and adds its own rounding, which the judge adds too. An optimizer that divides by the
- * size of a gradient makes steps of full size of gradients that are nothing but rounding: a tenth
- * of an update may be that, and the limit is ten times. */
-static void derive(double *allowed, const fb__judging *j, const fb__pairing *p,
-                   const bool *of_param)
-{
-    for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
-        const fb__node *n = &p->a->nodes[i];
-        const uint32_t owner =
-            fb__node_is_param(n) ? fb__table_find_param(p->a, n->site->path) : FB__NODE_NONE;
-        double share = 0;
-
-        if (owner != FB__NODE_NONE) {
-            allowed[i] = j->shares[owner] * fb__node_norm(n) + update_of(j, p->a, n) / 10;
-            continue;
-        }
-        for (uint32_t k = 0; k < n->input_count; k++) {
-            const uint32_t in = p->a->edges[n->first_input + k];
-            const double norm = fb__node_norm(&p->a->nodes[in]);
-            double s = 0x1p-23;
-
-            if (p->a->nodes[in].start)
-                s += j->shares[in];
-            else if (norm > 0)
-                s += allowed[in] / norm;
-            share = fmax(share, s);
-        }
-        allowed[i] = share * (of_param[i] ? fb__rounding_scale(p->a, n) : fb__node_norm(n));
-    }
-}
+/* --- What repeats do not show ------------------------------------------------------------------
+ */
 
 /* A loss is the difference of two numbers of the size of logits, its gradient that of a probability
  * and 1, over the number of targets: however small they get, they are rounded as those are. */
@@ -314,15 +250,8 @@ fb_status fb__allow_all(double *allowed, fb__judging *j, const fb__pairing *p, u
 {
     fb_status status = FB_OK;
 
-    if (j->envelope_count == 0) {
-        bool *of_param = calloc((size_t)p->a->count + 1, sizeof *of_param);
-
-        if (of_param == NULL)
-            return fb__judging_memory(err);
-        mark_param_gradients(of_param, p->a);
-        derive(allowed, j, p, of_param);
-        free(of_param);
-    }
+    if (j->envelope_count == 0)
+        return fb__hand_on(allowed, j, p, err);
     for (size_t i = 0; i < j->envelope_count && status == FB_OK; i++) {
         fb__table table;
 

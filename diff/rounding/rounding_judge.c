@@ -229,6 +229,23 @@ static double widened(const fb__node *a, double allowed)
            (grown > 1 ? 1 + log10(grown) : 1);
 }
 
+double fb__rounding_limit_of(const fb__table *t, uint32_t node, double allowed, double cancelled)
+{
+    const fb__node *n = &t->nodes[node];
+
+    return widened(n, allowed) + fb__rounding_own(t, n) + cancelled_rounding * unit * cancelled;
+}
+
+fb_status fb__rounding_cancelled(double **out, const fb__table *t, fb_error *err)
+{
+    *out = calloc((size_t)t->count + 1, sizeof **out);
+    if (*out == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging differences: out of memory");
+    for (uint32_t i = t->start_count; i < t->count; i++)
+        (*out)[i] = cancelled_scale(t, &t->nodes[i], *out);
+    return FB_OK;
+}
+
 static void judge_pair(fb__judged *j, const fb__pairing *p, uint32_t node, double allowed,
                        double cancelled)
 {
@@ -248,8 +265,7 @@ static void judge_pair(fb__judged *j, const fb__pairing *p, uint32_t node, doubl
     j->equal = ordered ? fb__node_equal(&a, &b)
                        : a.has_sketch && !fb_hash_is_zero(a.multiset) &&
                              fb_hash_equal(a.multiset, b.multiset);
-    j->envelope = widened(&a, allowed) + fb__rounding_own(p->a, &p->a->nodes[node]);
-    j->envelope += cancelled_rounding * unit * cancelled;
+    j->envelope = fb__rounding_limit_of(p->a, node, allowed, cancelled);
     if (j->exact)
         j->envelope = unit * fb__node_norm(&a);
     j->useless = !j->exact && !fb__node_is_scalar(&a) &&
@@ -283,14 +299,34 @@ typedef struct walk {
     fb__judged *at;
     uint32_t *stack, *seen, stamp;
     bool *has_user, *user_beyond; /* by node of a */
+    bool *kept;                   /* a user still has it, or some of it */
     double *cancelled;            /* size of the terms of a sum that cancels */
 } walk;
 
+/* A difference that shrinks so much from one operation to the next is gone, not watered down. */
+static const double vanishing = 300;
+
+/* Of what comes behind a node, nothing has its difference: a factor that one side takes earlier
+ * than the other. Not so of gradients that an update uses: clipping and Adam take every factor out,
+ * and the gradients are wrong. */
+static bool is_update(const fb__node *n)
+{
+    return n->site->phase == FB_PHASE_OPTIMIZER || n->site->kind == FB_KIND_PARAM ||
+           fb__node_is_scalar(n);
+}
+
+static bool has_vanished(const walk *w, uint32_t node)
+{
+    return w->has_user[node] && !w->kept[node];
+}
+
 /* The largest ratio of the nearest judged nodes behind a node; of each of them it is noted that it
  * is used. */
-static double largest_before(walk *w, uint32_t node, bool beyond)
+static double largest_before(walk *w, uint32_t node)
 {
     const fb__table *t = w->p->a;
+    const double ratio = w->at[node].ratio;
+    const bool gone = has_vanished(w, node), beyond = !gone && ratio > FB__ROUNDING_LIMIT / 3;
     uint32_t depth = 0;
     double most = 0;
 
@@ -312,6 +348,8 @@ static double largest_before(walk *w, uint32_t node, bool beyond)
                 most = fmax(most, w->at[in].ratio);
                 w->has_user[in] = true;
                 w->user_beyond[in] |= beyond;
+                w->kept[in] |= beyond || (!gone && ratio >= w->at[in].ratio / vanishing) ||
+                               is_update(&t->nodes[node]);
             } else {
                 w->stack[depth++] = in;
             }
@@ -346,13 +384,15 @@ static fb_status find_culprit(fb__step_judgement *out, walk *w, fb_error *err)
 
     if (before == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging differences: out of memory");
-    for (uint32_t i = 0; i < t->count; i++)
+    /* From the last on, so that of each it is known what became of its difference. */
+    for (uint32_t i = t->count; i-- > 0;)
         if (w->at[i].known)
-            before[i] = largest_before(w, i, w->at[i].ratio > FB__ROUNDING_LIMIT / 3);
+            before[i] = largest_before(w, i);
     for (uint32_t i = 0; i < t->count; i++) {
         const fb__judged *j = &w->at[i];
 
-        if (!is_beyond(j, &t->nodes[i]))
+        w->at[i].vanished = j->ratio > FB__ROUNDING_LIMIT && has_vanished(w, i);
+        if (!is_beyond(j, &t->nodes[i]) || has_vanished(w, i))
             continue;
         out->beyond++;
         if (out->culprit == FB__NODE_NONE && (j->exact || j->cast || j->ratio > 2 * before[i]) &&
@@ -379,6 +419,26 @@ static void carry(double *carried, const fb__pairing *p, const walk *w)
     }
 }
 
+/* What training goes on with, and what it is steered by: it must have been compared. */
+static bool counts(const fb__node *n)
+{
+    return !n->start && !n->excluded && n->real && n->elements > 0 &&
+           (n->last_gradient || n->site->kind == FB_KIND_PARAM ||
+            (fb__node_is_scalar(n) && n->site->slot != NULL && strcmp(n->site->slot, "loss") == 0));
+}
+
+static uint32_t count_missing(const fb__pairing *p, const walk *w)
+{
+    uint32_t missing = 0;
+
+    for (uint32_t i = p->a->start_count; i < p->a->count; i++)
+        missing += counts(&p->a->nodes[i]) && p->a->nodes[i].how != FB__HOW_ALIAS &&
+                   p->a->nodes[i].how != FB__HOW_JOINED && !w->at[i].known && w->cancelled[i] == 0;
+    for (uint32_t i = p->b->start_count; i < p->b->count; i++)
+        missing += counts(&p->b->nodes[i]) && !fb__is_paired(&p->b->nodes[i]);
+    return missing;
+}
+
 fb_status fb__rounding_judge(fb__step_judgement *out, const fb__pairing *p, const double *allowed,
                              double *carried, bool with_start, fb_error *err)
 {
@@ -392,14 +452,13 @@ fb_status fb__rounding_judge(fb__step_judgement *out, const fb__pairing *p, cons
     w.seen = calloc(n, sizeof *w.seen);
     w.has_user = calloc(n, sizeof *w.has_user);
     w.user_beyond = calloc(n, sizeof *w.user_beyond);
-    w.cancelled = calloc(n, sizeof *w.cancelled);
+    w.kept = calloc(n, sizeof *w.kept);
     if (w.at == NULL || w.stack == NULL || w.seen == NULL || w.has_user == NULL ||
-        w.user_beyond == NULL || w.cancelled == NULL) {
+        w.user_beyond == NULL || w.kept == NULL)
         status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging differences: out of memory");
-    } else {
-        for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
-            w.cancelled[i] = cancelled_scale(p->a, &p->a->nodes[i], w.cancelled);
-        }
+    else
+        status = fb__rounding_cancelled(&w.cancelled, p->a, err);
+    if (status == FB_OK) {
         for (uint32_t i = 0; i < p->a->count; i++) {
             if (!stands_for_pair(p, i) || (p->a->nodes[i].start && !with_start))
                 continue;
@@ -410,6 +469,7 @@ fb_status fb__rounding_judge(fb__step_judgement *out, const fb__pairing *p, cons
             out->equal += w.at[i].equal;
             out->useless += w.at[i].useless;
         }
+        out->missing = count_missing(p, &w);
         status = find_culprit(out, &w, err);
         carry(carried, p, &w);
     }
@@ -417,6 +477,7 @@ fb_status fb__rounding_judge(fb__step_judgement *out, const fb__pairing *p, cons
     free(w.seen);
     free(w.has_user);
     free(w.user_beyond);
+    free(w.kept);
     free(w.cancelled);
     return status;
 }

@@ -14,10 +14,12 @@ enum {
     FB__PAIRING_BUDGET = 4 << 20, /* comparisons of contents for one pairing: a second at most */
 };
 
-/* The sketch of a parameter before the step. */
-typedef struct fb__value_before {
-    double linear[FB_SKETCH_BUCKETS];
-} fb__value_before;
+/* What the steps so far have left of a parameter, by start node of a. */
+typedef struct fb__param_before {
+    double linear[FB_SKETCH_BUCKETS]; /* sketch of its value */
+    double norm, apart;               /* of its value, and between the sides; L2 */
+    double gradient, largest; /* of all its gradients: largest difference, relative and L2 */
+} fb__param_before;
 
 typedef struct fb__judging {
     fb_diff_report *report;
@@ -33,9 +35,7 @@ typedef struct fb__judging {
     fb__table start_a, start_b;
     fb__pairing start; /* of the two */
     double *carried;   /* by start node of a: the ratio of its parameter after the step before */
-    fb__value_before *before; /* the same of its value */
-    /* How far rounding may have carried it, relative; where nothing is measured. */
-    double *shares;
+    fb__param_before *before;
     uint32_t beyond;       /* pairs beyond the limit that no operation could be blamed for */
     uint64_t tainted;      /* first step with random numbers that only one side has; 0: none */
     uint64_t useless_from; /* first step in which rounding explains anything; 0: none */
@@ -66,7 +66,11 @@ FB_NODISCARD fb_status fb__tell_pairing(fb__judging *j, const fb__pairing *p, fb
 void fb__tell_largest(fb__judging *j, const fb__pairing *p, const fb__step_judgement *s);
 /* How far the parameters are apart after this step, all of them as one vector. */
 void fb__tell_size(fb__judging *j, const fb__pairing *p, const fb__step_judgement *s);
-/* What each parameter is when the next step begins, and how far rounding may have carried it. */
-void fb__keep_shares(fb__judging *j, const fb__pairing *p, const fb__step_judgement *s);
+/* What each parameter is when the next step begins, and how far it is apart. */
+void fb__keep_params(fb__judging *j, const fb__pairing *p, const fb__step_judgement *s);
+/* rounding_handed.c: what rounding may do where nothing was measured, by node of a: what operations
+ * hand on of the differences that their inputs have. FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__hand_on(double *allowed, fb__judging *j, const fb__pairing *p,
+                                   fb_error *err);
 
 #endif

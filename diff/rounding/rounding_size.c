@@ -53,26 +53,3 @@ fb_status fb__rounding_measure_first(fb_diff_report *report, fb_trace *a, fb_tra
     fb__table_free(&tb);
     return status;
 }
-
-/* Rules that only know that an operation came out otherwise. */
-static bool is_open(const char *cause)
-{
-    return strcmp(cause, "forward-op") == 0 || strcmp(cause, "backward-op") == 0 ||
-           strcmp(cause, "unknown") == 0;
-}
-
-void fb__rounding_claim(fb_diff_report *report)
-{
-    fb_diff_cause *cause = &report->cause;
-
-    if (!report->rounding.has_size || report->rounding.ratio > FB__ROUNDING_LIMIT ||
-        !report->has_cause || cause->confirmed || report->engine || !is_open(cause->name))
-        return;
-    cause->name = "rounding";
-    fb__say(cause,
-            "%s%s%s: the inputs are equal, and the outputs as far apart as another order of "
-            "the same operation may take them",
-            report->first.name.path, report->first.name.path[0] != '\0' ? " " : "",
-            report->first.name.op);
-    fb__say_fix(cause, "accept it: firstbit diff --rounding; or write the operation alike in both");
-}

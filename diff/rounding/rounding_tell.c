@@ -104,7 +104,8 @@ void fb__tell_largest(fb__judging *j, const fb__pairing *p, const fb__step_judge
     r->compared += s->compared;
     r->equal += s->equal;
     for (uint32_t i = 0; i < p->a->count; i++)
-        if (s->at[i].known && !s->at[i].useless && s->at[i].ratio > r->largest) {
+        if (s->at[i].known && !s->at[i].useless && !s->at[i].vanished &&
+            s->at[i].ratio > r->largest) {
             r->largest = s->at[i].ratio;
             r->has_largest = true;
             fb__name_node(&r->largest_at, p->a, i);
@@ -148,12 +149,10 @@ void fb__tell_size(fb__judging *j, const fb__pairing *p, const fb__step_judgemen
     r->sizes[r->size_count++] = size;
 }
 
-/* What each parameter is when the next step begins, and how far rounding may have carried it. */
-void fb__keep_shares(fb__judging *j, const fb__pairing *p, const fb__step_judgement *s)
+void fb__keep_params(fb__judging *j, const fb__pairing *p, const fb__step_judgement *s)
 {
     for (uint32_t i = p->a->start_count; i < p->a->count; i++) {
         const fb__node *n = &p->a->nodes[i];
-        const double norm = fb__node_norm(n);
         uint32_t owner;
 
         if (!fb__node_is_param(n))
@@ -162,7 +161,8 @@ void fb__keep_shares(fb__judging *j, const fb__pairing *p, const fb__step_judgem
         if (owner == FB__NODE_NONE)
             continue;
         memcpy(j->before[owner].linear, n->linear, sizeof n->linear);
-        if (s->at[i].known && norm > 0)
-            j->shares[owner] = s->at[i].envelope / norm;
+        j->before[owner].norm = fb__node_norm(n);
+        if (s->at[i].known && isfinite(s->at[i].distance))
+            j->before[owner].apart = s->at[i].distance;
     }
 }

@@ -123,7 +123,7 @@ void fb__rounding_json(cJSON *object, const fb_diff_rounding *r)
         cJSON_AddNullToObject(o, "largest_at");
     add_number(o, "relative", r->has_size ? r->relative : (double)NAN);
     add_number(o, "ratio", r->has_size ? r->ratio : (double)NAN);
-    if (r->has_size)
+    if (r->has_name_b)
         cJSON_AddStringToObject(o, "name_b", fb_event_name_text(text, sizeof text, &r->name_b));
     else
         cJSON_AddNullToObject(o, "name_b");

@@ -65,18 +65,14 @@ fb_status fb__rounding_applies(bool *applies, const fb_diff_report *report,
                                const fb_diff_options *options, const fb__headers *headers,
                                fb_trace *a, fb_trace *b, fb_error *err)
 {
-    *applies = options->rounding || options->map != NULL || options->noise_count > 0;
-    if (options->bitwise)
-        *applies = false;
+    const bool engine_a = fb__is_engine_run(&headers->a), engine_b = fb__is_engine_run(&headers->b);
+
+    *applies = !options->bitwise && (options->map != NULL || options->noise_count > 0);
     if (*applies || options->bitwise)
         return FB_OK;
-    if (fb__is_engine_run(&headers->a) != fb__is_engine_run(&headers->b))
-        *applies = true;
-    else if (fb__is_engine_run(&headers->a))
-        *applies =
-            fb__run_header_is_openblas(&headers->a) != fb__run_header_is_openblas(&headers->b) ||
-            differs_in_micro_only(report);
-    else
+    if (!engine_a && !engine_b)
         return has_other_names(applies, a, b, err);
+    *applies = options->rounding || engine_a != engine_b || differs_in_micro_only(report) ||
+               fb__run_header_is_openblas(&headers->a) != fb__run_header_is_openblas(&headers->b);
     return FB_OK;
 }

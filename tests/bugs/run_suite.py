@@ -63,7 +63,8 @@ def run(options, folder):
     bugs = selected(sum((getattr(m, "BUGS", []) for m in also), catalogue.BUGS), options)
     cleans = selected(sum((getattr(m, "CLEANS", []) for m in also), catalogue.CLEANS), options)
     if options.rounding:
-        bugs = [replace(bug, options=bug.options + ("--rounding",)) for bug in bugs]
+        bugs = [replace(bug, options=bug.options + ("--rounding",)) for bug in bugs
+                if "--bitwise" not in bug.options]
     recordings = Recordings(options.firstbit, folder, options.jobs, options.fast,
                             options.reuse)
     recordings.make(bugs + cleans)

@@ -115,7 +115,7 @@ static void a_fault_in_a_run_is_found_where_it_is(void **state)
 
 /* Query 0 sees one key only, so its gradient is 0; what a flipped bit makes of that no sum feels.
  */
-static void a_difference_that_no_sketch_shows_is_not_called_the_same(void **state)
+static void a_flipped_bit_that_no_sketch_shows_is_found_by_replay(void **state)
 {
     const fb_fault fault = {.kind = FB_FAULT_FLIP,
                             .step = 3,
@@ -133,7 +133,10 @@ static void a_difference_that_no_sketch_shows_is_not_called_the_same(void **stat
     (void)snprintf(b, sizeof b, "%s", record(&folder, "b.fbt", &how));
     fb_diff_report r = compare(a, b, (fb_diff_options){0});
 
-    assert_int_equal(r.verdict, FB_DIFF_ROUNDING);
+    assert_int_equal(r.verdict, FB_DIFF_DIFFER);
+    assert_string_equal(r.first.name.path, "h.0.attn.core.qkv");
+    assert_string_equal(r.cause.name, "bit-flip");
+    assert_true(r.cause.confirmed);
     fb_diff_report_free(&r);
     drop_folder(&folder);
 }
@@ -295,7 +298,7 @@ int main(void)
         cmocka_unit_test(a_run_under_noise_is_rounding_and_bit_for_bit_it_differs),
         cmocka_unit_test(without_noise_a_run_made_again_is_the_run_and_the_same),
         cmocka_unit_test(a_fault_in_a_run_is_found_where_it_is),
-        cmocka_unit_test(a_difference_that_no_sketch_shows_is_not_called_the_same),
+        cmocka_unit_test(a_flipped_bit_that_no_sketch_shows_is_found_by_replay),
         cmocka_unit_test(a_page_says_what_was_paired_and_how_it_grows),
         cmocka_unit_test(where_nothing_can_be_compared_nothing_is_called_the_same),
         cmocka_unit_test(an_envelope_has_a_small_distance_for_every_tensor_of_the_run),
