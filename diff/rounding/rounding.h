@@ -40,10 +40,9 @@ FB_NODISCARD fb_status fb__rounding_claim(fb_diff_report *report, const fb_diff_
                                           const fb__headers *headers, fb_trace *a, fb_trace *b,
                                           fb_error *err);
 
-/* Two runs of the engine of which it was asked whether they differ by rounding: what a replay
- * proves of their bits (one flipped bit in the last places, which is within rounding; a key of the
- * configuration) says more than sizes. Where it does, *report is that of the bits. Statuses of
- * fb_diff. */
+/* Two runs of the engine that are within rounding because it was asked for: one flipped bit in the
+ * last places is that too, and a replay tells it. Where it does, *report is that of the bits.
+ * Statuses of fb_diff. */
 FB_NODISCARD fb_status fb__rounding_recheck(fb_diff_report *report, const char *a, const char *b,
                                             const fb_diff_options *options, fb_error *err);
 

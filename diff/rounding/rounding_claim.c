@@ -226,8 +226,7 @@ fb_status fb__rounding_recheck(fb_diff_report *report, const char *a, const char
     fb_diff_report exact;
     fb_status status;
 
-    if (!report->engine || !options->rounding ||
-        (report->verdict != FB_DIFF_ROUNDING && report->verdict != FB_DIFF_DIFFER))
+    if (!report->engine || !options->rounding || report->verdict != FB_DIFF_ROUNDING)
         return FB_OK;
     bitwise.rounding = false;
     bitwise.bitwise = true;
@@ -235,8 +234,7 @@ fb_status fb__rounding_recheck(fb_diff_report *report, const char *a, const char
     if (status != FB_OK)
         return status;
     if (exact.verdict == FB_DIFF_DIFFER && exact.cause.confirmed &&
-        (strcmp(exact.cause.name, "bit-flip") == 0 ||
-         (report->verdict == FB_DIFF_DIFFER && strcmp(exact.cause.name, "nondeterminism") != 0))) {
+        strcmp(exact.cause.name, "bit-flip") == 0) {
         fb_diff_report_free(report);
         *report = exact;
         return FB_OK;

@@ -427,9 +427,34 @@ static bool counts(const fb__node *n)
             (fb__node_is_scalar(n) && n->site->slot != NULL && strcmp(n->site->slot, "loss") == 0));
 }
 
+/* Numbers without a partner of which none with a partner are made: nobody knows what they do. That
+ * an index or a comparison is equal says nothing of them. */
+static uint32_t count_loose(const fb__table *t, bool *leads)
+{
+    uint32_t loose = 0;
+
+    memset(leads, 0, t->count * sizeof *leads);
+    for (uint32_t i = t->count; i-- > t->start_count;) {
+        const fb__node *n = &t->nodes[i];
+
+        leads[i] |= fb__is_paired(n) && n->real;
+        loose += !leads[i] && fb__is_pairable(n) && n->elements > 0;
+        for (uint32_t k = 0; k < n->input_count && leads[i]; k++)
+            leads[t->edges[n->first_input + k]] = true;
+    }
+    return loose;
+}
+
 static uint32_t count_missing(const fb__pairing *p, const walk *w)
 {
-    uint32_t missing = 0;
+    const size_t most = (size_t)(p->a->count > p->b->count ? p->a->count : p->b->count) + 1;
+    bool *leads = calloc(most, sizeof *leads);
+    uint32_t missing = 1;
+
+    if (leads == NULL)
+        return missing; /* what is not known counts as missing */
+    missing = count_loose(p->a, leads) + count_loose(p->b, leads);
+    free(leads);
 
     for (uint32_t i = p->a->start_count; i < p->a->count; i++)
         missing += counts(&p->a->nodes[i]) && p->a->nodes[i].how != FB__HOW_ALIAS &&

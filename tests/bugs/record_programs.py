@@ -119,8 +119,8 @@ class Recordings:
         environment["PYTHONPATH"] = PACKAGE
         done = subprocess.run(
             [sys.executable, os.path.join(HERE, "fork_programs.py")],
-            input="\n".join(run.folder for run in runs), env=environment, capture_output=True, text=True, timeout=SECONDS * len(runs),
-            check=False)
+            input="\n".join(run.folder for run in runs), env=environment, capture_output=True,
+            text=True, timeout=SECONDS * len(runs), check=False)
         failures = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
         for run in runs:
             run.failure = failures.get(run.folder, None if os.path.exists(run.trace)
