@@ -161,6 +161,48 @@ with firstbit.torch.record(sys.argv[1], ops_steps=None):
         for a, b in zip(final[0].parameters(), final[2].parameters()):
             self.assertTrue(torch.equal(a, b))
 
+    def test_programs_without_an_optimizer_have_steps_and_phases(self):
+        def by_module(rate):
+            models.append(net().eval())
+            model = models[-1]
+            for i in range(4):
+                loss_of(model).backward()
+                with torch.no_grad():
+                    model(torch.ones(1, 6))  # a look at it
+                    for parameter in model.parameters():
+                        parameter -= (rate if i == 2 else 0.1) * parameter.grad
+                        parameter.grad = None
+
+        def by_tensors(rate):
+            weight = torch.randn(6, 3, requires_grad=True)
+            for i in range(4):
+                loss = F.cross_entropy(torch.randn(4, 6) @ weight, torch.randint(0, 3, (4,)))
+                gradient, = torch.autograd.grad(loss, weight)
+                weight.data.add_(gradient, alpha=-(rate if i == 2 else 0.1))
+
+        models = []
+        for program in by_module, by_tensors:
+            with self.subTest(program.__name__):
+                events = self.record("a", lambda: program(0.1))
+                self.record("b", lambda: program(0.1))
+                self.record("c", lambda: program(0.2))
+                self.assertEqual(self.steps_of_losses(events), [1, 2, 3, 4])
+                self.assertEqual(max(e["step"] for e in events), 4)
+                self.assert_same("a", "b")
+                first = diff(self.path("a"), self.path("c"))["first"]
+                self.assertEqual((first["step"], first["op"]),
+                                 (3, "mul" if program is by_module else "add_"))
+                for options in {"level": "draws"}, {"ops_steps": "2"}:
+                    self.record("d", lambda: program(0.1), **options)
+                    self.assert_same("a", "d")
+        events = self.record("a", lambda: by_module(0.1))
+        updates = [e for e in events if e["op"] == "sub_"]
+        self.assertEqual({e["phase"] for e in updates}, {"optimizer"})
+        self.assertEqual([e["step"] for e in updates], sorted([1, 2, 3, 4] * 4))
+        after = [e for e in events if e["kind"] == "param" and e["op"] == "update"]
+        self.assertEqual(len(after), 16)
+        self.assertEqual({e["inputs"][0]["op"] for e in after}, {"grad"})
+
     def test_training_in_another_thread_is_recorded(self):
         def train():
             model = net()

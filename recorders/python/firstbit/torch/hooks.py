@@ -124,6 +124,8 @@ class Hooks:
                 if not session.here():
                     session.somewhere_else()
                     return engine.run_backward(tensors, *args, **kwargs)
+                if session.in_backward == 0:
+                    session.backward_begins(tensors, args[3] if len(args) > 3 else ())
                 phase, session.phase = session.phase, "backward"
                 updating, session.updating = session.updating, False
                 if phase != "backward":
@@ -134,8 +136,10 @@ class Hooks:
                 finally:
                     session.in_backward -= 1
                     session.phase, session.updating = phase, updating
-                    if session.step_due and session.in_backward == 0:
-                        session.end_of_step()
+                    if session.in_backward == 0:
+                        if session.step_due:
+                            session.end_of_step()
+                        session.backward_ended(any(args[1:3]))  # the graph is kept, or made
 
             def __getattr__(self, name: str) -> Any:
                 return getattr(engine, name)
@@ -370,6 +374,7 @@ class Hooks:
                 queue = queues.get(iterator)
                 loader = loaders.get(iterator)
                 if session.here() and queue and loader is not None:
+                    session.forward_begins()
                     session.guarded(session.sample, loader, iterator, session.epochs.get(id(loader), 0),
                                     queue.popleft(), batch)
                 return batch

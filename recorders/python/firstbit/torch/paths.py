@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the program is: the path of the module whose forward pass runs."""
 
+import collections
 import weakref
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
+
+_NODES_MAX = 1 << 16  # of a graph that is looked through
 
 
 class Modules:
@@ -19,6 +22,7 @@ class Modules:
             weakref.WeakKeyDictionary())
         self._roots: "List[Tuple[str, weakref.ref[torch.nn.Module]]]" = []
         self._names: Dict[int, Tuple["weakref.ref[torch.Tensor]", str]] = {}
+        self.leaves: "List[Tuple[str, weakref.ref[torch.Tensor]]]" = []
         self._classes: Dict[str, int] = {}
         self.stack: "List[Tuple[str, bool, bool]]" = []  # of the callers: path, training, gradients
         self.path = ""
@@ -86,7 +90,33 @@ class Modules:
         return found
 
     def parameters(self) -> "List[Tuple[str, torch.Tensor]]":
-        return self._all("named_parameters")
+        leaves = [(name, reference()) for name, reference in self.leaves]
+        return self._all("named_parameters") + [(n, t) for n, t in leaves if t is not None]
+
+    def name_leaves(self, tensors: Any, inputs: Any) -> None:
+        """A program without modules learns the tensors that its first backward pass ends at: leaf0,
+        leaf1, ... in the order in which they are met from the loss."""
+        for leaf in list(inputs or ()) or _leaves(tensors):
+            if isinstance(leaf, torch.Tensor):
+                name = f"leaf{len(self.leaves)}"
+                self.leaves.append((name, weakref.ref(leaf)))
+                self._names.setdefault(id(leaf), (weakref.ref(leaf), name))
 
     def buffers(self) -> "List[Tuple[str, torch.Tensor]]":
         return self._all("named_buffers")
+
+
+def _leaves(tensors: Any) -> List[torch.Tensor]:
+    """Where the graph behind these tensors ends."""
+    waiting = collections.deque(
+        t.grad_fn for t in ([tensors] if isinstance(tensors, torch.Tensor) else tensors))
+    seen, found = set(waiting), []
+    while waiting and len(seen) < _NODES_MAX:
+        node = waiting.popleft()
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        for behind, _ in getattr(node, "next_functions", ()):
+            if behind is not None and behind not in seen:
+                seen.add(behind)
+                waiting.append(behind)
+    return found

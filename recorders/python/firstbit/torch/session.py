@@ -54,6 +54,8 @@ class Session:
         self.by_hand = False  # the program says where steps begin
         self.in_step = self.in_backward = 0
         self.step_due = False  # an optimizer has stepped within a backward pass, which goes on
+        self.by_backward = False  # no optimizer: backward passes count the steps
+        self.updating_by_hand = ""  # such a step's backward pass is over: "surely", or "perhaps"
         self.moved = False  # the recorded thread is not the one that began
         self.unseen: "set[str]" = set()  # what is not recorded, for the scope
         self.waiting = False  # for the batches of other processes
@@ -187,8 +189,12 @@ class Session:
     def _name_the_past(self) -> None:
         """Ops are recorded again, and what made the parameters was not: it has its name all the
         same, so that recordings of other steps name the same inputs."""
+        before = self.recorder.current_step - 1
         for name, parameter in self.modules.parameters():
-            self._name_maker(parameter, 0, "init", name, "init", "param")
+            if self.by_backward:
+                self._name_maker(parameter, before, "optimizer", name, "update", "param")
+            else:
+                self._name_maker(parameter, 0, "init", name, "init", "param")
         for number, optimizer in enumerate(self.optimizers):
             step, op = self.stepped.get(number, 0), type(optimizer).__name__.lower()
             for name, parameter in self._parameters_of(optimizer):
@@ -197,8 +203,7 @@ class Session:
                 else:
                     self._name_maker(parameter, 0, "init", name, "init", "param")
         for name, buffer in self.modules.buffers():
-            self._name_maker(buffer, self.recorder.current_step - 1, "optimizer", name, "buffer",
-                             "buffer")
+            self._name_maker(buffer, before, "optimizer", name, "buffer", "buffer")
 
     def _name_maker(self, tensor: torch.Tensor, step: int, phase: str, path: str, op: str,
                     slot: str) -> None:
@@ -211,6 +216,10 @@ class Session:
         if self.recorder.current_step > 0 and self.wants("state"):
             for name, buffer in self.modules.buffers():
                 self._record_state(buffer, "optimizer", name, "buffer", "buffer", [])
+            for name, parameter in self.modules.parameters() if self.by_backward else ():
+                made = [self.grads.get(id(parameter)), self.core.find(parameter)]
+                self._record_state(parameter, "optimizer", name, "update", "param",
+                                   [ref for ref in made if ref is not None])
         self.draws.end_step()
         self.grads.clear()
         self.core.end_step()
@@ -249,6 +258,35 @@ class Session:
                               for parameter in group["params"])):
             self.begin_training()
 
+    # --- Programs without an optimizer ------------------------------------------------------------
+
+    def backward_begins(self, tensors: Any, inputs: Any) -> None:
+        """Where there is no optimizer a step is a backward pass, with what leads to it and what
+        follows up to the next call of a module, or batch, with gradients, or backward pass."""
+        if self.optimizers or self.by_hand:
+            return
+        if self.updating_by_hand == "surely":
+            self.end_of_step()
+        if self.recorder.current_step == 0:
+            self.by_backward = True
+            if not self.modules.parameters():
+                self.guarded(self.modules.name_leaves, tensors, inputs)
+            self.begin_training()
+
+    def backward_ended(self, again: bool) -> None:
+        """again: the graph is kept: another pass may belong to this step."""
+        if not self.by_backward:
+            return
+        self.updating_by_hand = "perhaps" if again else "surely"
+        if self.wants("state"):
+            self.guarded(self._record_gradients, self.modules.parameters())
+        if not self.modules.leaves:
+            self.phase = "optimizer"  # up to the next forward pass, which a module's call begins
+
+    def forward_begins(self) -> None:
+        if self.updating_by_hand and torch.is_grad_enabled():
+            self.end_of_step()
+
     def _record_holders(self) -> None:
         """Which parameters learn: those that want gradients, and that an optimizer holds."""
         for name, parameter in self.modules.parameters():
@@ -267,6 +305,7 @@ class Session:
         root = len(self.modules.stack) == 1
         if root:
             self.about_to_train(True)
+            self.forward_begins()
         self.guarded(self._record_modes, module, root)
 
     def _record_modes(self, module: torch.nn.Module, root: bool) -> None:
@@ -312,6 +351,7 @@ class Session:
         for i, known in enumerate(self.optimizers):
             if known is optimizer:
                 return i
+        self.by_backward, self.updating_by_hand = False, ""
         self.optimizers.append(optimizer)
         self.born.append(self.updates)
         return len(self.optimizers) - 1
@@ -333,7 +373,10 @@ class Session:
             self._record_holder(number, optimizer)
         if not self.wants("state"):
             return
-        for name, parameter in self._parameters_of(optimizer):
+        self._record_gradients(self._parameters_of(optimizer))
+
+    def _record_gradients(self, parameters: "List[tuple[str, torch.Tensor]]") -> None:
+        for name, parameter in parameters:
             grad = parameter.grad
             if grad is None:
                 continue
@@ -397,7 +440,7 @@ class Session:
 
     def end_of_step(self) -> None:
         """The update is complete."""
-        self.step_due = False
+        self.step_due, self.updating_by_hand = False, ""
         self.next_step()
         self.phase = "forward"
 
@@ -466,7 +509,9 @@ class Session:
     def close(self) -> Optional[str]:
         def finish() -> None:
             # A process that trains nothing, a launcher, draws from no generator unseen.
-            if self.optimizers or self.recorder.current_step > 0:
+            if self.updating_by_hand:
+                self._end_step()
+            elif self.optimizers or self.recorder.current_step > 0:
                 self.draws.end_step(changed=True)
             if self.unseen:
                 self.recorder.mark(f"not recorded: {', '.join(sorted(self.unseen))}")
