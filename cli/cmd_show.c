@@ -91,6 +91,24 @@ static void print_stack(FILE *out, fb_trace *t, uint32_t site)
     free(copy);
 }
 
+/* *text is malloc'd. False when memory is out. */
+static bool spell_stack(char **text, fb_trace *t, uint32_t site)
+{
+    size_t count;
+    FILE *out = open_memstream(text, &count);
+    bool whole;
+
+    if (out == NULL)
+        return false;
+    print_stack(out, t, site);
+    whole = ferror(out) == 0;
+    if (fclose(out) == 0 && whole)
+        return true;
+    free(*text);
+    *text = NULL;
+    return false;
+}
+
 /* What is shown of one process. */
 typedef struct showing {
     const cli_args *args;
@@ -140,7 +158,7 @@ static int show_json(const showing *s, fb_trace *t, const fb_event *e, uint64_t 
 static int show_event(showing *s, fb_trace *t, const fb_event *e, uint64_t number)
 {
     const fb_site *site = fb_trace_site(t, e->site);
-    FILE *out;
+    char *stack = NULL;
 
     if (!s->json)
         cli_story_notice(&s->story, site, e);
@@ -148,13 +166,10 @@ static int show_event(showing *s, fb_trace *t, const fb_event *e, uint64_t numbe
         return 0;
     if (s->json)
         return show_json(s, t, e, number);
-    out = cli_story_lines(&s->story, site, e);
-    if (out == NULL)
+    if (s->stacks && is_new_stack(s, e->site) && !spell_stack(&stack, t, e->site))
         return cli_fail(s->args, "out of memory");
-    cli_show_line(out, site, e, number);
-    if (s->stacks && is_new_stack(s, e->site))
-        print_stack(out, t, e->site);
-    return 0;
+    return cli_story_add(&s->story, site, e, number, stack) ? 0
+                                                            : cli_fail(s->args, "out of memory");
 }
 
 /* A step is told when it has ended; before that, --follow waits for the rest of it. */
@@ -391,11 +406,12 @@ const cli_command cli_show = {
     .options = options,
     .positional_min = 1,
     .positional_max = 1,
-    .details = "Events are grouped by step and phase; each line has the event's number, path,\n"
-               "operation and slot, and what it holds; of a hash the first 12 of 32 digits. A\n"
-               "torn trace is shown to its end, with a line on stderr that says so. The other\n"
-               "processes of a run (children, workers, ranks) follow the main one, each under\n"
-               "its name; in JSON their events have a last member \"process\".\n"
+    .details = "Events are grouped by step and phase, and indented below the module that several\n"
+               "of them are in; each line has the event's number, path, operation and slot, and\n"
+               "what it holds; of a hash the first 12 of 32 digits. A torn trace is shown to its\n"
+               "end, with a line on stderr that says so. The other processes of a run (children,\n"
+               "workers, ranks) follow the main one, each under its name; in JSON their events\n"
+               "have a last member \"process\".\n"
                "--follow prints each step when it has ended, waits for a file that is not there\n"
                "yet, and ends with the trace; Ctrl-C ends it too.\n"
                "\n"

@@ -122,7 +122,7 @@ static void add_contents(line *l, const fb_site *site, const fb_event *e)
         add_scalar(l, site, e->value);
         break;
     case FB_KIND_SEED:
-        add(l, "seed %" PRIu64 " for ", e->key);
+        add(l, "seed %" PRIu64 "%s", e->key, site->stream[0] != '\0' ? " for " : "");
         add_escaped(l, site->stream);
         break;
     case FB_KIND_MODE:
@@ -142,25 +142,24 @@ static void add_contents(line *l, const fb_site *site, const fb_event *e)
         add(l, " NaN or inf");
 }
 
+static void add_word(line *l, const char *text)
+{
+    if (text == NULL || text[0] == '\0')
+        return;
+    add(l, "%s", l->count > 0 ? " " : "");
+    add_escaped(l, text);
+}
+
 /* "h.0.mlp.fc linear out", cut from the left where it is longer than `width`: the end of a path
  * says most. Returns how many bytes it takes, at least `least`. */
-static size_t name_of(char out[CLI_SHOW_COLUMNS + 4], const fb_site *site, size_t least,
-                      size_t width)
+static size_t name_of(char out[CLI_SHOW_COLUMNS + 4], const char *path, const char *what,
+                      size_t least, size_t width)
 {
     line l = {.count = 0};
     const char *tail;
 
-    add_escaped(&l, site->path);
-    if (site->op != NULL && site->op[0] != '\0') {
-        add(&l, "%s", l.count > 0 ? " " : "");
-        add_escaped(&l, site->op);
-    }
-    if (site->slot != NULL && site->slot[0] != '\0') {
-        add(&l, "%s", l.count > 0 ? " " : "");
-        add_escaped(&l, site->slot);
-    }
-    if (site->occurrence > 0)
-        add(&l, " #%" PRIu32, site->occurrence + 1);
+    add_word(&l, path);
+    add(&l, "%s%s", l.count > 0 && what[0] != '\0' ? " " : "", what);
     if (l.count <= width) {
         (void)snprintf(out, CLI_SHOW_COLUMNS + 4, "%.*s", (int)width, l.text);
         return l.count > least ? l.count : least;
@@ -186,26 +185,42 @@ void cli_put_cut(FILE *out, const char *text, size_t width)
         fprintf(out, "%.*s...", (int)kept, text);
 }
 
-void cli_show_line(FILE *out, const fb_site *site, const fb_event *e, uint64_t number)
+void cli_show_take(cli_show_item *out, const fb_site *site, const fb_event *e, uint64_t number)
+{
+    line what = {.count = 0}, contents = {.count = 0};
+
+    add_word(&what, site->op);
+    add_word(&what, site->slot);
+    if (site->occurrence > 0)
+        add(&what, " #%" PRIu32, site->occurrence + 1);
+    add_contents(&contents, site, e);
+    (void)snprintf(out->path, sizeof out->path, "%s", site->path);
+    (void)snprintf(out->what, sizeof out->what, "%s", what.text);
+    (void)snprintf(out->contents, sizeof out->contents, "%s", contents.text);
+    out->number = number;
+    out->has_sketch = e->sketch != NULL;
+    if (out->has_sketch)
+        (void)fb_sketch_text(out->sketch, e->sketch);
+}
+
+void cli_show_line(FILE *out, const cli_show_item *item, const char *path, unsigned depth)
 {
     const size_t room = CLI_SHOW_COLUMNS - CLI_SHOW_INDENT - 4; /* of name and contents */
+    const size_t count = strlen(item->contents), indent = 2 * (size_t)depth;
     char name[CLI_SHOW_COLUMNS + 4], digits[32];
-    line contents = {.count = 0};
     size_t width = NAME_WIDTH;
 
     /* A long name takes what short contents leave. */
-    add_contents(&contents, site, e);
-    if (contents.count < room - NAME_WIDTH)
-        width = room - contents.count;
-    width = name_of(name, site, NAME_WIDTH, width);
-    fprintf(out, "%*s  %-*s  ", CLI_SHOW_INDENT, cli_count(digits, number), (int)width, name);
-    cli_put_cut(out, contents.text, room - width);
+    if (count < room - NAME_WIDTH)
+        width = room - count;
+    width = indent + name_of(name, path, item->what, NAME_WIDTH - indent, width - indent);
+    fprintf(out, "%*s  %*s%-*s  ", CLI_SHOW_INDENT, cli_count(digits, item->number), (int)indent,
+            "", (int)(width - indent), name);
+    cli_put_cut(out, item->contents, room - width);
     putc('\n', out);
-    if (e->sketch != NULL) {
-        char text[FB_SKETCH_TEXT_BYTES];
-
-        fprintf(out, "%*s  ", CLI_SHOW_INDENT, "");
-        cli_put_cut(out, fb_sketch_text(text, e->sketch), CLI_SHOW_COLUMNS - CLI_SHOW_INDENT - 2);
+    if (item->has_sketch) {
+        fprintf(out, "%*s  %*s", CLI_SHOW_INDENT, "", (int)indent, "");
+        cli_put_cut(out, item->sketch, CLI_SHOW_COLUMNS - CLI_SHOW_INDENT - 2 - indent);
         putc('\n', out);
     }
 }

@@ -5,6 +5,7 @@
 #include "cli/show_story.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/output.h"
@@ -64,6 +65,7 @@ void cli_story_tell(cli_story *s)
 {
     if (s->lines == NULL)
         return;
+    cli_tree_end(&s->tree, s->lines);
     s->failed |= fclose(s->lines) != 0 || s->text.failed;
     s->lines = NULL;
     if (s->text.count > 0) {
@@ -101,10 +103,13 @@ static ssize_t keep_lines(void *text, const char *bytes, size_t count)
     return (ssize_t)count;
 }
 
+static bool is_elsewhere(const cli_place *at, const fb_site *site, const fb_event *e)
+{
+    return !at->begun || at->step != e->step || at->phase != site->phase || at->micro != e->micro;
+}
+
 static void print_place(FILE *out, cli_place *at, const fb_site *site, const fb_event *e)
 {
-    if (at->begun && at->step == e->step && at->phase == site->phase && at->micro == e->micro)
-        return;
     fprintf(out, "  %s", site->phase == FB_PHASE_NONE ? "(no phase)" : fb_phase_name(site->phase));
     if (e->micro != FB_MICRO_NONE)
         fprintf(out, ", %s %" PRId32, site->phase == FB_PHASE_EVAL ? "batch" : "micro-batch",
@@ -113,7 +118,8 @@ static void print_place(FILE *out, cli_place *at, const fb_site *site, const fb_
     *at = (cli_place){true, e->step, site->phase, e->micro};
 }
 
-FILE *cli_story_lines(cli_story *s, const fb_site *site, const fb_event *e)
+bool cli_story_add(cli_story *s, const fb_site *site, const fb_event *e, uint64_t number,
+                   char *below)
 {
     if (s->lines != NULL && s->text.count > STORY_MAX)
         cli_story_tell(s);
@@ -121,7 +127,14 @@ FILE *cli_story_lines(cli_story *s, const fb_site *site, const fb_event *e)
         s->lines = fopencookie(&s->text, "w", (cookie_io_functions_t){.write = keep_lines});
         s->failed |= s->lines == NULL;
     }
-    if (s->lines != NULL)
+    if (s->lines == NULL) {
+        free(below);
+        return false;
+    }
+    if (is_elsewhere(&s->at, site, e)) {
+        cli_tree_end(&s->tree, s->lines);
         print_place(s->lines, &s->at, site, e);
-    return s->lines;
+    }
+    cli_tree_add(&s->tree, s->lines, site, e, number, below);
+    return true;
 }

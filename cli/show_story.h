@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/bytes.h"
+#include "cli/show_tree.h"
 #include "firstbit/trace.h"
 
 /* What a reader wants to know of a step before anything else. */
@@ -36,6 +37,7 @@ typedef struct cli_story {
     bool begun, told; /* told: the headline is printed */
     uint64_t step, steps_told;
     FILE *lines;
+    cli_tree tree;  /* of the place where the lines stand */
     fb_buffer text; /* what was written to `lines`; open_memstream would hide that memory is out */
     bool failed;    /* memory was out: lines are missing */
 } cli_story;
@@ -43,8 +45,10 @@ typedef struct cli_story {
 /* Takes notice of an event, whether it is shown or not: the loss makes the headline. */
 void cli_story_notice(cli_story *s, const fb_site *site, const fb_event *e);
 
-/* Where to print the event's line, below its place; NULL when memory is out. */
-FILE *cli_story_lines(cli_story *s, const fb_site *site, const fb_event *e);
+/* Adds the event's line, below its place, and `below`, malloc'd and taken over, which may be NULL.
+ * False when memory is out. */
+bool cli_story_add(cli_story *s, const fb_site *site, const fb_event *e, uint64_t number,
+                   char *below);
 
 /* Prints what is held back; a step without lines is not mentioned. */
 void cli_story_tell(cli_story *s);
