@@ -25,10 +25,11 @@ typedef enum fb_diff_verdict {
 
 /* How the first event differs. */
 typedef enum fb_diff_what {
-    FB_DIFF_CONTENT, /* the same event, other contents, equal inputs */
-    FB_DIFF_INPUTS,  /* the same event is made from other events */
-    FB_DIFF_ONLY_A,  /* b lacks it */
-    FB_DIFF_ONLY_B   /* a lacks it */
+    FB_DIFF_CONTENT,  /* the same event, other contents, equal inputs */
+    FB_DIFF_INPUTS,   /* the same event is made from other events */
+    FB_DIFF_ONLY_A,   /* b lacks it */
+    FB_DIFF_ONLY_B,   /* a lacks it */
+    FB_DIFF_ARGUMENTS /* an op with other arguments: an equal result, and other gradients */
 } fb_diff_what;
 
 /* One bit pattern and the number that it is. */

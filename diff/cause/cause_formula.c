@@ -28,6 +28,9 @@ static void say_result(fb_diff_cause *out, const fb__case *c, const char *result
     case FB_DIFF_CONTENT:
         fb__say(out, "%s of %s differs, all that it is computed from is equal", result, name);
         break;
+    case FB_DIFF_ARGUMENTS:
+        fb__say(out, "%s of %s is equal, its arguments are not", result, name);
+        break;
     case FB_DIFF_INPUTS:
         fb__say(out, "%s of %s is computed from other events in the two runs", result, name);
         break;

@@ -47,6 +47,10 @@ static bool say_relation(char *text, size_t size, const fb__case *c)
     fb_sketch x, y;
     fb__fit fit;
 
+    if (c->report->first.what == FB_DIFF_ARGUMENTS) {
+        (void)snprintf(text, size, "the result is equal so far, its gradient is not");
+        return true;
+    }
     if (!fb__is_pair(c) || !fb__sketch(&x, &c->pair->a, e) ||
         !fb__sketch(&y, &c->pair->b, c->culprit->b))
         return false;
@@ -93,6 +97,20 @@ static void name_op(char *text, size_t size, const fb_site *site)
         (void)snprintf(text, size, "%s", fb__text(site->op));
 }
 
+/* Whether an op gives one of its inputs, bit for bit: zeros scaled, or zeros added. */
+static bool gives_an_input(const fb__case *c, const fb__step_event *e)
+{
+    fb_sketch x, y;
+
+    if (!fb__sketch(&y, fb__step_of(c, e), e))
+        return false;
+    for (uint32_t k = 0; k < e->input_count; k++)
+        if (fb__input_sketch(&x, c, e, k) && x.elements == y.elements &&
+            memcmp(x.linear, y.linear, sizeof x.linear) == 0)
+            return true;
+    return false;
+}
+
 static void say_one_sided(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c), *instead = fb__replacement(c);
@@ -119,6 +137,8 @@ static void say_one_sided(fb_diff_cause *out, const fb__case *c)
         if (fb__fits(fit) && fabs(fit.scale - 1) > 1e-5)
             (void)snprintf(scale, sizeof scale, ": a scale of %.6g", fit.scale);
     }
+    if (scale[0] == '\0' && gives_an_input(c, e))
+        (void)snprintf(scale, sizeof scale, ": it changes no number yet, but the gradient");
     fb__say(out, "only %s has %s (%s) at %s%s", fb__culprit_side(c), own,
             kind != NULL && strstr(kind, "the ") == NULL ? kind : "an op more", fb__place_of(e),
             scale);

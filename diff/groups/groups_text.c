@@ -211,7 +211,7 @@ static void add_text(cJSON *o, const char *key, const char *text)
 
 static void add_first(cJSON *o, const fb_group *g, bool known)
 {
-    static const char *const whats[] = {"content", "inputs", "only_a", "only_b"};
+    static const char *const whats[] = {"content", "inputs", "only_a", "only_b", "arguments"};
     cJSON *first;
 
     if (!known) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "diff/judge/forward_blame.h"
 #include "diff/judge/guilt.h"
 
 enum { NONE = UINT32_MAX };
@@ -46,6 +47,21 @@ static fb_status collect(fb__step_notes *notes, const fb__guilt *g, fb_error *er
         if (b->events[i].partner == NONE && is_told(b, &g->in_b, g->b, i))
             notes->at[notes->count++] = &b->events[i];
     return FB_OK;
+}
+
+/* What is blamed is no note. */
+static void leave_out(fb__step_notes *notes, const fb__step_event *e)
+{
+    size_t kept = 0, kept_a = 0;
+
+    for (size_t i = 0; i < notes->count; i++) {
+        if (notes->at[i] == e)
+            continue;
+        kept_a += i < notes->count_a;
+        notes->at[kept++] = notes->at[i];
+    }
+    notes->count = kept;
+    notes->count_a = kept_a;
 }
 
 /* --- Blame ------------------------------------------------------------------------------------ */
@@ -181,6 +197,39 @@ static void blame_reset(fb__culprit *out, place *best, const fb__guilt *g)
         *best = (place){at_a + 1, 0, at_a};
 }
 
+/* Where b's own event stands: behind the last partner that comes before it. */
+static place place_in_b(const fb__step *b, const fb__step_event *e)
+{
+    const size_t own = (size_t)(e - b->events);
+
+    for (size_t i = own; i-- > 0;)
+        if (b->events[i].partner != NONE)
+            return (place){(uint64_t)b->events[i].partner + 1, 1, own};
+    return (place){0, 1, own};
+}
+
+/* A gradient that differs first is blamed on the op of the forward pass that one side lacks, or
+ * calls otherwise, though its result is equal so far. */
+static fb_status blame_forward(fb__culprit *out, place *best, const fb__guilt *g, fb_error *err)
+{
+    const fb_site *site = (out->a != NULL ? out->a : out->b)->site;
+    fb__forward_op op;
+    fb_status status;
+
+    if (site->phase != FB_PHASE_BACKWARD || site->kind != FB_KIND_TENSOR)
+        return FB_OK;
+    status = fb__find_forward_op(&op, g, err);
+    if (status != FB_OK || (op.a == NULL && op.b == NULL))
+        return status;
+    out->a = op.a;
+    out->b = op.b;
+    out->what = op.b == NULL ? FB_DIFF_ONLY_A : op.a == NULL ? FB_DIFF_ONLY_B : FB_DIFF_ARGUMENTS;
+    *best = op.a == NULL ? place_in_b(&g->pair->b, op.b)
+                         : (place){(uint64_t)(op.a - g->pair->a.events) + 1, 0,
+                                   (uint64_t)(op.a - g->pair->a.events)};
+    return FB_OK;
+}
+
 static bool is_outside_modules(const fb_site *site)
 {
     return site->kind == FB_KIND_TENSOR && (site->path == NULL || site->path[0] == '\0') &&
@@ -269,6 +318,9 @@ fb_status fb__judge(fb__culprit *out, fb__step_notes *notes, const fb__step_pair
     if (status == FB_OK && out->found) {
         blame_reset(out, &best, &guilt);
         blame_sample(out, &best, &guilt);
+        status = blame_forward(out, &best, &guilt, err);
+        leave_out(notes, out->a);
+        leave_out(notes, out->b);
         look_around(out, &pair->a, best);
     }
     fb__guilt_free(&guilt);

@@ -272,7 +272,15 @@ static bool same_inputs(const fb__step *a, const fb__step *b)
            memcmp(a->inputs, b->inputs, a->input_count * sizeof *a->inputs) == 0;
 }
 
-/* Whether the two events are equal: identity, contents, inputs. Uses the input pools as scratch. */
+static bool same_arguments(const fb_site *a, const fb_site *b)
+{
+    if (a == NULL || b == NULL || a->arguments == NULL || b->arguments == NULL)
+        return true;
+    return strcmp(a->arguments, b->arguments) == 0;
+}
+
+/* Whether the two events are equal: identity, contents, inputs, arguments. Uses the input pools as
+ * scratch. */
 static fb_status is_equal(bool *equal, fb__step_pair *p, const fb_event *a, const fb_event *b,
                           fb_error *err)
 {
@@ -288,7 +296,8 @@ static fb_status is_equal(bool *equal, fb__step_pair *p, const fb_event *a, cons
     status = add_inputs(&ea, &p->a, a, err);
     if (status == FB_OK)
         status = add_inputs(&eb, &p->b, b, err);
-    *equal = status == FB_OK && same_inputs(&p->a, &p->b);
+    *equal = status == FB_OK && same_inputs(&p->a, &p->b) &&
+             same_arguments(p->a.sites[a->site].site, p->b.sites[b->site].site);
     p->a.input_count = p->b.input_count = 0;
     return status;
 }

@@ -117,7 +117,7 @@ static void add_shape(cJSON *object, const fb_diff_first *first)
 
 static void add_first(cJSON *object, const fb_diff_report *r)
 {
-    static const char *const whats[] = {"content", "inputs", "only_a", "only_b"};
+    static const char *const whats[] = {"content", "inputs", "only_a", "only_b", "arguments"};
     const fb_diff_first *first = &r->first;
     cJSON *o;
 

@@ -34,6 +34,8 @@ typedef enum twist {
     POSITIONS_FLIPPED,
     BATCHNORM_FROZEN,
     EVALUATED_OTHERWISE,
+    GATE_OF_ONES,
+    ZEROS_SCALED,
     /* loss */
     OTHER_TARGETS,
     OTHER_IGNORED,
@@ -76,6 +78,7 @@ typedef enum twist {
     SCALED_IN_TWO,
     GRAD_MODE_OFF,
     CLOCK,
+    TIMES_ONE,
 } twist;
 
 typedef struct program {
@@ -405,7 +408,21 @@ static fb_ref activate(program *p, float *s, fb_ref h)
             s[i] = 1 / (1 + s[i] * s[i]);
         h = tensor(p, FB_PHASE_FORWARD, "act", "_softmax", "{\"dim\":-1}", s, N, &h, 1);
     }
+    if (now(p, GATE_OF_ONES) || now(p, TIMES_ONE))
+        h = tensor(p, FB_PHASE_FORWARD, "act", "mul", NULL, s, N, &h, 1);
     return h;
+}
+
+/* What a projection that begins with zeros adds: nothing yet, whatever it is scaled by. */
+static fb_ref add_zeros(program *p, const float *s, fb_ref h)
+{
+    const float zeros[N] = {0};
+    fb_ref from[2] = {h, tensor(p, FB_PHASE_FORWARD, "low", "mm", NULL, zeros, N, &h, 1)};
+
+    from[1] =
+        tensor(p, FB_PHASE_FORWARD, "low", "mul",
+               now(p, ZEROS_SCALED) ? "{\"other\":4.0}" : "{\"other\":2.0}", zeros, N, &from[1], 1);
+    return tensor(p, FB_PHASE_FORWARD, "low", "add", NULL, s, N, from, 2);
 }
 
 static fb_ref positions(program *p)
@@ -496,17 +513,17 @@ static float lose(program *p, const float *s, fb_ref h)
 }
 
 /* Gradients of the scores behind them, joined to what is there. */
-static void backward(program *p, const float *s, float factor)
+static void backward(program *p, const float *s, float factor, fb_ref scores)
 {
+    fb_ref made, from[2] = {p->batch, scores};
     float fresh[N];
-    fb_ref made;
 
     for (int i = 0; i < N; i++)
         fresh[i] = factor * (s[i] < -1e8f ? 0.01f : 1 + 0.125f * s[i]) / 24;
-    if (now(p, BACKWARD_FACTOR))
+    if (now(p, BACKWARD_FACTOR) || now(p, GATE_OF_ONES) || now(p, ZEROS_SCALED))
         for (int i = 0; i < N; i++)
             fresh[i] *= 1 + 0.01f * (float)i;
-    made = tensor(p, FB_PHASE_BACKWARD, "fc", "mul_backward", NULL, fresh, N, &p->batch, 1);
+    made = tensor(p, FB_PHASE_BACKWARD, "fc", "mul_backward", NULL, fresh, N, from, 2);
     for (int i = 0; i < N; i++) {
         p->grad_w[i] = (p->has_grad ? p->grad_w[i] : 0) + fresh[i] * p->x[i];
         p->grad_b[i] = (p->has_grad ? p->grad_b[i] : 0) + fresh[i];
@@ -627,15 +644,16 @@ static void step(program *p)
     h = multiply(p, s);
     h = normalize(p, s, h);
     h = activate(p, s, h);
+    h = add_zeros(p, s, h);
     h = scores_of(p, s, h);
     h = hide(p, s, h);
     factor = lose(p, s, h);
-    backward(p, s, factor);
+    backward(p, s, factor, h);
     if (now(p, LOGGED_NORM))
         (void)number(p, "norm", NULL, (float)norm_of(p), p->grads, 2);
     if (now(p, RESET_TWICE)) { /* the gradients of the first half are lost */
         reset(p, "optimizer0");
-        backward(p, s, factor / 2);
+        backward(p, s, factor / 2, h);
     }
     clip(p);
     update(p);
@@ -706,6 +724,8 @@ static const claim claims[] = {
     {POSITIONS_FLIPPED, AT, "", "flip", "mask-or-position", "only b has flip"},
     {BATCHNORM_FROZEN, AT, "norm", "native_batch_norm", "mode-flag", "training true | false"},
     {EVALUATED_OTHERWISE, AT, "Net", "mul", "forward-op", "b is 1.5 times a"},
+    {GATE_OF_ONES, AT, "act", "mul", "forward-op", "it changes no number yet"},
+    {ZEROS_SCALED, AT, "low", "mul", "forward-op", "other 2 | 4: the result is equal so far"},
     {OTHER_TARGETS, AT, "", "index", "loss-target", "targets"},
     {OTHER_IGNORED, AT, "", "nll_loss_forward", "loss-target", "ignore_index -100 | 0"},
     {OTHER_REDUCTION, AT, "", "nll_loss_forward", "loss-normalization",
@@ -796,7 +816,7 @@ static void a_change_without_a_changed_result_is_a_note(void **state)
 {
     static const twist harmless[] = {
         NOTHING,       EXTRA_COPY, LOGGED_NORM,  RESET_BY_MODEL, UNUSED_SEED, OTHER_FILL_NO_EFFECT,
-        GRAD_MODE_OFF, CLOCK,      SEEDED_AGAIN, SCALED_IN_TWO};
+        GRAD_MODE_OFF, CLOCK,      SEEDED_AGAIN, SCALED_IN_TWO,  TIMES_ONE};
     size_t failed = 0;
 
     for (size_t i = 0; i < COUNT_OF(harmless); i++) {
