@@ -63,17 +63,46 @@ static bool is_reset(const fb_site *site)
     return site->kind == FB_KIND_MODE && same_text(site->op, "zero_grad");
 }
 
-/* Whether a draw of this stream that both sides have says something else on the other side. */
+static bool is_draw_of(const fb__step_event *e, const char *stream)
+{
+    return e->site->kind == FB_KIND_DRAW && same_text(e->site->stream, stream);
+}
+
+/* Whether a draw of this stream that both sides have says something else on the other side, and the
+ * last one of the step does too: where that is equal the generator stands where it would have
+ * stood, and what was drawn before counts by who reads it. */
 static bool stream_differs(const fb__step_pair *pair, const char *stream)
 {
+    bool differs = false, at_last = false;
+
     for (size_t i = 0; i < pair->a.count; i++) {
         const fb__step_event *e = &pair->a.events[i];
 
-        if (e->site->kind == FB_KIND_DRAW && e->partner != NONE && !e->same_content &&
-            same_text(e->site->stream, stream))
-            return true;
+        if (!is_draw_of(e, stream))
+            continue;
+        at_last = e->partner == NONE || !e->same_content;
+        differs |= e->partner != NONE && !e->same_content;
     }
-    return false;
+    for (size_t i = pair->b.count; i > 0; i--)
+        if (is_draw_of(&pair->b.events[i - 1], stream)) {
+            at_last |= pair->b.events[i - 1].partner == NONE;
+            break;
+        }
+    return differs && at_last;
+}
+
+/* As many numbers from one state. */
+static bool is_same_draw(const fb__step_event *e, const fb__step_event *other)
+{
+    return e->stream_key == other->stream_key && e->counter == other->counter &&
+           e->count == other->count;
+}
+
+/* A draw that differs and that something reads counts by its reader, where the generator is behind
+ * it where it is behind the other one. */
+static bool moves_alike(const fb__guilt *g, const fb__step_event *e, const fb__step_event *other)
+{
+    return !stream_differs(g->pair, e->site->stream) || is_same_draw(e, other);
 }
 
 /* --- What an event is by itself --------------------------------------------------------------- */
@@ -141,6 +170,21 @@ static bool is_same_call(const fb__guilt *g, const side *s, const fb__step_event
            same_text(e->site->arguments, other_side(g, s)->events[e->partner].site->arguments);
 }
 
+/* Numbers of a generator that was put back behind them, and that nothing reads. */
+static bool is_passing_draw(const fb__guilt *g, const side *s, const fb__step_event *e,
+                            uint8_t mark)
+{
+    const uint32_t at = e->input_count == 0 ? NONE
+                                            : fb__key_index_find(s->index, s->step,
+                                                                 s->step->inputs[e->first_input]);
+    const fb__step_event *draw = at == NONE ? NULL : &s->step->events[at];
+
+    return draw != NULL && (mark & FB__READ) == 0 && draw->site->kind == FB_KIND_DRAW &&
+           draw->partner != NONE && !draw->same_content &&
+           !stream_differs(g->pair, draw->site->stream) &&
+           !is_same_draw(draw, &other_side(g, s)->events[draw->partner]);
+}
+
 /* A difference that counts whatever becomes of it. One call with two results does, and a result
  * that nothing of the step reads; one that is made otherwise counts where what is made from it
  * does. */
@@ -153,10 +197,16 @@ static bool counts_alone(const fb__guilt *g, const side *s, const fb__step_event
         return s->step == &g->pair->a && e->site->kind == FB_KIND_TENSOR && reads_other_state(g, e);
     switch (e->site->kind) {
     case FB_KIND_TENSOR:
-        return is_gradient(e->site) || (paired && (mark & FB__OUTSIDE) == 0 &&
-                                        ((mark & FB__READ) == 0 || is_same_call(g, s, e)));
+        return is_gradient(e->site) ||
+               (paired && (mark & FB__OUTSIDE) == 0 && !is_passing_draw(g, s, e, mark) &&
+                ((mark & FB__READ) == 0 || is_same_call(g, s, e)));
     case FB_KIND_DRAW:
-        return paired || stream_differs(g->pair, e->site->stream);
+        if (!paired)
+            return stream_differs(g->pair, e->site->stream);
+        return !ops || (mark & FB__READ) == 0 ||
+               !moves_alike(g, e, &other_side(g, s)->events[e->partner]);
+    case FB_KIND_PARAM:
+        return paired || !ops || !same_text(e->site->op, "buffer");
     case FB_KIND_SAMPLE:
     case FB_KIND_COLLECTIVE:
         return paired || !ops;
