@@ -245,6 +245,18 @@ static fb_status judge_innocent_step(comparison *c, const fb__step_pair *pair,
     return fb__note_step(&c->noted, c->report, pair, notes, err);
 }
 
+/* Whether the sides have nothing in common here, where that says something: at the start, or of
+ * more than the few events that stand behind the last update of a run. */
+static bool is_foreign(const comparison *c, const fb__step_pair *pair,
+                       const fb__alignment *alignment)
+{
+    enum { FEW = 16 };
+
+    if (alignment->aligned > 0 || pair->common > 0 || pair->a.count == 0 || pair->b.count == 0)
+        return false;
+    return c->report->aligned == 0 || pair->a.count > FEW || pair->b.count > FEW;
+}
+
 /* Loads, aligns and judges one step. roots_differ: it is known that something differs. */
 static fb_status judge_step(comparison *c, uint64_t step, uint32_t classes, bool roots_differ,
                             fb_error *err)
@@ -262,7 +274,7 @@ static fb_status judge_step(comparison *c, uint64_t step, uint32_t classes, bool
     if (status == FB_OK && (culprit.found || roots_differ))
         status = count_aligned(c, step, &alignment, err);
     if (status == FB_OK) {
-        if (alignment.aligned == 0 && pair.a.count > 0 && pair.b.count > 0)
+        if (is_foreign(c, &pair, &alignment))
             status = undecidable(c, err, "no event of the first differing step could be aligned");
         else if (culprit.found) {
             const uint64_t at = promote(c, &culprit, step);

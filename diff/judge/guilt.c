@@ -185,6 +185,19 @@ static bool is_passing_draw(const fb__guilt *g, const side *s, const fb__step_ev
            !is_same_draw(draw, &other_side(g, s)->events[draw->partner]);
 }
 
+/* The same samples with the same contents: what is left is how the epoch was counted. */
+static bool is_same_batch(const fb__guilt *g, const side *s, const fb__step_event *e)
+{
+    const fb__step *own = s->step, *other = other_side(g, s);
+    const fb__step_event *x = &other->events[e->partner];
+
+    return e->count == x->count && e->index_count == x->index_count &&
+           fb_hash_equal(e->hash, x->hash) &&
+           (e->index_count == 0 ||
+            memcmp(own->indices + e->first_index, other->indices + x->first_index,
+                   e->index_count * sizeof *own->indices) == 0);
+}
+
 /* A difference that counts whatever becomes of it. One call with two results does, and a result
  * that nothing of the step reads; one that is made otherwise counts where what is made from it
  * does. */
@@ -208,6 +221,7 @@ static bool counts_alone(const fb__guilt *g, const side *s, const fb__step_event
     case FB_KIND_PARAM:
         return paired || !ops || !same_text(e->site->op, "buffer");
     case FB_KIND_SAMPLE:
+        return paired ? !is_same_batch(g, s, e) : !ops;
     case FB_KIND_COLLECTIVE:
         return paired || !ops;
     case FB_KIND_MODE:
@@ -215,6 +229,20 @@ static bool counts_alone(const fb__guilt *g, const side *s, const fb__step_event
     default:
         return !ops || !is_context(e);
     }
+}
+
+/* What enters by itself, with contents that enter nowhere on the other side. */
+static bool has_entered_otherwise(const fb__guilt *g, const side *s, const fb__step_event *e)
+{
+    const fb__step *other = other_side(g, s);
+
+    if (e->partner != NONE)
+        return !e->same_content;
+    for (size_t i = 0; i < other->count; i++)
+        if (other->events[i].input_count == 0 && other->events[i].partner == NONE &&
+            fb_hash_equal(other->events[i].hash, e->hash))
+            return false;
+    return true;
 }
 
 static uint8_t marks_of(const fb__guilt *g, const side *s, const fb__step_event *e)
@@ -227,9 +255,10 @@ static uint8_t marks_of(const fb__guilt *g, const side *s, const fb__step_event 
     if (e->site->kind == FB_KIND_TENSOR && inputs_have(s, e, FB__SOURCE, true))
         mark |= FB__SOURCE;
     /* Where no path is told either: in a module, or in a program that tells no inputs, an event
-     * without inputs is a result. */
+     * without inputs is a result. What is only made otherwise did not enter. */
     if ((mark & FB__SOURCE) != 0 && same_text(e->site->path, "") &&
-        (e->input_count == 0 || inputs_have(s, e, FB__DIFFERS, false)))
+        (e->input_count == 0 ? has_entered_otherwise(g, s, e)
+                             : inputs_have(s, e, FB__OUTSIDE, false)))
         mark |= FB__OUTSIDE;
     if ((mark & FB__SOURCE) != 0 && alone && inputs_have(s, e, FB__CONSTANT, true))
         mark |= FB__CONSTANT;
