@@ -102,6 +102,28 @@ static size_t count_losses(const fb__step *step)
     return n;
 }
 
+static const fb__step_event *nth_loss(const fb__step *step, size_t n)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if (step->events[i].site->kind == FB_KIND_SCALAR &&
+            step->events[i].site->phase == FB_PHASE_LOSS && n-- == 0)
+            return &step->events[i];
+    return NULL;
+}
+
+/* Whether the culprit belongs to a pass more than the other side makes before it updates. */
+static bool is_further_pass(const fb__case *c, size_t losses_a, size_t losses_b)
+{
+    const fb__step_event *e = fb__culprit_event(c), *last;
+    const size_t own = c->culprit->a != NULL ? losses_a : losses_b;
+    const size_t others = c->culprit->a != NULL ? losses_b : losses_a;
+
+    if (fb__is_pair(c) || others == 0 || own <= others || e->site->kind != FB_KIND_TENSOR)
+        return false;
+    last = nth_loss(fb__step_of(c, e), others - 1);
+    return last != NULL && e->number > last->number;
+}
+
 static bool is_reset(const fb__step_event *e)
 {
     return e->site->kind == FB_KIND_MODE && strcmp(fb__text(e->site->op), "zero_grad") == 0;
@@ -130,6 +152,11 @@ bool fb__rule_accumulation(fb_diff_cause *out, const fb__case *c)
     const size_t losses_a = count_losses(&c->pair->a), losses_b = count_losses(&c->pair->b);
     size_t all, n;
 
+    if (is_further_pass(c, losses_a, losses_b)) {
+        fb__say(out, "an update is made of %zu | %zu backward passes", losses_a, losses_b);
+        say_fix(out);
+        return true;
+    }
     if (!is_behind_the_loss(c))
         return false;
     for (int of_b = 1; of_b >= 0; of_b--) {

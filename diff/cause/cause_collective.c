@@ -3,6 +3,7 @@
  * cause_collective.c - causes in what processes tell each other: collectives that are missing,
  * doubled or scaled.
  */
+#include <string.h>
 
 #include "diff/cause/evidence.h"
 
@@ -21,6 +22,35 @@ static const fb__step_event *lone_collective(const fb__step *step)
             !step->events[i].beyond)
             return &step->events[i];
     return NULL;
+}
+
+/* How many gradients of the step come out of the buckets of DistributedDataParallel, which tells no
+ * collective where it is written in C++. */
+static size_t count_bucketed(const fb__case *c, const fb__step *step)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < step->count; i++) {
+        const fb__step_event *e = &step->events[i];
+        const fb_site *from = fb__input_site(c, e, 0);
+
+        n += fb__is_gradient(e->site) && from != NULL && fb__op_is(from, "copy") &&
+             strncmp(fb__text(e->site->path), "DistributedDataParallel", 23) == 0;
+    }
+    return n;
+}
+
+static bool say_buckets(fb_diff_cause *out, const fb__case *c)
+{
+    const size_t a = count_bucketed(c, &c->pair->a), b = count_bucketed(c, &c->pair->b);
+
+    if (fb__culprit_event(c)->site->phase != FB_PHASE_BACKWARD || (a > 0) == (b > 0))
+        return false;
+    fb__say(out,
+            "%zu gradients of %s pass through the buckets of DistributedDataParallel, of %s "
+            "none: they are not synchronized",
+            a > 0 ? a : b, a > 0 ? "a" : "b", a > 0 ? "b" : "a");
+    return true;
 }
 
 static bool say_collective(fb_diff_cause *out, const fb__case *c)
@@ -49,6 +79,8 @@ static bool say_collective(fb_diff_cause *out, const fb__case *c)
         return is_collective(e->site) || e->site->phase == FB_PHASE_BACKWARD ||
                is_collective(fb__input_site(c, e, 0));
     }
+    if (say_buckets(out, c))
+        return true;
     if (!is_collective(fb__input_site(c, e, 0)) ||
         !(fb__op_is(e->site, "div") || fb__op_is(e->site, "mul")))
         return false;

@@ -68,29 +68,49 @@ bool fb__rule_draw_parameters(fb_diff_cause *out, const fb__case *c)
         (a->count == b->count && a->site->parameters[0] == b->site->parameters[0] &&
          a->site->parameters[1] == b->site->parameters[1]))
         return false;
-    fb__say(out,
-            "%s draws the same numbers with other parameters: %s(%g, %g) | (%g, %g), "
-            "%" PRIu64 " | %" PRIu64 " of them",
-            name_or(a->site->consumer, "the program"), name_or(a->site->distribution, "draw"),
-            a->site->parameters[0], a->site->parameters[1], b->site->parameters[0],
-            b->site->parameters[1], a->count, b->count);
+    if (a->site->parameters[0] == b->site->parameters[0] &&
+        a->site->parameters[1] == b->site->parameters[1])
+        fb__say(out, "%s draws %" PRIu64 " | %" PRIu64 " numbers (%s) from the same state",
+                name_or(a->site->consumer, "the program"), a->count, b->count,
+                name_or(a->site->distribution, "draw"));
+    else
+        fb__say(out,
+                "%s draws the same numbers with other parameters: %s(%g, %g) | (%g, %g), "
+                "%" PRIu64 " | %" PRIu64 " of them",
+                name_or(a->site->consumer, "the program"), name_or(a->site->distribution, "draw"),
+                a->site->parameters[0], a->site->parameters[1], b->site->parameters[0],
+                b->site->parameters[1], a->count, b->count);
     fb__say_fix(out, "make the distribution of %s equal in both: a dropout's probability, a range",
                 name_or(a->site->consumer, "that draw"));
     return true;
 }
 
-/* Whether nothing was drawn from the stream of `e` before it, in a trace that begins with this
- * step. */
-static bool is_first_draw(const fb__step *step, const fb__step_event *e)
-{
-    for (size_t i = 0; i < step->count; i++) {
-        const fb__step_event *other = &step->events[i];
+/* What a run has done with a generator before a draw. */
+typedef struct history {
+    uint64_t draws, seeds, seed; /* the last seed */
+} history;
 
-        if (other->number < e->number && other->site->kind == FB_KIND_DRAW &&
-            same_name(other->site->stream, e->site->stream))
-            return false;
+static history history_of(const fb__step *step, const fb__step_event *e)
+{
+    const fb_event *x = NULL;
+    uint64_t number = 0;
+    history h = {0, 0, 0};
+
+    if (fb_trace_seek_event(step->trace, 0, NULL) != FB_OK)
+        return h;
+    while (fb_trace_next(step->trace, &x, &number, NULL) == FB_OK && x != NULL &&
+           number < e->number) {
+        const fb_site *site = fb_trace_site(step->trace, x->site);
+
+        if (site == NULL || !same_name(site->stream, e->site->stream))
+            continue;
+        h.draws += site->kind == FB_KIND_DRAW && x->count > 0;
+        if (site->kind == FB_KIND_SEED) {
+            h.seeds++;
+            h.seed = x->key;
+        }
     }
-    return step->step == 0;
+    return h;
 }
 
 /* Signature: the first draw of all from a stream finds the generator in another state. */
@@ -98,10 +118,14 @@ bool fb__rule_first_draw(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
     const char *stream;
+    history x, y;
 
     if (c->report->first.name.kind != FB_KIND_DRAW || a == NULL || b == NULL ||
-        a->stream_key == b->stream_key || !is_first_draw(&c->pair->a, a) ||
-        !is_first_draw(&c->pair->b, b))
+        a->stream_key == b->stream_key || c->pair->a.step > 0)
+        return false;
+    x = history_of(&c->pair->a, a);
+    y = history_of(&c->pair->b, b);
+    if (x.draws > 0 || y.draws > 0 || (x.seeds > 0 && y.seeds > 0 && x.seed == y.seed))
         return false;
     stream = name_or(a->site->stream, "(unnamed)");
     fb__say(out,
@@ -155,6 +179,10 @@ bool fb__rule_rng_offset(fb_diff_cause *out, const fb__case *c)
     }
     if (a->counter != b->counter)
         say_position(out, c);
+    else if (!same_name(a->site->distribution, b->site->distribution))
+        fb__say(out, "the numbers of stream %s are used for %s | %s",
+                name_or(a->site->stream, "(unnamed)"), name_or(a->site->distribution, "draw"),
+                name_or(b->site->distribution, "draw"));
     else
         fb__say(out, "a draw from stream %s differs: %s | %s",
                 name_or(a->site->stream, "(unnamed)"), c->report->first.content_a,

@@ -3,7 +3,9 @@
  * cause_header.c - causes of recorded programs that stand beside the computation: what was typed on
  * the command line, the hash seed of an interpreter.
  */
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "diff/cause/evidence.h"
@@ -23,21 +25,48 @@ static bool is_place(const char *json)
     return false;
 }
 
-/* Signature: an argument has another value, and is no name of a file. */
+/* Whether the difference holds this number: the setting that it asks for. */
+static bool is_at_work(const fb__case *c, const char *json)
+{
+    const fb__step *steps[2] = {&c->pair->a, &c->pair->b};
+    char text[64], *end;
+    const double number = strtod(fb__json_plain(text, sizeof text, json), &end);
+
+    if (end == text || *end != '\0')
+        return false;
+    for (int side = 0; side < 2; side++)
+        for (size_t i = 0; i < steps[side]->count; i++) {
+            const fb__step_event *e = &steps[side]->events[i];
+
+            if (e->site->kind == FB_KIND_SCALAR && !e->equal && !e->beyond &&
+                e->site->phase == FB_PHASE_OPTIMIZER &&
+                fabs(e->value - number) <= 1e-7 * fabs(number))
+                return true;
+        }
+    return false;
+}
+
+/* Signature: an argument has another value, and is no name of a file; or one run has a number more,
+ * and it is that of a setting that differs. */
 bool fb__rule_argv(fb_diff_cause *out, const fb__case *c)
 {
-    const fb_diff_candidate *k, *first = NULL;
+    const fb_diff_candidate *k, *first = NULL, *lone = NULL;
     size_t at = 0, n = 0;
     char a[64], b[64];
 
     while ((k = fb__candidate_next(c->report, &at, "argv", "")) != NULL) {
         if (strcmp(k->key, "argv[0]") == 0 || is_place(k->a) || is_place(k->b))
             continue;
-        if (strcmp(k->a, "absent") == 0 || strcmp(k->b, "absent") == 0)
-            return false; /* what one more switch does, other rules say better */
+        if (strcmp(k->a, "absent") == 0 || strcmp(k->b, "absent") == 0) {
+            /* What one more switch does, other rules say better. */
+            if (is_at_work(c, strcmp(k->a, "absent") == 0 ? k->b : k->a))
+                lone = k;
+            continue;
+        }
         first = first == NULL ? k : first;
         n++;
     }
+    first = first == NULL ? lone : first;
     if (first == NULL || n > 4)
         return false;
     fb__say(out, "the command lines differ: %s %s | %s", first->key,
@@ -80,14 +109,23 @@ static bool tells_sources(const fb__run_header *h)
     return cJSON_IsObject(sources) && sources->child != NULL;
 }
 
+/* A program in another file: that its neighbours in the folder are the same says nothing. */
+static bool is_other_file(const fb_diff_candidate *k)
+{
+    const char *a = strrchr(k->a, '/'), *b = strrchr(k->b, '/');
+
+    return (strstr(k->a, ".py") != NULL || strstr(k->b, ".py") != NULL) &&
+           strcmp(a == NULL ? k->a + 1 : a + 1, b == NULL ? k->b + 1 : b + 1) != 0;
+}
+
 /* Whether anything that both headers tell differs, but for where things lie. */
 static bool is_same_run(const fb__case *c)
 {
     for (size_t i = 0; i < c->report->candidate_count; i++) {
         const fb_diff_candidate *k = &c->report->candidates[i];
 
-        if (strcmp(k->what, "recording") != 0 &&
-            (strcmp(k->what, "argv") != 0 || !is_place(k->a) || !is_place(k->b)))
+        if (strcmp(k->what, "recording") != 0 && (strcmp(k->what, "argv") != 0 || !is_place(k->a) ||
+                                                  !is_place(k->b) || is_other_file(k)))
             return false;
     }
     return tells_sources(&c->headers->a) && tells_sources(&c->headers->b);

@@ -95,14 +95,47 @@ static bool is_mask_name(const char *path)
     return strstr(dot == NULL ? path : dot, "mask") != NULL;
 }
 
-/* Scores that somebody added minus infinity to. */
-static bool has_hidden_scores(const fb__case *c, const fb__step_event *e)
+/* Numbers that a softmax makes zero: minus infinity, or as good. */
+static bool hides(const fb_sketch *s)
+{
+    return s->infinite > 0 || s->min <= -9999;
+}
+
+static bool has_hidden(const fb__step *step, const fb__step_event *e)
 {
     fb_sketch s;
 
-    return (fb__op_is(e->site, "add") || fb__op_is(e->site, "baddbmm")) &&
-           fb__sketch(&s, fb__step_of(c, e), e) && s.infinite > 0 &&
-           fb__reader(c, e, is_softmax, 64) != NULL;
+    return e != NULL && fb__sketch(&s, step, e) && hides(&s);
+}
+
+/* Zeros and ones, or zeros and what hides: a mask that is added or multiplied. */
+static bool is_additive(const fb__step *step, const fb__step_event *e)
+{
+    fb_sketch s;
+
+    if (e == NULL || !fb__sketch(&s, step, e) || s.nan > 0 || s.elements < 2)
+        return false;
+    return s.zero > 0 && s.zero < s.elements &&
+           (hides(&s) ? s.max <= 0
+                      : s.min == 0 && s.max == 1 && s.sum == (double)(s.elements - s.zero));
+}
+
+/* Scores that somebody hides some of on one side or on both, and the mask that does it. Scores that
+ * differ by themselves had been made otherwise before. */
+static bool has_hidden_scores(const fb__case *c, const fb__step_event *e)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    const fb__step_event *softmax = fb__reader(c, e, is_softmax, 256);
+    const bool joins = fb__op_is(e->site, "add") || fb__op_is(e->site, "baddbmm") ||
+                       fb__op_is(e->site, "fill") || fb__op_is(e->site, "index_put") ||
+                       fb__op_is(e->site, "copy");
+    fb_sketch scores;
+
+    if (softmax == NULL)
+        return false;
+    if (is_additive(&c->pair->a, a) || is_additive(&c->pair->b, b))
+        return fb__input_sketch(&scores, c, softmax, 0);
+    return joins && (has_hidden(&c->pair->a, a) || has_hidden(&c->pair->b, b));
 }
 
 static bool is_mask(const fb__case *c, const fb__step_event *e)

@@ -47,8 +47,8 @@ static const fb__step_event *other_mode(const fb__step *step, const char *path, 
             (strcmp(fb__text(e->site->slot), "training") == 0 ||
              strcmp(fb__text(e->site->slot), "grad") == 0 ||
              strcmp(fb__text(e->site->slot), "requires_grad") == 0) &&
-            (is_around(fb__text(e->site->path), path) ||
-             (any_gradient && strcmp(fb__text(e->site->slot), "training") != 0)))
+            (any_gradient ? strcmp(fb__text(e->site->slot), "training") != 0
+                          : e->partner != UINT32_MAX && is_around(fb__text(e->site->path), path)))
             return e;
     }
     return NULL;

@@ -128,6 +128,19 @@ static bool is_any_gradient_missing(const fb__step *step)
     return false;
 }
 
+/* Signature: the loss of one side reads a tensor more: weights. */
+static bool say_weights(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    if (!fb__is_pair(c) || !fb__is_loss(a->site) || a->input_count == b->input_count)
+        return false;
+    fb__say(out, "only %s weights the terms of its loss (%s)",
+            a->input_count > b->input_count ? "a" : "b", fb__text(a->site->op));
+    fb__say_fix(out, "give both losses the same weights");
+    return true;
+}
+
 /* Signature: one factor on all gradients, from the loss on; or another reduction. */
 bool fb__rule_loss_normalization(fb_diff_cause *out, const fb__case *c)
 {
@@ -139,6 +152,8 @@ bool fb__rule_loss_normalization(fb_diff_cause *out, const fb__case *c)
 
     if (!is_at_the_loss(c) && e->site->phase != FB_PHASE_BACKWARD)
         return false;
+    if (say_weights(out, c))
+        return true;
     fb__gradients_of(&g, c);
     scaled = g.count > 0 && g.scaled == g.count && fabs(g.scale - 1) > FB__FIT_TOLERANCE &&
              begins_at_the_loss(c, &g);

@@ -12,6 +12,50 @@
 
 enum { NONE = UINT32_MAX };
 
+/* A parameter of another shape, or that one side lacks: that is no matter of first values. */
+static bool is_other_form(const fb__case *c, const fb__step_event *parameter)
+{
+    const fb_site *a = parameter->site, *b;
+
+    if (parameter->partner == UINT32_MAX)
+        return true;
+    b = c->pair->b.events[parameter->partner].site;
+    return a->rank != b->rank || memcmp(a->shape, b->shape, a->rank * sizeof a->shape[0]) != 0;
+}
+
+/* Signature: the first parameter that differs has another shape, or is on one side only. */
+bool fb__rule_other_model(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const bool held = strncmp(fb__text(e->site->path), "optimizer", 9) == 0;
+
+    if (e->site->phase != FB_PHASE_INIT || e->site->kind != FB_KIND_PARAM || held ||
+        !is_other_form(c, e))
+        return false;
+    fb__say(out,
+            fb__is_pair(c) ? "the models are built otherwise: %s has another shape"
+                           : "the models are built otherwise: only one has %s",
+            fb__text(e->site->path));
+    fb__say_fix(out, "compare the layers of the two models: their order and their sizes");
+    return true;
+}
+
+/* Signature: an optimizer that names no module holds another parameter. */
+bool fb__rule_other_held(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+
+    if (e->site->phase != FB_PHASE_INIT || e->site->kind != FB_KIND_PARAM ||
+        strncmp(fb__text(e->site->path), "optimizer", 9) != 0 || !is_other_form(c, e))
+        return false;
+    fb__say(out,
+            fb__is_pair(c) ? "the optimizers hold other parameters: %s has another shape"
+                           : "the optimizers hold other parameters: only one has %s",
+            fb__text(e->site->path));
+    fb__say_fix(out, "give the optimizer the parameters of the same model in both, all of them");
+    return true;
+}
+
 /* Signature: before training begins, the same state of the generator gives other numbers, or other
  * ops fill a parameter. */
 bool fb__rule_init_kind(fb_diff_cause *out, const fb__case *c)
@@ -22,6 +66,8 @@ bool fb__rule_init_kind(fb_diff_cause *out, const fb__case *c)
     if (e->site->phase != FB_PHASE_INIT)
         return false;
     parameter = fb__first_different(&c->pair->a, FB_KIND_PARAM);
+    if (parameter != NULL && is_other_form(c, parameter))
+        return false;
     if (parameter == NULL || parameter->site->phase != FB_PHASE_INIT ||
         !fb__is_real(parameter->site->dtype))
         return false;
@@ -83,6 +129,7 @@ static bool is_selection(const fb__case *c)
 bool fb__rule_fitted_on_all(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
+    fb_sketch x, y;
 
     if (is_selection(c)) {
         fb__say(out,
@@ -103,8 +150,13 @@ bool fb__rule_fitted_on_all(fb_diff_cause *out, const fb__case *c)
                 "the %s of %s is over all of the data, that of %s over a part: what is held "
                 "out for evaluation has been looked at",
                 fb__text(e->site->op), b ? "b" : "a", b ? "a" : "b");
+    else if (fb__input_sketch(&x, c, c->culprit->a, 0) &&
+             fb__input_sketch(&y, c, c->culprit->b, 0) && x.elements != y.elements)
+        fb__say(out, "the %s is taken over %llu | %llu numbers of equal data",
+                fb__text(e->site->op), (unsigned long long)x.elements,
+                (unsigned long long)y.elements);
     else
-        fb__say(out, "the %s is taken over other parts of equal data", fb__text(e->site->op));
+        return false;
     fb__say_fix(out, "split first, then fit scalers and vocabularies on the training part only");
     return true;
 }
@@ -134,6 +186,28 @@ bool fb__rule_made_content(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+/* Whether the line of the program that makes an event makes one in a later step too: then it is
+ * part of training, and stands before the first step only because nothing said that it began. */
+static bool comes_again(const fb__case *c, const fb__step_event *e)
+{
+    fb_trace *trace = fb__step_of(c, e)->trace;
+    const char *stack = fb_trace_stack(trace, e->site_number);
+    const fb_event *x = NULL;
+
+    if (fb_trace_seek(trace, 2, NULL) != FB_OK)
+        return false;
+    while (fb_trace_next(trace, &x, NULL, NULL) == FB_OK && x != NULL && x->step == 2) {
+        const fb_site *site = fb_trace_site(trace, x->site);
+
+        if (site != NULL && site->kind == FB_KIND_TENSOR && site->phase == FB_PHASE_FORWARD &&
+            strcmp(fb__text(site->op), fb__text(e->site->op)) == 0 &&
+            fb__text(site->path)[0] == '\0' && stack != NULL &&
+            strcmp(fb__text(fb_trace_stack(trace, x->site)), stack) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Signature: a tensor outside of the model differs before training begins, and neither a parameter
  * nor a batch does: it is data that the program itself cuts into batches. */
 bool fb__rule_made_input(fb_diff_cause *out, const fb__case *c)
@@ -144,10 +218,95 @@ bool fb__rule_made_input(fb_diff_cause *out, const fb__case *c)
     if (e->site->kind != FB_KIND_TENSOR || fb__text(e->site->path)[0] != '\0' ||
         e->site->phase != FB_PHASE_INIT || fb__first_different(a, FB_KIND_PARAM) != NULL ||
         fb__first_different(a, FB_KIND_SAMPLE) != NULL ||
-        fb_trace_get_info(a->trace)->last_step == 0)
+        fb_trace_get_info(a->trace)->last_step == 0 || comes_again(c, e))
         return false;
     fb__say(out, "what training reads is made otherwise before it begins (%s)",
             fb__text(e->site->op));
     fb__say_fix(out, "compare the preparation of the data: cuts, shifts, normalization");
+    return true;
+}
+
+/* --- What enters from outside ----------------------------------------------------------------- */
+
+static bool is_entry(const fb__case *c)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+
+    return fb__is_pair(c) && site->kind == FB_KIND_TENSOR &&
+           fb__culprit_event(c)->input_count == 0 && strncmp(fb__text(site->slot), "in", 2) == 0;
+}
+
+static bool is_other_content(const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    return is_entry(c) || (fb__is_pair(c) && a->site->kind == FB_KIND_SAMPLE &&
+                           a->count == b->count && !fb_hash_equal(a->hash, b->hash));
+}
+
+/* A generator outside of torch that a run seeds up to the culprit; NULL: none, or `like` is given
+ * and it is not seeded so. */
+static const fb_site *seeded(fb_trace *trace, uint64_t to, const fb_site *like, uint64_t key,
+                             uint64_t *value)
+{
+    const fb_event *e = NULL;
+
+    if (fb_trace_seek_event(trace, 0, NULL) != FB_OK)
+        return NULL;
+    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && e->step <= to) {
+        const fb_site *site = fb_trace_site(trace, e->site);
+
+        if (site == NULL || site->kind != FB_KIND_SEED ||
+            (strcmp(fb__text(site->stream), "python") != 0 &&
+             strcmp(fb__text(site->stream), "numpy") != 0))
+            continue;
+        if (like == NULL ||
+            (strcmp(fb__text(site->stream), fb__text(like->stream)) == 0 && e->key == key)) {
+            *value = e->key;
+            return site;
+        }
+    }
+    return NULL;
+}
+
+/* Signature: other contents enter, and only one run has seeded the generators outside of torch, or
+ * with another number. */
+bool fb__rule_unseeded(fb_diff_cause *out, const fb__case *c)
+{
+    const uint64_t step = c->report->first.name.step;
+    fb_trace *a = c->pair->a.trace, *b = c->pair->b.trace;
+    uint64_t key = 0, none = 0;
+    const fb_site *in_a, *in_b, *site;
+
+    if (!is_other_content(c))
+        return false;
+    in_a = seeded(a, step, NULL, 0, &key);
+    site = in_a != NULL && seeded(b, step, in_a, key, &none) == NULL ? in_a : NULL;
+    if (site == NULL) {
+        in_b = seeded(b, step, NULL, 0, &key);
+        in_a = NULL;
+        site = in_b != NULL && seeded(a, step, in_b, key, &none) == NULL ? in_b : NULL;
+    }
+    if (site == NULL)
+        return false;
+    fb__say(out, "only %s seeds %s with %llu, and what enters at %s differs",
+            in_a != NULL ? "a" : "b", fb__text(site->stream), (unsigned long long)key,
+            fb__place_of(fb__culprit_event(c)));
+    fb__say_fix(out, "seed %s alike in both, before anything draws from it",
+                fb__text(site->stream));
+    return true;
+}
+
+/* Signature: what differs was made outside of everything recorded. */
+bool fb__rule_entered(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+
+    if (!is_entry(c))
+        return false;
+    fb__say(out, "what enters from outside differs: %s of %s", fb__text(e->site->slot),
+            fb__text(e->site->op));
+    fb__say_fix(out, "compare what makes it: a file, NumPy, a list of the program, an environment "
+                     "and its seed");
     return true;
 }

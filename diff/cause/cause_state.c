@@ -70,6 +70,12 @@ static bool is_order(const fb__step_event *e)
     return strcmp(fb__text(e->site->distribution), "randperm") == 0;
 }
 
+static bool is_row_pick(const fb_site *site)
+{
+    return fb__text(site->path)[0] == '\0' &&
+           (fb__op_is(site, "index") || fb__op_is(site, "index_select"));
+}
+
 /* The first batches of the step, where their samplers are of other classes. */
 static bool other_sampler(fb__argument_pair *p, const fb__case *c)
 {
@@ -109,8 +115,14 @@ bool fb__rule_order_draw(fb_diff_cause *out, const fb__case *c)
         return true;
     }
 
-    if (e->site->kind != FB_KIND_DRAW || !is_order(e) ||
-        strcmp(fb__text(e->site->stream), "torch") == 0)
+    if (e->site->kind != FB_KIND_DRAW || !is_order(e))
+        return false;
+    if (!fb__is_pair(c) && fb__reader(c, e, is_row_pick, 4096) != NULL) {
+        fb__say(out, "only %s draws the order of its samples anew here", fb__culprit_side(c));
+        fb__say_fix(out, "draw the permutation in each epoch in both, or in neither");
+        return true;
+    }
+    if (strcmp(fb__text(e->site->stream), "torch") == 0)
         return false;
     again_a = a != NULL && drawn_before(&c->pair->a, a) != UINT64_MAX;
     again_b = b != NULL && drawn_before(&c->pair->b, b) != UINT64_MAX;

@@ -2,6 +2,7 @@
  *
  * cause_target.c - causes in what the loss of a recorded program is held against.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "diff/cause/evidence.h"
@@ -104,40 +105,95 @@ static bool is_move(const fb__case *c, const fb__step_event *e)
     return reader != NULL && fb__text(reader->site->path)[0] == '\0';
 }
 
-/* Whether something in the step before, of this site, differs between the sides. */
-static bool differs_at(const fb__step *step, uint32_t site)
+/* Marks the sites of the step's tensors that differ; a bit for each site of the trace. */
+static bool *differing_sites(const fb__step *step)
 {
-    for (size_t i = 0; i < step->count; i++)
-        if (step->events[i].site_number == site && !step->events[i].equal)
-            return true;
-    return false;
+    bool *made = calloc(step->site_capacity + 1, sizeof *made);
+
+    for (size_t i = 0; i < step->count && made != NULL; i++)
+        if (!step->events[i].equal && step->events[i].site_number < step->site_capacity)
+            made[step->events[i].site_number] = true;
+    return made;
 }
 
 /* Of tensors made before training begins: whether the loss of the next step reads one that differs,
- * and no module does. */
+ * itself or through what is made from it outside of all modules, and no module does. */
 static bool is_target_of_next_step(const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
     const fb__step *step = fb__step_of(c, e);
     const fb_event *x = NULL;
-    bool loss = false;
+    bool loss = false, model = false, *before, *now;
 
     if (e->site->kind != FB_KIND_TENSOR || e->site->phase != FB_PHASE_INIT ||
         fb_trace_seek(step->trace, step->step + 1, NULL) != FB_OK)
         return false;
-    while (fb_trace_next(step->trace, &x, NULL, NULL) == FB_OK && x != NULL &&
+    before = differing_sites(step);
+    now = calloc(step->site_capacity + 1, sizeof *now);
+    while (before != NULL && now != NULL && !model && !loss &&
+           fb_trace_next(step->trace, &x, NULL, NULL) == FB_OK && x != NULL &&
            x->step == step->step + 1) {
         const fb_site *site = fb_trace_site(step->trace, x->site);
+        bool reads = false;
 
-        for (uint32_t k = 0; site != NULL && k < x->input_count; k++) {
-            if (x->inputs[k].step != step->step || !differs_at(step, x->inputs[k].site))
-                continue;
-            if (!fb__is_loss(site))
-                return false;
-            loss = true;
-        }
+        for (uint32_t k = 0; site != NULL && k < x->input_count; k++)
+            if (x->inputs[k].site < step->site_capacity)
+                reads |= x->inputs[k].step == step->step ? before[x->inputs[k].site]
+                                                         : now[x->inputs[k].site];
+        if (!reads || site == NULL)
+            continue;
+        loss = fb__is_loss(site);
+        model = !loss && fb__text(site->path)[0] != '\0';
+        if (x->site < step->site_capacity)
+            now[x->site] = true;
     }
+    free(before);
+    free(now);
     return loss;
+}
+
+static bool is_pick(const fb_site *site)
+{
+    return fb__op_is(site, "index") || fb__op_is(site, "gather") || fb__op_is(site, "take");
+}
+
+static bool is_pick_or_model(const fb_site *site)
+{
+    return is_pick(site) || fb__text(site->path)[0] != '\0' || fb__op_is(site, "embedding");
+}
+
+/* Whether a number was made by a module, a few ops ago. */
+static bool is_of_model(const fb__case *c, const fb__step_event *e)
+{
+    for (int i = 0; i < 16 && e != NULL; i++) {
+        if (e->site->kind == FB_KIND_TENSOR && fb__text(e->site->path)[0] != '\0')
+            return true;
+        e = fb__input(c, e, 0);
+    }
+    return false;
+}
+
+/* Integers that pick the targets' own numbers from what the model gives: a loss written by hand. */
+static bool is_picking(const fb__case *c, const fb__step_event *e)
+{
+    enum { NEAR = 1024 };
+    const fb__step_event *reader, *from;
+
+    if (e->site->kind != FB_KIND_TENSOR || !fb__is_integer(e->site->dtype) ||
+        fb__text(e->site->path)[0] != '\0')
+        return false;
+    reader = fb__reader(c, e, is_pick_or_model, NEAR);
+    if (reader == NULL || !is_pick(reader->site) || !fb__is_real(reader->site->dtype))
+        return false;
+    from = fb__input(c, reader, 0);
+    return from != NULL && is_of_model(c, from);
+}
+
+/* Weights of classes that one side alone gives to the loss are no matter of its targets. */
+static bool is_weighted(const fb__case *c)
+{
+    return fb__is_pair(c) && fb__is_loss(c->culprit->a->site) &&
+           c->culprit->a->input_count != c->culprit->b->input_count;
 }
 
 /* Signature: the loss differs, its logits and settings are equal; or integers that it reads. */
@@ -156,7 +212,9 @@ bool fb__rule_loss_target(fb_diff_cause *out, const fb__case *c)
         return false;
     if (fb__is_pair(c) && fb__is_loss(e->site))
         (void)fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site);
-    if (!is_target(c, e) && !is_cut(c) && !is_move(c, e) &&
+    if (is_weighted(c))
+        return false;
+    if (!is_target(c, e) && !is_picking(c, e) && !is_cut(c) && !is_move(c, e) &&
         !(fb__is_pair(c) && fb__is_loss(e->site) && strcmp(p.name, "reduction") != 0))
         return false;
     say_target(out, c);

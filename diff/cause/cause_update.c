@@ -139,7 +139,7 @@ bool fb__rule_schedule_kind(fb_diff_cause *out, const fb__case *c)
     read_series(&a, c->pair->a.trace, site);
     read_series(&b, c->pair->b.trace, site);
     if (!say_series(out, &a, &b))
-        fb__say(out, "the learning rate of step %" PRIu64 " is %.9g | %.9g",
+        fb__say(out, "the learning rate of step %" PRIu64 " is %.17g | %.17g",
                 c->report->first.name.step, c->culprit->a->value, c->culprit->b->value);
     fb__say_fix(out, "compare the schedules: peak, warm-up, total, and when scheduler.step() is "
                      "called");
