@@ -124,6 +124,20 @@ static bool is_decided_by(const fb__case *c, const fb_site *item)
            (site->kind == FB_KIND_TENSOR && (is_copy(site) || !is_other_call(c)));
 }
 
+/* Whether one side alone works on what was copied from elsewhere before this step. */
+static bool reads_restored(const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    for (uint32_t k = 0; !is_other_call(c) && k < a->input_count && k < b->input_count; k++) {
+        const fb_site *x = fb__input_site(c, a, k), *y = fb__input_site(c, b, k);
+
+        if (x != NULL && y != NULL && is_copy(x) != is_copy(y))
+            return true;
+    }
+    return false;
+}
+
 /* What kind of state shows first, where nothing says which call is missing; NULL: none does. */
 static const char *item_of(const fb__case *c)
 {
@@ -141,9 +155,9 @@ static const char *item_of(const fb__case *c)
     case FB_KIND_PARAM:
         return strcmp(fb__text(site->op), "buffer") == 0 ? "a buffer" : "the optimizer's state";
     case FB_KIND_TENSOR:
-        if (begins(fb__text(site->slot), "in") && begins(fb__text(site->op), "index"))
-            return "the place in the data";
-        return is_copy(site) ? "part of the state" : NULL;
+        if (begins(fb__text(site->slot), "in") && fb__culprit_event(c)->input_count == 0)
+            return "the place in the data, or a generator outside of torch,";
+        return is_copy(site) || reads_restored(c) ? "part of the state" : NULL;
     default:
         return NULL;
     }

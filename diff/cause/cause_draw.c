@@ -163,7 +163,7 @@ bool fb__rule_rng_offset(fb_diff_cause *out, const fb__case *c)
     if (a->stream_key != b->stream_key && same_name(a->site->algorithm, "mt19937")) {
         fb__say(out,
                 "generator %s stands in another state: something has drawn from it before, "
-                "unrecorded, or it was seeded otherwise",
+                "unrecorded, or it was seeded or put back (set_rng_state) otherwise",
                 name_or(a->site->stream, "(unnamed)"));
         fb__say_fix(out,
                     "seed %s in both; find what else draws from it, and give that a generator "

@@ -131,16 +131,26 @@ static bool is_same_run(const fb__case *c)
     return tells_sources(&c->headers->a) && tells_sources(&c->headers->b);
 }
 
-/* Signature: one program, with the same arguments in the same environment, computes another result
- * from equal inputs. What enters from outside may be another file. */
+static bool has_lone_tensor(const fb__step *step)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if (step->events[i].site->kind == FB_KIND_TENSOR && step->events[i].partner == UINT32_MAX &&
+            !step->events[i].beyond)
+            return true;
+    return false;
+}
+
+/* Signature: one program, with the same arguments in the same environment, does the same and gets
+ * another result. What a variable of the environment or a file decides shows as another call. */
 bool fb__rule_same_program(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
+    fb__argument_pair p;
 
-    if ((e->site->kind != FB_KIND_TENSOR && e->site->kind != FB_KIND_PARAM &&
-         e->site->kind != FB_KIND_SCALAR && e->site->kind != FB_KIND_COLLECTIVE) ||
-        (e->site->kind == FB_KIND_TENSOR && strncmp(fb__text(e->site->slot), "in", 2) == 0) ||
-        !is_same_run(c))
+    if ((e->site->kind != FB_KIND_TENSOR && e->site->kind != FB_KIND_COLLECTIVE) ||
+        !fb__is_pair(c) || e->input_count == 0 ||
+        fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site) ||
+        has_lone_tensor(&c->pair->a) || has_lone_tensor(&c->pair->b) || !is_same_run(c))
         return false;
     fb__say(out,
             "sources, arguments and environment are the same, and %s of %s is not: the program "

@@ -137,8 +137,24 @@ bool fb__rule_order_draw(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+/* Whether a run puts a generator back between two steps, both included. */
+static bool puts_back(fb_trace *trace, uint64_t from, uint64_t to)
+{
+    const fb_event *e = NULL;
+
+    if (fb_trace_seek(trace, from, NULL) != FB_OK)
+        return false;
+    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && e->step <= to) {
+        const fb_site *site = fb_trace_site(trace, e->site);
+
+        if (site != NULL && strcmp(fb__text(site->op), "set_rng_state") == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Signature: a draw from a state that its run has drawn from before, where the other run's is new.
- */
+ * A state that is put back on purpose, around an evaluation, is no reuse. */
 bool fb__rule_key_reuse(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
@@ -153,10 +169,88 @@ bool fb__rule_key_reuse(fb_diff_cause *out, const fb__case *c)
     if ((in_a == UINT64_MAX) == (in_b == UINT64_MAX))
         return false;
     at = in_a != UINT64_MAX ? in_a : in_b;
+    if (puts_back(in_a != UINT64_MAX ? c->pair->a.trace : c->pair->b.trace, at, c->pair->a.step))
+        return false;
     fb__say(out,
             "%s draws the numbers of %s again that it has drawn in step %" PRIu64
             ": the generator was set back to that state",
             in_a != UINT64_MAX ? "a" : "b", fb__text(fb__culprit_event(c)->site->stream), at);
     fb__say_fix(out, "seed once, at the start; give each worker, epoch or use a seed of its own");
+    return true;
+}
+
+/* --- Workers ---------------------------------------------------------------------------------- */
+
+enum { WORKERS_MAX = 64 };
+
+/* The state in which each worker's generator of one kind begins. */
+typedef struct beginnings {
+    const char *stream[WORKERS_MAX];
+    uint64_t key[WORKERS_MAX];
+    size_t count;
+} beginnings;
+
+/* "numpy" of "worker3.numpy"; NULL: no stream of a worker. */
+static const char *of_worker(const char *stream)
+{
+    const char *dot = strncmp(stream, "worker", 6) == 0 ? strchr(stream, '.') : NULL;
+    return dot == NULL ? NULL : dot + 1;
+}
+
+static void read_beginnings(beginnings *out, fb_trace *trace)
+{
+    const fb_event *e = NULL;
+
+    out->count = 0;
+    if (fb_trace_seek_event(trace, 0, NULL) != FB_OK)
+        return;
+    while (out->count < WORKERS_MAX && fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL) {
+        const fb_site *site = fb_trace_site(trace, e->site);
+        size_t i = 0;
+
+        if (site == NULL || site->kind != FB_KIND_DRAW || of_worker(fb__text(site->stream)) == NULL)
+            continue;
+        while (i < out->count && strcmp(out->stream[i], site->stream) != 0)
+            i++;
+        if (i == out->count) {
+            out->stream[i] = site->stream;
+            out->key[i] = e->key;
+            out->count++;
+        }
+    }
+}
+
+/* A stream whose workers begin alike; NULL: none. */
+static const char *alike(const beginnings *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (w->key[i] == w->key[k] &&
+                strcmp(of_worker(w->stream[i]), of_worker(w->stream[k])) == 0)
+                return of_worker(w->stream[i]);
+    return NULL;
+}
+
+/* Signature: two workers of one run begin with one state of a generator, those of the other do not,
+ * and what differs first is such a state or what a worker made. */
+bool fb__rule_workers(fb_diff_cause *out, const fb__case *c)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+    const char *in_a, *in_b;
+    beginnings w;
+
+    if (site->kind != FB_KIND_SAMPLE &&
+        (site->kind != FB_KIND_DRAW || of_worker(fb__text(site->stream)) == NULL))
+        return false;
+    read_beginnings(&w, c->pair->a.trace);
+    in_a = alike(&w);
+    read_beginnings(&w, c->pair->b.trace);
+    in_b = alike(&w);
+    if ((in_a != NULL) == (in_b != NULL))
+        return false;
+    fb__say(out, "the workers of %s begin with one state of %s: they draw the same numbers",
+            in_a != NULL ? "a" : "b", in_a != NULL ? in_a : in_b);
+    fb__say_fix(out, "seed %s in worker_init_fn with torch.initial_seed() and the worker's number",
+                in_a != NULL ? in_a : in_b);
     return true;
 }

@@ -35,6 +35,7 @@ static const struct {
 } rules[] = {
     {"bit-flip", fb__rule_bit_flip, ALL},
     {"rng-key-reuse", fb__rule_seed_again, RECORDED},
+    {"rng-key-reuse", fb__rule_workers, RECORDED},
     {"rng-seed", fb__rule_seed, ALL},
     {"config", fb__rule_config, ALL},
     {"config", fb__rule_argv, RECORDED},

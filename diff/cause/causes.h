@@ -63,7 +63,7 @@ fb__rule fb__rule_update_formula;
 /* cause_sharing.c */
 fb__rule fb__rule_aliasing, fb__rule_overwritten;
 /* cause_state.c */
-fb__rule fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse;
+fb__rule fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse, fb__rule_workers;
 /* cause_mode.c */
 fb__rule fb__rule_inner_mode, fb__rule_dropout_mode;
 /* cause_start.c */
