@@ -203,6 +203,28 @@ with firstbit.torch.record(sys.argv[1], ops_steps=None):
         self.assertEqual(len(after), 16)
         self.assertEqual({e["inputs"][0]["op"] for e in after}, {"grad"})
 
+    def test_all_of_a_closure_is_recorded_as_the_passes_that_it_is(self):
+        def program():
+            model = nn.Linear(6, 3)
+            optimizer = torch.optim.LBFGS(model.parameters(), max_iter=2)
+            x = torch.randn(4, 6)
+
+            def closure():
+                optimizer.zero_grad()
+                loss = (model(x).sinh() - 1).pow(2).mean()
+                loss.backward()
+                return loss
+
+            for i in range(2):
+                optimizer.step(closure) if i else optimizer.step(closure=closure)
+
+        events = self.record("a", program)
+        called = [(e["step"], e["phase"]) for e in events if e["op"] == "sinh"]
+        self.assertEqual(set(called), {(1, "forward"), (2, "forward")})
+        self.assertFalse([e for e in events if e["phase"] == "optimizer" and e["class"] == "ops"])
+        updates = [e for e in events if e["kind"] == "param" and e["op"] == "lbfgs"]
+        self.assertEqual({e["inputs"][0]["op"] for e in updates}, {"grad"})
+
     def test_training_in_another_thread_is_recorded(self):
         def train():
             model = net()

@@ -214,6 +214,10 @@ class Hooks:
             if not args and not kwargs.get("closure"):
                 session.guarded(session.before_update, optimizer)
             session.updating = True
+            if args and callable(args[0]):
+                args = (self._closure(optimizer, args[0]), *args[1:])
+            elif callable(kwargs.get("closure")):
+                kwargs = {**kwargs, "closure": self._closure(optimizer, kwargs["closure"])}
             # Without a closure nothing in there is looked at: hundreds of small ops.
             resume = not args and not kwargs.get("closure") and session.pause()
             out = original(*args, **kwargs)
@@ -225,6 +229,24 @@ class Hooks:
         session.guarded(session.after_update, optimizer)
         session.updated(optimizer)
         return out
+
+    def _closure(self, optimizer: Any, original: Any) -> Any:
+        """What an optimizer calls for a loss is a forward and backward pass, not its update."""
+        session = self.session
+
+        @functools.wraps(original)
+        def closure(*args: Any, **kwargs: Any) -> Any:
+            if not session.here():
+                return original(*args, **kwargs)
+            phase, session.phase = session.phase, "forward"
+            updating, session.updating = session.updating, False
+            try:
+                loss = original(*args, **kwargs)
+            finally:
+                session.phase, session.updating = phase, updating
+            session.guarded(session.before_update, optimizer)
+            return loss
+        return closure
 
     # --- Clipping ---------------------------------------------------------------------------------
 
