@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole training steps of two GPTs: this engine, at each trace level, beside PyTorch.
 
-usage: bench_step.py FIRSTBIT [--case small|124m] [--rounds N] [--steps N] [--json]
+usage: bench_step.py FIRSTBIT [--case small|124m] [--rounds N] [--steps N] [--levels LIST]
+                     [--json]
 
 Each round runs every contestant once in a process of its own, one after the other, so that a slow
 spell of the machine hits all of them; the median over rounds of the median step time is reported.
 PyTorch runs in the setting that is its best here: one PyTorch thread, its BLAS with two; the same
-model, batch, optimizer and clipping, each layer one of PyTorch's own functions.
+model, batch, optimizer and clipping, each layer one of PyTorch's own functions. Beside the times:
+the largest resident size of each process, as the kernel counts it (its libraries and data with it).
 """
 import argparse
 import json
@@ -93,12 +95,25 @@ def torch_child(case, steps):
     print(json.dumps({"ms": statistics.median(times[2:]), "version": torch.__version__}))
 
 
+def run(command, **options):
+    """What the command prints as JSON, and the most memory that it held, in MiB."""
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True,
+                                   **options)
+        output = process.stdout.read()
+        process.stdout.close()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            errors.seek(0)
+            sys.exit("bench_step.py: %s: %s" % (command[0], errors.read()))
+    return json.loads(output), usage.ru_maxrss / 1024
+
+
 def run_torch(case, steps):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
     environment.update(OPENBLAS_NUM_THREADS="2", OMP_NUM_THREADS="1")
-    result = subprocess.run([sys.executable, __file__, "--child", case, str(steps)],
-                            capture_output=True, text=True, check=True, env=environment)
-    return json.loads(result.stdout)
+    return run([sys.executable, __file__, "--child", case, str(steps)], env=environment)
 
 
 def run_engine(firstbit, case, steps, folder, level):
@@ -106,9 +121,7 @@ def run_engine(firstbit, case, steps, folder, level):
     with open(config, "w") as file:
         json.dump(configuration(case, steps), file)
     trace = ["--no-trace"] if level == "off" else ["-o", "bench.fbt", "--level", level]
-    result = subprocess.run([firstbit, "train", config, "--threads", "2", "--json"] + trace,
-                            capture_output=True, text=True, check=True, cwd=folder)
-    return json.loads(result.stdout)
+    return run([firstbit, "train", config, "--threads", "2", "--json"] + trace, cwd=folder)
 
 
 def main():
@@ -120,11 +133,14 @@ def main():
     parser.add_argument("--case", choices=sorted(CASES), default="small")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--levels", default="off,steps,draws,ops,sketch",
+                        help="of the trace, with commas; off must be among them")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     firstbit = os.path.abspath(options.firstbit)
-    contestants = ["torch", "off", "steps", "draws", "ops", "sketch"]
+    contestants = ["torch"] + options.levels.split(",")
     times = {name: [] for name in contestants}
+    memory = {name: 0.0 for name in contestants}
     traced = {}
     version = None
     with tempfile.TemporaryDirectory() as folder:
@@ -132,13 +148,14 @@ def main():
         for _ in range(options.rounds):
             for name in contestants:
                 if name == "torch":
-                    answer = run_torch(options.case, options.steps)
+                    answer, used = run_torch(options.case, options.steps)
                     version = answer["version"]
                     times[name].append(answer["ms"])
                 else:
-                    answer = run_engine(firstbit, options.case, options.steps, folder, name)
+                    answer, used = run_engine(firstbit, options.case, options.steps, folder, name)
                     times[name].append(answer["step_ms_median"])
                     traced[name] = answer
+                memory[name] = max(memory[name], used)
     median = {name: statistics.median(values) for name, values in times.items()}
     for name in contestants[1:]:
         spread = "%.0f-%.0f" % (min(times[name]), max(times[name]))
@@ -147,11 +164,17 @@ def main():
                               "this": round(median[name], 2), "peer": round(median["torch"], 2),
                               "peer_name": "PyTorch " + version, "unit": "ms",
                               "ratio": round(median["torch"] / median[name], 3)}))
+            print(json.dumps({"bench": "step", "case": "%s, trace %s, memory" % (options.case, name),
+                              "this": round(memory[name], 1), "peer": round(memory["torch"], 1),
+                              "peer_name": "PyTorch " + version, "unit": "MiB",
+                              "ratio": round(memory["torch"] / memory[name], 3)}))
             continue
         events, size = int(traced[name]["events"] or 0), int(traced[name]["trace_bytes"] or 0)
-        print("%-5s trace %-5s %8.1f ms (%s)   PyTorch %s %8.1f ms   ratio %.2f   trace off %.3fx%s"
+        print("%-5s trace %-5s %8.1f ms (%s)   PyTorch %s %8.1f ms   ratio %.2f   trace off %.3fx   "
+              "memory %.0f and %.0f MiB%s"
               % (options.case, name, median[name], spread, version, median["torch"],
                  median["torch"] / median[name], median[name] / median["off"],
+                 memory[name], memory["torch"],
                  "   %.1f B/event" % (size / events) if events else ""))
 
 
