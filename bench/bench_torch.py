@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What recording a PyTorch program costs: one step of a small GPT with and without, in turns.
 
-usage: bench_torch.py [--rounds N] [--large] [--only LEVEL] [--json]     the library: FIRSTBIT_LIBRARY
+usage: bench_torch.py [--rounds N] [--large | --gpt2] [--only LEVEL] [--json]
+       the library: FIRSTBIT_LIBRARY
 
---large: 6 layers, 384 wide, 12 x 64 tokens; else 4 layers, 128 wide, 16 x 64.
+--large: 6 layers, 384 wide, 12 x 64 tokens; --gpt2: 12 layers, 768 wide, 50,257 words, 4 x 64 tokens;
+else 4 layers, 128 wide, 16 x 64.
 
 For each level one process trains the model; every other block of steps is recorded. The figure is
 the median of recorded steps by that of plain ones of the same process.
@@ -29,6 +31,10 @@ import firstbit.torch  # noqa: E402
 CASES = [("steps", "steps", None), ("draws", "draws", None), ("default", "ops", "0:1"),
          ("ops", "ops", None), ("sketch", "sketch", None)]
 BLOCK = 4
+# vocabulary, width, heads, layers, batch, in words
+SIZES = {"small": (256, 128, 4, 4, 16, "4 layers, 128 wide, 16 x 64"),
+         "large": (65, 384, 6, 6, 12, "6 layers, 384 wide, 12 x 64"),
+         "gpt2": (50257, 768, 12, 12, 4, "12 layers, 768 wide, 4 x 64")}
 
 
 class Block(nn.Module):
@@ -63,11 +69,11 @@ class Gpt(nn.Module):
         return self.head(self.ln(x))
 
 
-def measure(level, ops_steps, large, rounds, folder):
+def measure(level, ops_steps, size, rounds, folder):
     """Milliseconds of a plain and of a recorded step, and the number of events a step."""
     torch.manual_seed(0)
-    model = Gpt(65, 64, 384, 6, 6) if large else Gpt(256, 64, 128, 4, 4)
-    batch, vocabulary = (12, 65) if large else (16, 256)
+    vocabulary, dim, heads, layers, batch, _ = SIZES[size]
+    model = Gpt(vocabulary, 64, dim, heads, layers)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     times = {False: [], True: []}
     events = 0
@@ -99,19 +105,20 @@ def measure(level, ops_steps, large, rounds, folder):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--large", dest="size", action="store_const", const="large", default="small")
+    parser.add_argument("--gpt2", dest="size", action="store_const", const="gpt2")
     parser.add_argument("--only", choices=[name for name, _, _ in CASES])
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if not given.json:
-        shape = "6 layers, 384 wide, 12 x 64" if given.large else "4 layers, 128 wide, 16 x 64"
-        print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, GPT of {shape} tokens\n")
+        print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, "
+              f"GPT of {SIZES[given.size][-1]} tokens\n")
         print(f"{'level':10}{'plain':>10}{'recorded':>12}{'ratio':>8}{'events a step':>16}")
     with tempfile.TemporaryDirectory() as folder:
         for name, level, ops_steps in CASES:
             if given.only not in (None, name):
                 continue
-            plain, recorded, events = measure(level, ops_steps, given.large, given.rounds, folder)
+            plain, recorded, events = measure(level, ops_steps, given.size, given.rounds, folder)
             if given.json:
                 print(json.dumps({"bench": "torch", "case": name, "this": recorded, "peer": plain,
                                   "peer_name": f"PyTorch {torch.__version__}", "unit": "ms/step",
