@@ -9,10 +9,14 @@
 
 static int extract(const cli_args *args, const char *folder)
 {
+    cli_progress progress = cli_progress_start();
     size_t files;
     fb_error err;
+    const fb_status status =
+        fb_trace_unpack(&files, args->positional[0], folder, cli_progress_bytes, &progress, &err);
 
-    if (fb_trace_unpack(&files, args->positional[0], folder, &err) != FB_OK)
+    cli_progress_end(&progress);
+    if (status != FB_OK)
         return cli_fail_error(args, &err);
     cli_put(stdout, folder);
     printf(": %zu files, as they were\n", files);
@@ -22,6 +26,8 @@ static int extract(const cli_args *args, const char *folder)
 static int run(const cli_args *args)
 {
     const char *to = cli_value(args, "output");
+    cli_progress progress = cli_progress_start();
+    fb_status status;
     size_t parts;
     fb_error err;
 
@@ -30,7 +36,9 @@ static int run(const cli_args *args)
                                                        : "expected -o OUT.fbt, the file to write");
     if (cli_has(args, "extract"))
         return extract(args, to);
-    if (fb_trace_pack(&parts, args->positional[0], to, &err) != FB_OK)
+    status = fb_trace_pack(&parts, args->positional[0], to, cli_progress_bytes, &progress, &err);
+    cli_progress_end(&progress);
+    if (status != FB_OK)
         return cli_fail_error(args, &err);
     cli_put(stdout, to);
     if (parts == 0)

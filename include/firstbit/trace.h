@@ -171,18 +171,21 @@ FB_API FB_NODISCARD fb_status fb_trace_recover(fb_recovered *out, const char *pa
  * lie beside it) as one file, which every reader takes for the main trace. What was written is read
  * again before it gets its name. Rules: docs/trace-format.md, "Linked files".
  *
- *   *parts  how many were found
+ *   *parts    how many were found
+ *   progress  as in fb_trace_verify
  *
  * FB_E_TORN where one of them is not whole (recover it first); FB_E_USAGE where `path` is packed
  * already, or both are one file; FB_E_LIMIT for too many parts.
  */
 FB_API FB_NODISCARD fb_status fb_trace_pack(size_t *parts, const char *path, const char *to,
-                                            fb_error *err);
+                                            void (*progress)(void *, uint64_t, uint64_t),
+                                            void *argument, fb_error *err);
 
 /* Writes the files of a packed trace into a folder that is there, byte for byte as they were; none
  * is replaced. FB_E_USAGE for a trace that is not packed, or a file that is there already. */
 FB_API FB_NODISCARD fb_status fb_trace_unpack(size_t *files, const char *path, const char *folder,
-                                              fb_error *err);
+                                              void (*progress)(void *, uint64_t, uint64_t),
+                                              void *argument, fb_error *err);
 
 /*
  * Writes `to`, a trace that can be given to others: every event of `path` with its hashes, numbers

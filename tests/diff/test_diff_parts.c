@@ -348,8 +348,8 @@ static void a_packed_run_compares_as_its_files_do(void **state)
     size_t parts;
 
     (void)state;
-    assert_int_equal(fb_trace_pack(&parts, a, packed_a, NULL), FB_OK);
-    assert_int_equal(fb_trace_pack(&parts, b, packed_b, NULL), FB_OK);
+    assert_int_equal(fb_trace_pack(&parts, a, packed_a, NULL, NULL, NULL), FB_OK);
+    assert_int_equal(fb_trace_pack(&parts, b, packed_b, NULL, NULL, NULL), FB_OK);
     r = compare(a, packed_a, NULL);
     assert_int_equal(r.verdict, FB_DIFF_SAME);
     assert_int_equal(r.part_count, 3);

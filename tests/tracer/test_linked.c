@@ -112,7 +112,7 @@ static void a_packed_run_reads_as_its_main_trace_and_comes_out_as_it_was(void **
     make_run(&folder);
     in_folder(run, &folder, "run.fbt");
     in_folder(packed, &folder, "packed.fbt");
-    assert_int_equal(fb_trace_pack(&count, run, packed, NULL), FB_OK);
+    assert_int_equal(fb_trace_pack(&count, run, packed, NULL, NULL, NULL), FB_OK);
     assert_int_equal(count, 3);
 
     assert_int_equal(fb_trace_open(&t, run, NULL), FB_OK);
@@ -130,15 +130,15 @@ static void a_packed_run_reads_as_its_main_trace_and_comes_out_as_it_was(void **
     fb_linked_free(&linked);
     fb_trace_close(t);
 
-    assert_int_equal(fb_trace_unpack(&count, packed, out.path, NULL), FB_OK);
+    assert_int_equal(fb_trace_unpack(&count, packed, out.path, NULL, NULL, NULL), FB_OK);
     assert_int_equal(count, COUNT_OF(names));
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         in_folder(a, &folder, names[i]);
         in_folder(b, &out, names[i]);
         expect_same_bytes(a, b);
     }
-    assert_int_equal(fb_trace_unpack(&count, packed, out.path, NULL), FB_E_USAGE);
-    assert_int_equal(fb_trace_pack(&count, packed, run, NULL), FB_E_USAGE);
+    assert_int_equal(fb_trace_unpack(&count, packed, out.path, NULL, NULL, NULL), FB_E_USAGE);
+    assert_int_equal(fb_trace_pack(&count, packed, run, NULL, NULL, NULL), FB_E_USAGE);
     drop_folder(&out);
     drop_folder(&folder);
 }
@@ -159,7 +159,7 @@ static void a_torn_part_is_refused_by_name(void **state)
     in_folder(part, &folder, "run.child2.fbt");
     assert_int_equal(stat(part, &st), 0);
     assert_int_equal(truncate(part, st.st_size - 4096), 0);
-    assert_int_equal(fb_trace_pack(&count, run, packed, &err), FB_E_TORN);
+    assert_int_equal(fb_trace_pack(&count, run, packed, NULL, NULL, &err), FB_E_TORN);
     assert_non_null(strstr(err.text, "run.child2.fbt"));
     assert_int_not_equal(access(packed, F_OK), 0);
     drop_folder(&folder);
@@ -182,7 +182,7 @@ static void a_flipped_bit_in_a_part_is_seen(void **state)
     record(&folder, "run.child1.fbt", &id, "child1", 20);
     in_folder(run, &folder, "run.fbt");
     in_folder(packed, &folder, "packed.fbt");
-    assert_int_equal(fb_trace_pack(&count, run, packed, NULL), FB_OK);
+    assert_int_equal(fb_trace_pack(&count, run, packed, NULL, NULL, NULL), FB_OK);
     assert_int_equal(stat(packed, &st), 0);
     descriptor = open(packed, O_RDWR);
     assert_true(descriptor >= 0);
@@ -200,7 +200,7 @@ static void a_flipped_bit_in_a_part_is_seen(void **state)
         }
         make_folder(&out);
         if (info.status == FB_TRACE_COMPLETE) { /* padding: nothing was lost */
-            assert_int_equal(fb_trace_unpack(&count, packed, out.path, NULL), FB_OK);
+            assert_int_equal(fb_trace_unpack(&count, packed, out.path, NULL, NULL, NULL), FB_OK);
             in_folder(path, &out, "run.child1.fbt");
             in_folder(run, &folder, "run.child1.fbt");
             expect_same_bytes(run, path);

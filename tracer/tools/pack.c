@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "tracer/tools/chunk_link.h"
+#include "tracer/tools/pace.h"
 #include "tracer/read/linked.h"
 #include "tracer/format/trace_file.h"
 #include "tracer/read/trace_state.h"
@@ -47,25 +48,23 @@ static fb_status no_memory(fb_error *err)
 
 static const char *base_name(const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
+    return strrchr(path, '/') == NULL ? path : strrchr(path, '/') + 1;
 }
 
 static char *join(const char *folder, const char *name)
 {
-    const size_t count = strlen(folder), size = count + strlen(name) + 2;
+    const size_t count = strlen(folder);
     const bool ends = count > 0 && folder[count - 1] == '/';
-    char *path = malloc(size);
+    char *path;
 
-    if (path != NULL)
-        (void)snprintf(path, size, "%s%s%s", folder, ends ? "" : "/", name);
-    return path;
+    return asprintf(&path, "%s%s%s", folder, ends ? "" : "/", name) < 0 ? NULL : path;
 }
 
 /* --- Copying -----------------------------------------------------------------------------------
  */
 
-static fb_status copy_trace(fb_trace *t, fb_trace_file *file, uint64_t end, fb_error *err)
+static fb_status copy_trace(fb_trace *t, fb_trace_file *file, uint64_t end, fb_pace *pace,
+                            fb_error *err)
 {
     uint8_t *buffer = malloc(PIECE_BYTES);
     fb_status status = buffer == NULL ? no_memory(err) : FB_OK;
@@ -79,6 +78,7 @@ static fb_status copy_trace(fb_trace *t, fb_trace_file *file, uint64_t end, fb_e
         if (status == FB_OK)
             status = fb__trace_file_append(file, buffer, count, err);
         from += count;
+        fb__pace_advance(pace, count);
     }
     free(buffer);
     return status;
@@ -342,7 +342,7 @@ fb_status fb__trace_open_packed(fb_trace *t, fb_error *err)
  */
 
 static fb_status pack_part(fb_trace_file *file, fb_chunk_header *head, piece *p, const char *path,
-                           fb_error *err)
+                           fb_pace *pace, fb_error *err)
 {
     const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
     uint8_t *buffer = malloc(PIECE_BYTES);
@@ -361,6 +361,7 @@ static fb_status pack_part(fb_trace_file *file, fb_chunk_header *head, piece *p,
         }
         head->sequence++;
         status = put_piece(file, head, p, err);
+        fb__pace_advance(pace, want);
     }
     free(buffer);
     if (descriptor >= 0)
@@ -369,7 +370,7 @@ static fb_status pack_part(fb_trace_file *file, fb_chunk_header *head, piece *p,
 }
 
 static fb_status pack_parts(fb_trace_file *file, fb_chunk_header *head, const fb_linked *linked,
-                            const char *path, fb_error *err)
+                            const char *path, fb_pace *pace, fb_error *err)
 {
     char *folder = strndup(path, (size_t)(base_name(path) - path));
     piece p = {.part = 0};
@@ -388,7 +389,7 @@ static fb_status pack_parts(fb_trace_file *file, fb_chunk_header *head, const fb
             status = fb__fail(err, FB_E_TORN, FB_NO_OFFSET, "%s: is %s: recover it first", whole,
                               fb_trace_status_name(part->status));
         else
-            status = pack_part(file, head, &p, whole, err);
+            status = pack_part(file, head, &p, whole, pace, err);
         free(whole);
     }
     free(folder);
@@ -396,7 +397,8 @@ static fb_status pack_parts(fb_trace_file *file, fb_chunk_header *head, const fb
 }
 
 /* Reads what was written: the main trace by its own rules, the parts by their hashes. */
-static fb_status check_packed(const char *path, const fb_linked *linked, fb_error *err)
+static fb_status check_packed(const char *path, const fb_linked *linked, fb_pace *pace,
+                              fb_error *err)
 {
     fb_chunk_header before, head;
     fb_trace_info info;
@@ -407,7 +409,7 @@ static fb_status check_packed(const char *path, const fb_linked *linked, fb_erro
 
     if (status != FB_OK)
         return status;
-    status = fb_trace_verify(&info, t, NULL, NULL, err);
+    status = fb_trace_verify(&info, t, fb__pace_within, pace, err);
     for (uint64_t at = first_piece(t, &before);
          status == FB_OK && at < t->end && get_piece(t, at, &head, &p);
          at = fb__align_up(at + fb__chunk_bytes(&head)))
@@ -421,7 +423,7 @@ static fb_status check_packed(const char *path, const fb_linked *linked, fb_erro
 }
 
 static fb_status write_packed(fb_trace *t, const fb_linked *linked, const char *path,
-                              const char *to, fb_error *err)
+                              const char *to, fb_pace *pace, fb_error *err)
 {
     fb_chunk_header head = t->last;
     fb_trace_file file;
@@ -433,13 +435,13 @@ static fb_status write_packed(fb_trace *t, const fb_linked *linked, const char *
     head.first_event += head.events;
     head.events = head.steps = head.hash_bytes = head.steps_bytes = 0;
     head.first_step = head.last_step;
-    status = copy_trace(t, &file, t->end, err);
+    status = copy_trace(t, &file, t->end, pace, err);
     if (status == FB_OK)
-        status = pack_parts(&file, &head, linked, path, err);
+        status = pack_parts(&file, &head, linked, path, pace, err);
     if (status == FB_OK)
         status = put_footer(t, &file, linked->count > 0 ? &head : &t->last, err);
     if (status == FB_OK)
-        status = check_packed(file.temporary, linked, err);
+        status = check_packed(file.temporary, linked, pace, err);
     if (status == FB_OK)
         status = fb__trace_file_publish(&file, err);
     return status == FB_OK ? fb__trace_file_close(&file, err)
@@ -466,8 +468,10 @@ static fb_status may_pack(fb_trace *t, const char *path, const char *to, fb_erro
     return FB_OK;
 }
 
-fb_status fb_trace_pack(size_t *parts, const char *path, const char *to, fb_error *err)
+fb_status fb_trace_pack(size_t *parts, const char *path, const char *to,
+                        void (*progress)(void *, uint64_t, uint64_t), void *argument, fb_error *err)
 {
+    fb_pace pace = {progress, argument, 0, 0};
     fb_linked linked = {0};
     fb_trace *t;
     fb_status status = fb_trace_open(&t, path, err);
@@ -479,8 +483,11 @@ fb_status fb_trace_pack(size_t *parts, const char *path, const char *to, fb_erro
         status = fb_linked_find(&linked, t, path, err);
     if (status == FB_OK && linked.more)
         status = fb__fail(err, FB_E_LIMIT, FB_NO_OFFSET, "%s: has too many parts", path);
+    pace.total = 2 * t->end;
+    for (size_t i = 0; i < linked.count; i++)
+        pace.total += 2 * linked.parts[i].bytes;
     if (status == FB_OK)
-        status = write_packed(t, &linked, path, to, err);
+        status = write_packed(t, &linked, path, to, &pace, err);
     *parts = linked.count;
     fb_linked_free(&linked);
     fb_trace_close(t);
@@ -515,21 +522,22 @@ static fb_status end_file(fb_trace_file *file, fb_status status, fb_error *err)
 }
 
 static fb_status unpack_main(fb_trace *t, const fb_chunk_header *last, uint64_t end,
-                             const char *folder, const char *name, fb_error *err)
+                             const char *folder, const char *name, fb_pace *pace, fb_error *err)
 {
     fb_trace_file file;
     fb_status status = begin_file(&file, folder, name, err);
 
     if (status != FB_OK)
         return status;
-    status = copy_trace(t, &file, end, err);
+    status = copy_trace(t, &file, end, pace, err);
     if (status == FB_OK)
         status = put_footer(t, &file, last, err);
     return end_file(&file, status, err);
 }
 
 /* One part, from its first piece at *at; leaves *at behind its last one. */
-static fb_status unpack_part(fb_trace *t, uint64_t *at, const char *folder, fb_error *err)
+static fb_status unpack_part(fb_trace *t, uint64_t *at, const char *folder, fb_pace *pace,
+                             fb_error *err)
 {
     fb_chunk_header head;
     fb_trace_file file;
@@ -554,6 +562,7 @@ static fb_status unpack_part(fb_trace *t, uint64_t *at, const char *folder, fb_e
         }
         status = fb__trace_file_append(&file, p.bytes, p.count, err);
         done += p.count;
+        fb__pace_advance(pace, p.count);
         *at = fb__align_up(*at + fb__chunk_bytes(&head));
     }
     if (status == FB_OK)
@@ -563,8 +572,11 @@ static fb_status unpack_part(fb_trace *t, uint64_t *at, const char *folder, fb_e
     return end_file(&file, status, err);
 }
 
-fb_status fb_trace_unpack(size_t *files, const char *path, const char *folder, fb_error *err)
+fb_status fb_trace_unpack(size_t *files, const char *path, const char *folder,
+                          void (*progress)(void *, uint64_t, uint64_t), void *argument,
+                          fb_error *err)
 {
+    fb_pace pace = {progress, argument, 0, 0};
     fb_chunk_header last, head;
     fb_trace *t;
     uint64_t at, end;
@@ -575,15 +587,16 @@ fb_status fb_trace_unpack(size_t *files, const char *path, const char *folder, f
     if (status != FB_OK)
         return status;
     at = end = first_piece(t, &last);
+    pace.total = t->size;
     if (t->info.status != FB_TRACE_COMPLETE && t->info.status != FB_TRACE_FULL)
         status = fb__fail(err, FB_E_TORN, FB_NO_OFFSET, "%s: is %s", path,
                           fb_trace_status_name(t->info.status));
     else if (at >= t->end || !get_piece(t, at, &head, &p))
         status = fb__fail(err, FB_E_USAGE, FB_NO_OFFSET, "%s: is not a packed trace", path);
     else
-        status = unpack_main(t, &last, end, folder, p.main, err);
+        status = unpack_main(t, &last, end, folder, p.main, &pace, err);
     for (*files = status == FB_OK; status == FB_OK && at < t->end; *files += status == FB_OK)
-        status = unpack_part(t, &at, folder, err);
+        status = unpack_part(t, &at, folder, &pace, err);
     fb_trace_close(t);
     return status;
 }
