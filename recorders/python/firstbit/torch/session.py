@@ -195,8 +195,11 @@ class Session:
                 self._name_maker(parameter, before, "optimizer", name, "update", "param")
             else:
                 self._name_maker(parameter, 0, "init", name, "init", "param")
-        for number, optimizer in enumerate(self.optimizers):
-            step, op = self.stepped.get(number, 0), type(optimizer).__name__.lower()
+        # Of two that hold a parameter, one around the other, the one that steps has made it.
+        steps = [self.stepped.get(number, 0) for number in range(len(self.optimizers))]
+        for step, number in sorted(zip(steps, range(len(steps)))):
+            optimizer = self.optimizers[number]
+            op = type(optimizer).__name__.lower()
             for name, parameter in self._parameters_of(optimizer):
                 if step > 0:
                     self._name_maker(parameter, step, "optimizer", name, op, "param")
