@@ -118,8 +118,10 @@ static bool is_further_pass(const fb__case *c, size_t losses_a, size_t losses_b)
     const size_t own = c->culprit->a != NULL ? losses_a : losses_b;
     const size_t others = c->culprit->a != NULL ? losses_b : losses_a;
 
-    if (fb__is_pair(c) || others == 0 || own <= others || e->site->kind != FB_KIND_TENSOR)
+    if (fb__is_pair(c) || own <= others || e->site->kind != FB_KIND_TENSOR)
         return false;
+    if (others == 0)
+        return c->pair->common_of_phase[FB_PHASE_LOSS] > 0;
     last = nth_loss(fb__step_of(c, e), others - 1);
     return last != NULL && e->number > last->number;
 }
@@ -153,7 +155,10 @@ bool fb__rule_accumulation(fb_diff_cause *out, const fb__case *c)
     size_t all, n;
 
     if (is_further_pass(c, losses_a, losses_b)) {
-        fb__say(out, "an update is made of %zu | %zu backward passes", losses_a, losses_b);
+        const size_t common = (size_t)c->pair->common_of_phase[FB_PHASE_LOSS];
+
+        fb__say(out, "an update is made of %zu | %zu backward passes", common + losses_a,
+                common + losses_b);
         say_fix(out);
         return true;
     }

@@ -178,6 +178,7 @@ static bool is_picking(const fb__case *c, const fb__step_event *e)
 {
     enum { NEAR = 1024 };
     const fb__step_event *reader, *from;
+    const fb_site *site;
 
     if (e->site->kind != FB_KIND_TENSOR || !fb__is_integer(e->site->dtype) ||
         fb__text(e->site->path)[0] != '\0')
@@ -185,8 +186,10 @@ static bool is_picking(const fb__case *c, const fb__step_event *e)
     reader = fb__reader(c, e, is_pick_or_model, NEAR);
     if (reader == NULL || !is_pick(reader->site) || !fb__is_real(reader->site->dtype))
         return false;
-    from = fb__input(c, reader, 0);
-    return from != NULL && is_of_model(c, from);
+    site = fb__input_site(c, reader, 0);
+    from = fb__input(c, reader, 0); /* NULL: both sides have it, further up */
+    return site != NULL && fb__is_real(site->dtype) && site->phase == FB_PHASE_FORWARD &&
+           (from == NULL || is_of_model(c, from));
 }
 
 /* Weights of classes that one side alone gives to the loss are no matter of its targets. */
