@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_recorded_rules.c - rules for the causes of recorded programs, each on the few events that it
+ * looks at: a mechanism that it names, and a neighbour that it leaves alone.
+ */
+#include "recorded_run.h"
+
+#include "base/hash.h"
+#include "diff/diff.h"
+
+/* --- Writing events --------------------------------------------------------------------------- */
+
+enum { N = 32 };
+
+typedef struct tape {
+    fb_recorder *recorder;
+    uint64_t step;
+    uint32_t counts[64]; /* occurrences of identities in this step */
+    fb_hash known[64];
+    size_t known_count;
+    fb_ref weight;
+} tape;
+
+static fb_ref report(tape *t, fb_site site, fb_event event)
+{
+    fb_hash key;
+    size_t i = 0;
+
+    site.size = sizeof site;
+    key = fb_site_hash(&site);
+    while (i < t->known_count && !fb_hash_equal(t->known[i], key))
+        i++;
+    assert_true(i < COUNT_OF(t->known));
+    if (i == t->known_count) {
+        t->known[t->known_count++] = key;
+        t->counts[i] = 0;
+    }
+    site.occurrence = t->counts[i]++;
+    event.size = sizeof event;
+    event.site = fb_recorder_site(t->recorder, &site);
+    event.step = t->step;
+    event.micro = FB_MICRO_NONE;
+    fb_recorder_event(t->recorder, &event);
+    return (fb_ref){.site = event.site, .micro = FB_MICRO_NONE, .step = t->step};
+}
+
+static fb_phase phase_of(const tape *t)
+{
+    return t->step == 0 ? FB_PHASE_INIT : FB_PHASE_FORWARD;
+}
+
+/* N numbers that follow from `contents`. */
+static void numbers(float *out, uint64_t contents)
+{
+    uint64_t state = contents * 7919 + 13;
+
+    for (int i = 0; i < N; i++)
+        out[i] = ((float)(next_random(&state) % 2000) - 999.5f) / 512;
+}
+
+static fb_ref floats(tape *t, fb_phase phase, const char *path, const char *op, const char *slot,
+                     const float *data, const fb_ref *inputs, uint32_t count)
+{
+    return report(
+        t,
+        (fb_site){.kind = FB_KIND_TENSOR,
+                  .phase = phase,
+                  .path = path,
+                  .op = op,
+                  .slot = slot,
+                  .dtype = FB_DTYPE_F32,
+                  .rank = 1,
+                  .shape = {N}},
+        (fb_event){
+            .data = data, .data_bytes = N * sizeof *data, .inputs = inputs, .input_count = count});
+}
+
+static fb_ref op(tape *t, const char *path, const char *name, uint64_t contents,
+                 const fb_ref *inputs, uint32_t count)
+{
+    float data[N];
+
+    numbers(data, contents);
+    return floats(t, phase_of(t), path, name, "out", data, inputs, count);
+}
+
+/* A tensor that no recorded op has made, read by `reader`. */
+static fb_ref enters(tape *t, const char *reader, uint64_t contents)
+{
+    float data[N];
+
+    numbers(data, contents);
+    return floats(t, phase_of(t), "", reader, "in0", data, NULL, 0);
+}
+
+static fb_ref whole(tape *t, const char *name, int64_t first, const fb_ref *inputs, uint32_t count)
+{
+    int64_t data[N];
+
+    for (int i = 0; i < N; i++)
+        data[i] = first + i;
+    return report(
+        t,
+        (fb_site){.kind = FB_KIND_TENSOR,
+                  .phase = phase_of(t),
+                  .path = "",
+                  .op = name,
+                  .slot = "out",
+                  .dtype = FB_DTYPE_I64,
+                  .rank = 1,
+                  .shape = {N}},
+        (fb_event){
+            .data = data, .data_bytes = sizeof data, .inputs = inputs, .input_count = count});
+}
+
+static fb_ref parameter(tape *t, fb_phase phase, const char *path, uint64_t n, uint64_t contents)
+{
+    float data[2 * N] = {0};
+
+    numbers(data, contents);
+    return report(t,
+                  (fb_site){.kind = FB_KIND_PARAM,
+                            .phase = phase,
+                            .path = path,
+                            .op = phase == FB_PHASE_INIT ? "init" : "sgd",
+                            .slot = "param",
+                            .dtype = FB_DTYPE_F32,
+                            .rank = 1,
+                            .shape = {n}},
+                  (fb_event){.data = data, .data_bytes = n * sizeof *data});
+}
+
+static fb_ref draw(tape *t, const char *stream, const char *distribution, uint64_t key,
+                   uint64_t count)
+{
+    return report(t,
+                  (fb_site){.kind = FB_KIND_DRAW,
+                            .phase = phase_of(t),
+                            .path = stream,
+                            .op = "draw",
+                            .stream = stream,
+                            .algorithm = "mt19937",
+                            .distribution = distribution},
+                  (fb_event){.key = key, .count = count});
+}
+
+static void seed(tape *t, const char *stream, uint64_t value)
+{
+    (void)report(t,
+                 (fb_site){.kind = FB_KIND_SEED,
+                           .phase = phase_of(t),
+                           .path = stream,
+                           .op = "seed",
+                           .slot = "seed",
+                           .stream = stream,
+                           .algorithm = "mt19937"},
+                 (fb_event){.key = value});
+}
+
+static void batch(tape *t, uint64_t first, uint64_t epoch, uint64_t contents)
+{
+    const uint64_t indices[4] = {first, first + 1, first + 2, first + 3};
+
+    (void)report(t,
+                 (fb_site){.kind = FB_KIND_SAMPLE,
+                           .phase = FB_PHASE_DATA,
+                           .path = "Digits",
+                           .op = "sample",
+                           .slot = "samples",
+                           .dataset = "Digits"},
+                 (fb_event){.counter = epoch,
+                            .count = 4,
+                            .indices = indices,
+                            .data = &contents,
+                            .data_bytes = sizeof contents});
+}
+
+static void loss(tape *t, double value)
+{
+    (void)report(t,
+                 (fb_site){.kind = FB_KIND_SCALAR,
+                           .phase = FB_PHASE_LOSS,
+                           .path = "loss",
+                           .slot = "loss",
+                           .dtype = FB_DTYPE_F64},
+                 (fb_event){.value = value});
+}
+
+static void restores(tape *t, const char *path, const char *what)
+{
+    (void)report(t,
+                 (fb_site){.kind = FB_KIND_CHECKPOINT,
+                           .phase = FB_PHASE_CHECKPOINT,
+                           .path = path,
+                           .op = what,
+                           .slot = "file"},
+                 (fb_event){.value = 0});
+}
+
+static void next(tape *t)
+{
+    fb_recorder_step(t->recorder, ++t->step);
+    t->known_count = 0;
+}
+
+/* --- Mechanisms -------------------------------------------------------------------------------
+ *
+ * Each is played right, wrong, or as its neighbour: another difference at the same place. */
+
+typedef enum side { RIGHT, WRONG, NEIGHBOUR } side;
+
+static void overwritten(tape *t, side s)
+{
+    fb_ref cached = enters(t, "sum", 1), copy, written;
+
+    copy = s == WRONG ? cached : op(t, "", "clone", 1, &cached, 1);
+    written = op(t, "", "index_put_", 2, &copy, 1);
+    (void)op(t, "Net", "mul", 3, &written, 1);
+    next(t);
+    (void)op(t, "Net", "sum", s == RIGHT ? 4 : 5, s == WRONG ? &written : &cached, 1);
+}
+
+static void rounded(tape *t, side s)
+{
+    float data[N];
+
+    next(t);
+    restores(t, "run.pt", "load");
+    restores(t, "optimizer0", "load_state_dict");
+    numbers(data, 1);
+    for (int i = 0; i < N; i++) {
+        uint32_t bits;
+
+        memcpy(&bits, &data[i], sizeof bits);
+        if (s == WRONG)
+            bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+        memcpy(&data[i], &bits, sizeof bits);
+        data[i] *= s == NEIGHBOUR ? 1.5f : 1;
+    }
+    (void)floats(t, FB_PHASE_FORWARD, "", "copy_", "out", data, &t->weight, 1);
+}
+
+static void listed(tape *t, side s)
+{
+    static const uint64_t orders[3][4] = {{1, 2, 3, 4}, {3, 1, 4, 2}, {1, 2, 9, 4}};
+
+    for (int i = 0; i < 4; i++) {
+        const fb_ref file = enters(t, "sum", orders[s][i]);
+        (void)op(t, "Net", "sum", 100 + orders[s][i], &file, 1);
+    }
+    next(t);
+}
+
+static void shared_out(tape *t, side s)
+{
+    const uint64_t batches = s == WRONG ? 4 : 2;
+
+    for (uint64_t epoch = 0; epoch < 2; epoch++)
+        for (uint64_t i = 0; i < batches; i++) {
+            next(t);
+            batch(t, s == RIGHT ? 8 * i : 8 * i + 4, epoch, 8 * i + s);
+        }
+}
+
+static void permuted(tape *t, side s)
+{
+    const fb_ref from =
+        draw(t, "torch.generator0", "randperm", s == NEIGHBOUR ? 6 : 5, s == WRONG ? 22 : 30);
+    (void)whole(t, "randperm", s, &from, 1);
+    next(t);
+}
+
+static void repeated(tape *t, side s)
+{
+    next(t);
+    (void)op(t, "Net", "addmm", s == RIGHT ? 1 : 2, &t->weight, 1);
+    if (s == NEIGHBOUR)
+        (void)op(t, "Net", "relu", 3, &t->weight, 1);
+}
+
+static void workers_seeded(tape *t, side s)
+{
+    (void)draw(t, "worker0.numpy", "fetch", 11, 1);
+    (void)draw(t, "worker1.numpy", "fetch", s == WRONG ? 11 : s == NEIGHBOUR ? 13 : 12, 1);
+    batch(t, 0, 0, s);
+    next(t);
+}
+
+static void numpy_seeded(tape *t, side s)
+{
+    fb_ref x;
+
+    if (s != WRONG)
+        seed(t, "numpy", 3);
+    next(t);
+    x = enters(t, "mul", s == RIGHT ? 1 : 2);
+    (void)op(t, "Net", "mul", s == RIGHT ? 3 : 4, &x, 1);
+}
+
+static void layers_exchanged(tape *t, side s)
+{
+    (void)parameter(t, FB_PHASE_INIT, "Net.0.weight", s == WRONG ? 2 * N : N,
+                    s == NEIGHBOUR ? 9 : 8);
+    next(t);
+}
+
+static void other_net_held(tape *t, side s)
+{
+    (void)parameter(t, FB_PHASE_INIT, "optimizer0.group0.param0", s == WRONG ? 2 * N : N,
+                    s == NEIGHBOUR ? 9 : 8);
+    next(t);
+}
+
+static void synchronized(tape *t, side s)
+{
+    float data[N];
+    fb_ref made;
+
+    next(t);
+    numbers(data, 1);
+    made = floats(t, FB_PHASE_BACKWARD, "", "mm", "out", data, &t->weight, 1);
+    numbers(data, s == RIGHT ? 2 : 3);
+    if (s != WRONG) {
+        made = floats(t, FB_PHASE_BACKWARD, "", "mul", "out", data, &made, 1);
+        made = floats(t, FB_PHASE_BACKWARD, "", "copy_", "out", data, &made, 1);
+    }
+    (void)floats(t, FB_PHASE_BACKWARD, "DistributedDataParallel.module.weight", "grad", "grad",
+                 data, &made, 1);
+}
+
+static void accumulated(tape *t, side s)
+{
+    float data[N];
+    fb_ref made;
+
+    next(t);
+    made = op(t, "Net", "addmm", 1, &t->weight, 1);
+    loss(t, 1);
+    if (s == NEIGHBOUR)
+        made = op(t, "Net.new", "addmm", 2, &made, 1);
+    if (s != WRONG) {
+        made = op(t, "Net", "addmm", 2 + s, &made, 1);
+        loss(t, 2);
+    }
+    numbers(data, 20 + s);
+    (void)floats(t, FB_PHASE_BACKWARD, "fc.weight", "grad", "grad", data, &made, 1);
+}
+
+static void column_picked(tape *t, side s)
+{
+    const fb_ref out = (next(t), op(t, "Net", "softmax", s == NEIGHBOUR ? 2 : 1, &t->weight, 1));
+    const fb_ref targets = whole(t, "remainder", s == WRONG ? 1 : 0, NULL, 0);
+
+    (void)op(t, "", "index", 4 + s, (fb_ref[]){out, targets}, 2);
+}
+
+static void classes_weighted(tape *t, side s)
+{
+    fb_ref from[3];
+
+    next(t);
+    from[0] = op(t, "Net", "_log_softmax", 1, &t->weight, 1);
+    from[1] = whole(t, "randint", 0, NULL, 0);
+    from[2] = t->weight;
+    (void)op(t, "", "nll_loss_forward", s == RIGHT ? 2 : 3, from, s == WRONG ? 3 : 2);
+}
+
+static void masked(tape *t, side s)
+{
+    float mask[N], scores[N];
+    fb_ref from[2];
+
+    next(t);
+    numbers(scores, 1);
+    for (int i = 0; i < N; i++) {
+        mask[i] = i % 4 == (s == WRONG ? 2 : 3) ? -3.4e38f : 0;
+        scores[i] = (mask[i] < 0 ? 0 : scores[i]) + mask[i];
+    }
+    from[0] = t->weight;
+    from[1] = floats(t, FB_PHASE_FORWARD, "attn", "mul", "out", mask, NULL, 0);
+    from[0] = floats(t, FB_PHASE_FORWARD, "attn", "add", "out", scores, from, 2);
+    (void)op(t, "attn", "_softmax", 2 + s, from, 1);
+}
+
+/* A target network that follows is no checkpoint; one that is read from a file is. */
+static void followed(tape *t, side s)
+{
+    next(t);
+    restores(t, "Target", "load_state_dict");
+    if (s == NEIGHBOUR)
+        restores(t, "run.pt", "load");
+    (void)op(t, "Target", "gelu", s == RIGHT ? 1 : 2, &t->weight, 1);
+}
+
+static void ordered_anew(tape *t, side s)
+{
+    fb_ref from = draw(t, "torch", "randperm", 5, N), order = whole(t, "randperm", 3, &from, 1);
+
+    next(t);
+    if (s != WRONG) {
+        from = draw(t, "torch", "randperm", 6, N);
+        order = whole(t, "randperm", 4, &from, 1);
+    }
+    (void)op(t, "", "index", 7 + s, &order, 1);
+}
+
+/* --- What changes nothing --------------------------------------------------------------------- */
+
+static void drawn_by_another_call(tape *t, side s)
+{
+    const fb_ref from = draw(t, "torch", s == WRONG ? "normal_" : "randn_like", 5, N);
+    const fb_ref made = op(t, "", s == WRONG ? "normal_" : "randn_like", 1, &from, 1);
+
+    (void)op(t, "Net", "mul", 2, &made, 1);
+    next(t);
+}
+
+static void buffer_of_a_module(tape *t, side s)
+{
+    if (s == WRONG)
+        (void)report(t,
+                     (fb_site){.kind = FB_KIND_PARAM,
+                               .phase = FB_PHASE_INIT,
+                               .path = "CrossEntropyLoss.weight",
+                               .op = "buffer",
+                               .slot = "buffer",
+                               .dtype = FB_DTYPE_F32,
+                               .rank = 1,
+                               .shape = {1}},
+                     (fb_event){.data = &(float){1}, .data_bytes = 4});
+    next(t);
+}
+
+static void epoch_counted_otherwise(tape *t, side s)
+{
+    next(t);
+    batch(t, 0, s == WRONG ? 7 : 0, 1);
+}
+
+/* --- Claims ----------------------------------------------------------------------------------- */
+
+typedef struct claim {
+    void (*play)(tape *t, side s);
+    const char *cause, *says;
+    bool one_program; /* both headers tell the same sources */
+} claim;
+
+static const claim claims[] = {
+    {overwritten, "aliasing-or-tying", "writes into a copy", false},
+    {rounded, "precision-cast", "rounded to bf16", false},
+    {listed, "data-order", "the 4 tensors that enter at sum are the same", false},
+    {shared_out, "sample-duplicated-or-missing", "8 | 16 samples", false},
+    {permuted, "sample-duplicated-or-missing", "30 | 22 samples", false},
+    {repeated, "nondeterminism", "does not repeat itself", true},
+    {workers_seeded, "rng-key-reuse", "the workers of b begin with one state of numpy", false},
+    {numpy_seeded, "rng-seed", "only a seeds numpy with 3", false},
+    {layers_exchanged, "forward-op", "Net.0.weight has another shape", false},
+    {other_net_held, "optimizer-formula", "hold other parameters", false},
+    {synchronized, "collective", "they are not synchronized", false},
+    {accumulated, "grad-accumulation", "2 | 1 backward passes", false},
+    {column_picked, "loss-target", "targets", false},
+    {classes_weighted, "loss-normalization", "only b weights the terms", false},
+    {masked, "mask-or-position", "the mask of attn", false},
+    {followed, "forward-op", "Target", false},
+    {ordered_anew, "data-order", "draws the order of its samples anew", false},
+};
+
+static const char *play(const test_folder *folder, const char *name, const claim *k, side s)
+{
+    const char *path = in_folder(folder, name);
+    const fb_recorder_options options = {
+        .size = sizeof options,
+        .level = FB_LEVEL_SKETCH,
+        .no_stacks = true,
+        .header = k->one_program ? "{\"sources\":{\"train.py\":\"0123\"}}" : NULL};
+    tape *t = calloc(1, sizeof *t);
+    fb_error err;
+
+    assert_non_null(t);
+    assert_ok(fb_recorder_open(&t->recorder, path, &options, &err));
+    fb_recorder_step(t->recorder, 0);
+    t->weight = parameter(t, FB_PHASE_INIT, "fc.weight", N, 1);
+    k->play(t, s);
+    assert_ok(fb_recorder_close(t->recorder, &err));
+    free(t);
+    return path;
+}
+
+static fb_diff_report compare(const test_folder *folder, const claim *k, side b)
+{
+    const fb_diff_options options = {.size = sizeof options, .no_stacks = true};
+    const char *x = play(folder, "a.fbt", k, RIGHT);
+    fb_diff_report r;
+    fb_error err;
+
+    assert_ok(fb_diff(&r, x, play(folder, "b.fbt", k, b), &options, &err));
+    return r;
+}
+
+static const char *text_or(const char *text)
+{
+    return text == NULL ? "" : text;
+}
+
+static void tell(const fb_diff_report *r, const char *what, size_t i)
+{
+    print_error("%s %d: %s at step %d, %s (%s): %s: %s\n", what, (int)i,
+                fb_diff_verdict_name(r->verdict), (int)r->first.name.step, r->first.name.path,
+                r->first.name.op, text_or(r->cause.name), text_or(r->cause.text));
+}
+
+static void each_rule_names_its_mechanism(void **state)
+{
+    size_t failed = 0;
+
+    for (size_t i = 0; i < COUNT_OF(claims); i++) {
+        fb_diff_report r = compare(*state, &claims[i], WRONG);
+
+        if (r.verdict != FB_DIFF_DIFFER || strcmp(text_or(r.cause.name), claims[i].cause) != 0 ||
+            strstr(text_or(r.cause.text), claims[i].says) == NULL) {
+            tell(&r, claims[i].cause, i);
+            failed++;
+        }
+        fb_diff_report_free(&r);
+    }
+    assert_int_equal(failed, 0);
+}
+
+/* The neighbour differs too, and must not be given this name for this reason. */
+static void each_rule_leaves_its_neighbour_alone(void **state)
+{
+    size_t failed = 0;
+
+    for (size_t i = 0; i < COUNT_OF(claims); i++) {
+        fb_diff_report r = compare(*state, &claims[i], NEIGHBOUR);
+
+        if (r.verdict != FB_DIFF_DIFFER ||
+            (strcmp(text_or(r.cause.name), claims[i].cause) == 0 &&
+             strstr(text_or(r.cause.text), claims[i].says) != NULL)) {
+            tell(&r, "neighbour", i);
+            failed += claims[i].play != followed;
+        }
+        fb_diff_report_free(&r);
+    }
+    assert_int_equal(failed, 0);
+}
+
+static void what_is_only_told_otherwise_is_a_note(void **state)
+{
+    static const claim harmless[] = {{drawn_by_another_call, "", "", false},
+                                     {buffer_of_a_module, "", "", false},
+                                     {epoch_counted_otherwise, "", "", false}};
+    size_t failed = 0;
+
+    for (size_t i = 0; i < COUNT_OF(harmless); i++) {
+        fb_diff_report r = compare(*state, &harmless[i], WRONG);
+
+        if (r.verdict != FB_DIFF_SAME) {
+            tell(&r, "harmless", i);
+            failed++;
+        }
+        fb_diff_report_free(&r);
+    }
+    assert_int_equal(failed, 0);
+}
+
+static int set_up(void **state)
+{
+    test_folder *folder = malloc(sizeof *folder);
+
+    assert_non_null(folder);
+    *folder = make_folder();
+    *state = folder;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    drop_folder(*state);
+    free(*state);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_rule_names_its_mechanism),
+        cmocka_unit_test(each_rule_leaves_its_neighbour_alone),
+        cmocka_unit_test(what_is_only_told_otherwise_is_a_note),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
