@@ -76,13 +76,10 @@ static void print_stack(FILE *out, fb_trace *t, uint32_t site)
 {
     char *copy = strdup(fb_trace_stack(t, site));
 
-    for (char *frame = copy, *end; frame != NULL && *frame != '\0'; frame = end + 1) {
+    for (char *rest = copy, *frame; rest != NULL && *rest != '\0';) {
         char escaped[512];
 
-        end = strchr(frame, '\n');
-        if (end == NULL)
-            break;
-        *end = '\0';
+        frame = strsep(&rest, "\n");
         fprintf(out, "%*s  | ", CLI_SHOW_INDENT, "");
         cli_put_cut(out, cli_escape(escaped, sizeof escaped, frame),
                     CLI_SHOW_COLUMNS - CLI_SHOW_INDENT - 4);

@@ -8,6 +8,7 @@ usage: test_recorder_python.py FIRSTBIT [unittest arguments]    the library: FIR
 import array
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -59,6 +60,19 @@ class Recorder(unittest.TestCase):
         self.assertEqual(found[3]["inputs"][0]["path"], "fc")
         self.assertEqual((found[4]["indices"], found[4]["role"]), (["4", "2"], "train"))
         self.assertEqual(found[2]["shape"], [2])
+
+    def test_each_line_that_reports_is_told(self):
+        with firstbit.Recorder(self.path) as run:
+            for step in (1, 2, 3):
+                run.step(step)
+                if step == 2:
+                    run.scalar("loss", 1.0)
+                else:
+                    run.scalar("loss", 1.0)
+        stacks = [e["stack"] for e in self.events()]
+        lines = [int(re.search(r"test_recorder_python.py:(\d+)", stack).group(1)) for stack in stacks]
+        self.assertEqual(lines[0], lines[2])
+        self.assertEqual(lines[1], lines[0] - 2)
 
     def test_occurrences_count_within_step_and_micro_batch(self):
         with firstbit.Recorder(self.path) as run:
@@ -143,7 +157,7 @@ class Recorder(unittest.TestCase):
         shown = subprocess.run([FIRSTBIT, "show", "--json", self.path], capture_output=True,
                                text=True)
         mine = self.events()[0]
-        self.assertEqual(mine.pop("stack"), "")
+        self.assertIn("test_recorder_python.py", mine.pop("stack"))
         self.assertEqual(json.loads(shown.stdout.splitlines()[0]), mine)
 
 

@@ -35,6 +35,60 @@ PLANTED = {
     "threads": {"step": 1, "phase": "backward", "path": "0", "op": "native_layer_norm_backward"},
 }
 
+LINES = """import torch
+net = torch.nn.Linear(3, 1)
+opt = torch.optim.SGD(net.parameters(), lr=.1)
+
+def loss_of(x, t):
+    return torch.nn.functional.mse_loss(net(x), t)
+
+for i in range(5):
+    x = torch.ones(2, 3) * i
+    if i == 2:
+        a = loss_of(x, torch.zeros(2, 1))
+    else:
+        a = loss_of(x, torch.zeros(2, 1))
+    opt.zero_grad(); a.backward(); opt.step()
+"""
+
+PARTS = """import torch
+net = torch.nn.Linear(3, 4, bias=False)
+opt = torch.optim.SGD(net.parameters(), lr=.1)
+for i in range(2):
+    z = net(torch.ones(4, 3))
+    similar = z / .5
+    similar.fill_diagonal_(-1.)
+    buffer = torch.empty(3, 4)
+    for k in range(3):
+        buffer[k] = similar[k].relu() if k == 7 else similar[k]
+    whole = z.detach() * 2
+    whole[1:] = whole[:-1].clone()
+    whole.fill_(2.)
+    loss = torch.relu(similar).sum() + torch.sigmoid(buffer).sum() + torch.tanh(whole).sum()
+    opt.zero_grad(); loss.backward(); opt.step()
+"""
+
+LOADERS = """import torch
+from torch.utils.data import DataLoader, TensorDataset
+net = torch.nn.Linear(3, 1)
+opt = torch.optim.SGD(net.parameters(), lr=.1)
+turn = 0
+
+def collate(rows):
+    global turn
+    turn += 1
+    x = torch.stack([row[0] for row in rows])
+    return {"x": x, "y": x + 1} if turn % 2 else {"y": x + 1, "x": x}
+
+data = TensorDataset(torch.ones(2, 3))
+first = DataLoader(data, batch_size=2, collate_fn=collate)
+for i in range(10):
+    loader = first if i < 2 else DataLoader(data, batch_size=2, collate_fn=collate)
+    for batch in loader:
+        opt.zero_grad(); net(batch["x"] + batch["y"]).sum().backward(); opt.step()
+    del loader
+"""
+
 
 def run(folder, *arguments, **environment):
     """Runs the programs in a process of their own; their names and final hashes."""
@@ -50,6 +104,12 @@ def run(folder, *arguments, **environment):
 
 def firstbit(*arguments):
     done = subprocess.run([FIRSTBIT, *arguments], capture_output=True, text=True, timeout=100)
+    return done.returncode, done.stdout, done.stderr
+
+
+def firstbit_in(folder, *arguments, **environment):
+    done = subprocess.run([FIRSTBIT, *arguments], cwd=folder, env={**os.environ, **environment},
+                          capture_output=True, text=True, timeout=100)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -143,6 +203,58 @@ class Recordings(unittest.TestCase):
         self.assertIn(("h.0.ln.weight", "exp_avg_sq"), updated)
         clip = [e for e in events if e["path"] == "clip" and e["slot"] == "grad_norm"]
         self.assertEqual(len(clip), 1)
+
+    def record_text(self, text, name="written", **environment):
+        """Events of a program that is written here, each step's ops recorded."""
+        import firstbit as package
+
+        folder = os.path.join(self.folder.name, name)
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "program.py"), "w", encoding="utf-8") as file:
+            file.write(text)
+        status, out, err = firstbit_in(folder, "record", "--level", "ops", "-o", "run.fbt", "--",
+                                       sys.executable, "program.py", **environment)
+        self.assertEqual(status, 0, out + err)
+        with package.open(os.path.join(folder, "run.fbt")) as trace:
+            return list(trace)
+
+    def test_an_op_has_the_line_that_calls_it_in_this_step(self):
+        for fast in ("1", "0"):
+            environment = {} if fast == "1" else {"FIRSTBIT_FAST": "0"}
+            with self.subTest(fast=fast):
+                events = self.record_text(LINES, f"lines{fast}", **environment)
+                lines = {e["step"]: e["stack"].splitlines() for e in events
+                         if e["op"] == "mse_loss" and e["slot"] == "out" and e["step"] <= 4}
+                for step in (1, 2, 3, 4):
+                    self.assertIn("loss_of at program.py:6", lines[step][0])
+                    self.assertEqual(lines[step][1],
+                                     f"<module> at program.py:{11 if step == 3 else 13}")
+                modes = {e["step"]: e["stack"] for e in events
+                         if e["kind"] == "mode" and e["slot"] == "training" and
+                         e["occurrence"] == 0 and 0 < e["step"] <= 4}
+                self.assertIn("program.py:11", modes[3])
+                self.assertIn("program.py:13", modes[2])
+
+    def test_what_is_written_in_parts_is_made_by_all_that_wrote(self):
+        for fast in ("1", "0"):
+            environment = {} if fast == "1" else {"FIRSTBIT_FAST": "0"}
+            with self.subTest(fast=fast):
+                events = self.record_text(PARTS, f"parts{fast}", **environment)
+
+                def inputs_of(op):
+                    (found,) = [e for e in events if e["step"] == 1 and e["op"] == op and
+                                e["slot"] == "out"]
+                    return sorted((i["op"], i["occurrence"]) for i in found["inputs"])
+
+                self.assertEqual(inputs_of("relu"), [("div", 0), ("fill_", 0)])
+                self.assertEqual(inputs_of("sigmoid"), [("copy_", 0), ("copy_", 1), ("copy_", 2)])
+                self.assertEqual(inputs_of("tanh"), [("fill_", 1)])  # whole: nothing is left
+
+    def test_a_new_loader_begins_at_epoch_0_and_keys_have_no_order(self):
+        events = self.record_text(LOADERS)
+        samples = [e for e in events if e["kind"] == "sample"]
+        self.assertEqual([int(e["epoch"]) for e in samples], [0, 1] + [0] * 8)
+        self.assertEqual(len({e["hash"] for e in samples}), 1)
 
     def test_the_extension_records_what_python_records(self):
         from firstbit.torch.core import fast

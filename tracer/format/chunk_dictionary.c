@@ -142,7 +142,7 @@ static fb_status read_site(fb_chunk_reader *c, fb_bytes b, uint32_t *number, fb_
 {
     uint32_t names[FB_SITE_NAMES] = {0};
     fb_site site = {.size = sizeof site};
-    uint32_t frame, source = 0;
+    uint32_t frame;
     fb_status status;
 
     site.kind = (fb_kind)get_below(&b, 256);
@@ -155,7 +155,7 @@ static fb_status read_site(fb_chunk_reader *c, fb_bytes b, uint32_t *number, fb_
     get_name(c, &b, names, FB_SITE_SLOT);
     get_kind_fields(c, &b, &site, names);
     if (!b.failed && fb_bytes_left(&b) > 0)
-        source = c->strings[get_below(&b, c->string_count)];
+        get_name(c, &b, names, FB_SITE_SOURCE);
     if (!b.failed && fb_bytes_left(&b) > 0)
         get_name(c, &b, names, FB_SITE_ARGUMENTS);
     if (b.failed || fb__sites_check(&site, "", NULL) != FB_OK)
@@ -163,8 +163,6 @@ static fb_status read_site(fb_chunk_reader *c, fb_bytes b, uint32_t *number, fb_
     status = fb__sites_put_named(c->sites, &site, names, number, err);
     if (status == FB_OK && frame != 0)
         fb__sites_get(c->sites, *number)->frame = c->frames[frame - 1];
-    if (status == FB_OK && source != 0)
-        fb__sites_get(c->sites, *number)->source = source;
     return status;
 }
 

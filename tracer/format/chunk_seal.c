@@ -65,8 +65,8 @@ static void put_site(fb_builder *b, fb_buffer *record, const fb_site_entry *entr
         for (uint32_t i = 0; i < s->rank; i++)
             fb_buffer_varint(record, s->shape[i]);
     }
-    if ((entry->source | entry->names[FB_SITE_ARGUMENTS]) != 0)
-        fb_buffer_varint(record, local_string(b, entry->source));
+    if ((entry->names[FB_SITE_SOURCE] | entry->names[FB_SITE_ARGUMENTS]) != 0)
+        fb_buffer_varint(record, local_string(b, entry->names[FB_SITE_SOURCE]));
     if (entry->names[FB_SITE_ARGUMENTS] != 0)
         fb_buffer_varint(record, local_string(b, entry->names[FB_SITE_ARGUMENTS]));
 }

@@ -165,6 +165,7 @@ static void collect_names(const char *names[FB_SITE_NAMES], const fb_site *site)
     names[FB_SITE_DISTRIBUTION] = draw ? site->distribution : NULL;
     names[FB_SITE_CONSUMER] = draw ? site->consumer : NULL;
     names[FB_SITE_DATASET] = site->kind == FB_KIND_SAMPLE ? site->dataset : NULL;
+    names[FB_SITE_SOURCE] = HAS_FIELD(site, source) ? site->source : NULL;
     names[FB_SITE_ARGUMENTS] = HAS_FIELD(site, arguments) ? site->arguments : NULL;
     for (int i = 0; i < FB_SITE_NAMES; i++)
         if (names[i] == NULL)
@@ -228,18 +229,30 @@ fb_status fb__sites_put_named(fb_sites *sites, const fb_site *site,
     return FB_OK;
 }
 
-/* The first one told stays; too long a stack loses its outermost frames, a full table all. */
-static void keep_source(fb_sites *sites, fb_site_entry *entry, const char *source)
+/* Too long a stack loses its outermost frames; where there is no room for it, all. */
+static uint32_t put_source(fb_sites *sites, const char *source)
 {
     size_t count = strnlen(source, FB_NAME_MAX + 1);
     uint32_t string;
 
-    if (entry->source != 0)
-        return;
     while (count > FB_NAME_MAX || (source[count] != '\0' && count > 0 && source[count] != '\n'))
         count--;
     string = fb__sites_string(sites, source, count);
-    entry->source = string == FB_INTERN_NONE ? 0 : string;
+    return string == FB_INTERN_NONE ? 0 : string;
+}
+
+static fb_status put_name(fb_sites *sites, const char *text, uint32_t *string, fb_error *err)
+{
+    const size_t count = strnlen(text, FB_NAME_MAX + 1);
+
+    if (count > FB_NAME_MAX)
+        return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET, "site %.200s: name longer than %d bytes",
+                        text, FB_NAME_MAX);
+    *string = fb__sites_string(sites, text, count);
+    if (*string == FB_INTERN_NONE)
+        return fb__fail(err, FB_E_LIMIT, FB_NO_OFFSET, "more than %d bytes of names",
+                        STRING_BYTES_MAX);
+    return FB_OK;
 }
 
 fb_status fb__sites_put(fb_sites *sites, const fb_site *site, uint32_t *number, fb_error *err)
@@ -250,21 +263,13 @@ fb_status fb__sites_put(fb_sites *sites, const fb_site *site, uint32_t *number, 
 
     collect_names(texts, site);
     status = fb__sites_check(site, texts[FB_SITE_PATH], err);
-    if (status != FB_OK)
-        return status;
-    for (int i = 0; i < FB_SITE_NAMES; i++) {
-        const size_t count = strnlen(texts[i], FB_NAME_MAX + 1);
-
-        if (count > FB_NAME_MAX)
-            return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET, "site %.200s: name longer than %d bytes",
-                            texts[i], FB_NAME_MAX);
-        names[i] = fb__sites_string(sites, texts[i], count);
-        if (names[i] == FB_INTERN_NONE)
-            return fb__fail(err, FB_E_LIMIT, FB_NO_OFFSET, "more than %d bytes of names",
-                            STRING_BYTES_MAX);
+    for (int i = 0; i < FB_SITE_NAMES && status == FB_OK; i++) {
+        if (i == FB_SITE_SOURCE)
+            names[i] = put_source(sites, texts[i]);
+        else
+            status = put_name(sites, texts[i], &names[i], err);
     }
-    status = fb__sites_put_named(sites, site, names, number, err);
-    if (status == FB_OK && HAS_FIELD(site, source) && site->source != NULL)
-        keep_source(sites, fb__sites_get(sites, *number), site->source);
+    if (status == FB_OK)
+        status = fb__sites_put_named(sites, site, names, number, err);
     return status;
 }

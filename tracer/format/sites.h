@@ -23,7 +23,9 @@ typedef enum fb_site_name {
     FB_SITE_DISTRIBUTION,
     FB_SITE_CONSUMER,
     FB_SITE_DATASET,
-    FB_SITE_ARGUMENTS, /* last: in a tail it follows the stack that the program told */
+    FB_SITE_SOURCE,    /* the call stack as the program told it: part of what makes a site, so that
+                        * each place that reports has its own; in no hash */
+    FB_SITE_ARGUMENTS, /* these two last: a record may end before them */
     FB_SITE_NAMES
 } fb_site_name;
 
@@ -33,7 +35,6 @@ typedef struct fb_site_entry {
     fb_site site;                  /* names live as long as the table and are never NULL */
     fb_hash hash;                  /* fb_site_hash */
     uint32_t frame;                /* innermost frame of its call stack, or FB_FRAME_NONE */
-    uint32_t source;               /* string: its call stack as the program told it; 0: none */
     uint32_t names[FB_SITE_NAMES]; /* string numbers */
 } fb_site_entry;
 

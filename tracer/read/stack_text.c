@@ -240,8 +240,8 @@ const char *fb_trace_stack(fb_trace *trace, uint32_t site)
 
     if (site >= t->sites.count)
         return "";
-    if (fb__sites_get(&t->sites, site)->source != 0)
-        return fb__sites_text(&t->sites, fb__sites_get(&t->sites, site)->source);
+    if (fb__sites_get(&t->sites, site)->names[FB_SITE_SOURCE] != 0)
+        return fb__sites_text(&t->sites, fb__sites_get(&t->sites, site)->names[FB_SITE_SOURCE]);
     if (fb__sites_get(&t->sites, site)->frame == FB_FRAME_NONE)
         return "";
     if (t->stack != NULL && t->stack_site == site)

@@ -267,7 +267,7 @@ void fb__recorder_event(fb_recorder *r, uint32_t site, const fb_event *event, co
         return;
     if (!mark->seen) {
         mark->seen = true;
-        if (!r->options.no_stacks && fb__sites_get(&r->sites, site)->source == 0)
+        if (!r->options.no_stacks && fb__sites_get(&r->sites, site)->names[FB_SITE_SOURCE] == 0)
             fb__sites_get(&r->sites, site)->frame = fb__stack_capture(&r->sites, caller);
     }
     r->events += keeps_values(r, mark, event) ? stage_values(r, site, event, map)

@@ -127,15 +127,15 @@ static const char *read_optional(fb_sealer *s, fb_bytes *b, uint32_t *string, bo
 
 const char *fb__sealer_read_site(fb_sealer *s, uint32_t number, fb_bytes *b, bool *no_memory)
 {
-    uint32_t names[FB_SITE_NAMES], frame, source, to;
+    uint32_t names[FB_SITE_NAMES], frame, to;
     fb_site site;
     fb_error err;
     const char *flaw = read_fields(s, &site, &frame, b);
 
-    for (int i = 0; i < FB_SITE_ARGUMENTS && flaw == NULL && !*no_memory; i++)
+    for (int i = 0; i < FB_SITE_SOURCE && flaw == NULL && !*no_memory; i++)
         flaw = read_name(s, b, &names[i], no_memory);
     if (flaw == NULL && !*no_memory)
-        flaw = read_optional(s, b, &source, no_memory);
+        flaw = read_optional(s, b, &names[FB_SITE_SOURCE], no_memory);
     if (flaw == NULL && !*no_memory)
         flaw = read_optional(s, b, &names[FB_SITE_ARGUMENTS], no_memory);
     if (flaw != NULL || *no_memory)
@@ -153,8 +153,6 @@ const char *fb__sealer_read_site(fb_sealer *s, uint32_t number, fb_bytes *b, boo
     }
     if (fb__sites_get(&s->sites, to)->frame == FB_FRAME_NONE)
         fb__sites_get(&s->sites, to)->frame = frame;
-    if (fb__sites_get(&s->sites, to)->source == 0)
-        fb__sites_get(&s->sites, to)->source = source;
     *no_memory = !set_number(s, &s->site_numbers, number, to);
     return NULL;
 }

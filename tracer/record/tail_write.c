@@ -158,7 +158,7 @@ static bool define_site(fb_stage *s, const fb_sites *sites, uint32_t number)
     entry = fb__sites_get(sites, number);
     site = &entry->site;
     if (s->failed || !define_frames(s, sites, entry->frame) ||
-        !begin(s, &r, 16 + 8 * FB_RANK_MAX + 16 + (FB_SITE_NAMES + 1) * (2 + FB_NAME_MAX)))
+        !begin(s, &r, 16 + 8 * FB_RANK_MAX + 16 + FB_SITE_NAMES * (2 + FB_NAME_MAX)))
         return false;
     put(&r,
         (const uint8_t[8]){(uint8_t)site->kind, (uint8_t)site->phase, site->note,
@@ -168,10 +168,10 @@ static bool define_site(fb_stage *s, const fb_sites *sites, uint32_t number)
     put32(&r, entry->frame);
     put(&r, site->shape, site->rank * sizeof site->shape[0]);
     put(&r, site->parameters, sizeof site->parameters);
-    for (int i = 0; i < FB_SITE_ARGUMENTS; i++)
+    for (int i = 0; i < FB_SITE_SOURCE; i++)
         put_string(&r, sites, entry->names[i]);
-    if ((entry->source | entry->names[FB_SITE_ARGUMENTS]) != 0)
-        put_string(&r, sites, entry->source);
+    if ((entry->names[FB_SITE_SOURCE] | entry->names[FB_SITE_ARGUMENTS]) != 0)
+        put_string(&r, sites, entry->names[FB_SITE_SOURCE]);
     if (entry->names[FB_SITE_ARGUMENTS] != 0)
         put_string(&r, sites, entry->names[FB_SITE_ARGUMENTS]);
     commit(s, &r, FB_TAIL_SITE, 0, number);

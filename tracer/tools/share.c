@@ -74,13 +74,13 @@ static const char *neutral(const sharing *s, char out[SHARED_NAME], const char *
 static fb_status rename_site(sharing *s, uint32_t number, fb_error *err)
 {
     fb_site site = fb__sites_get(&s->t->sites, number)->site;
-    const char **const names[FB_SITE_NAMES] = {&site.path,     &site.op,        &site.slot,
-                                               &site.stream,   &site.algorithm, &site.distribution,
-                                               &site.consumer, &site.dataset,   &site.arguments};
+    const char **const names[FB_SITE_NAMES] = {
+        &site.path,         &site.op,       &site.slot,    &site.stream, &site.algorithm,
+        &site.distribution, &site.consumer, &site.dataset, &site.source, &site.arguments};
     char shared[FB_SITE_NAMES][SHARED_NAME];
     fb_status status;
 
-    site.arguments = NULL; /* they tell of the program, and are no names */
+    site.source = site.arguments = NULL; /* they tell of the program, and are no names */
     for (int i = 0; i < FB_SITE_NAMES; i++)
         if (*names[i] != NULL && !is_public(*names[i]))
             *names[i] = neutral(s, shared[i], *names[i]);

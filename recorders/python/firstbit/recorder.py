@@ -8,9 +8,10 @@ import sys
 import struct
 import threading
 import weakref
-from typing import Any, Callable, Dict, Iterable, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Optional, Sequence, Tuple, Union
 
 from . import _library as lib
+from ._stack import CallStack
 
 #: Names an event for `inputs` of later ones: opaque.
 EventRef = bytes
@@ -149,6 +150,7 @@ class Recorder:
         self._step, self._micro = 0, lib.MICRO_NONE
         self._sites: Dict[tuple, int] = {}
         self._counts: Dict[tuple, int] = {}
+        self._calls = CallStack()
         self.wants = lib.library.fb_recorder_wants(self._handle)
         _alive.add(self)
 
@@ -208,22 +210,24 @@ class Recorder:
     def site(self, kind: str, phase: str, path: str, op: str = "", slot: str = "", *,
              dtype: str = "", shape: Tuple[int, ...] = (), names: Tuple[str, ...] = (),
              role: str = "unknown", parameters: Tuple[float, ...] = (), arguments: str = "",
-             note: bool = False, source: Optional[Callable[[], str]] = None) -> int:
+             note: bool = False, source: Optional[CallStack] = None) -> int:
         """The number of a site; the how-manieth call of an identity in a step is its occurrence.
 
         names: of a draw stream, algorithm, distribution, consumer (`parameters` are those of the
         distribution); of a seed the first two; of a sample the dataset. arguments: a JSON object of
-        what an op was called with beside tensors. note: never part of training state. source: called
-        for a new site, gives its call stack.
+        what an op was called with beside tensors. note: never part of training state. source: the
+        program's call stack, of which each place that reports has a site of its own.
         """
         identity = (self._micro, phase, path, op, slot)
         occurrence = self._counts.get(identity, 0)
         self._counts[identity] = occurrence + 1
         key = (kind, phase, path, op, slot, occurrence, dtype, shape, names, role, parameters,
                arguments, note)
-        number = self._sites.get(key)
+        place = None if source is None else source.place()
+        number = self._sites.get((key, place))
         if number is None:
-            number = self._sites[key] = self._new_site(key, source() if source else None)
+            number = self._new_site(key, None if source is None else source.text())
+            self._sites[key, place] = number
         return number
 
     def _new_site(self, key: tuple, source: Optional[str]) -> int:
@@ -300,7 +304,7 @@ class Recorder:
             return None
         c = contents_of(array)
         number = self.site("param" if param else "tensor", phase, path, op, slot, dtype=c.dtype,
-                           shape=c.shape)
+                           shape=c.shape, source=self._calls)
         return self.event(number, address=c.address, count_bytes=c.bytes, inputs=inputs)
 
     def draw(self, stream: str, count: int, *, algorithm: str = "", key: int = 0, counter: int = 0,
@@ -311,18 +315,19 @@ class Recorder:
         if self._handle is None:
             return None
         number = self.site("draw", phase, stream, "draw",
-                           names=(stream, algorithm, distribution, consumer))
+                           names=(stream, algorithm, distribution, consumer),
+                           source=self._calls)
         c = None if values is None else contents_of(values)
         return self.event(number, key=key, counter=counter, count=count,
                           address=c.address if c else 0, count_bytes=c.bytes if c else 0)
 
     def seed(self, stream: str, seed: int, *, algorithm: str = "",
-             source: Optional[Callable[[], str]] = None) -> Optional[EventRef]:
+             source: Optional[CallStack] = None) -> Optional[EventRef]:
         """Records that a generator was seeded. source: as of `site`."""
         if self._handle is None:
             return None
         phase = "data" if self._step else "init"
-        number = self.site("seed", phase, stream, "seed", names=(stream, algorithm), source=source)
+        number = self.site("seed", phase, stream, "seed", names=(stream, algorithm), source=source or self._calls)
         return self.event(number, key=seed & 0xffffffffffffffff)
 
     def sample(self, dataset: str, indices: Optional[Iterable[int]] = None, *, count: int = 0,
@@ -338,7 +343,7 @@ class Recorder:
             listed = (ctypes.c_uint64 * count)(*listed) if count <= lib.INDICES_MAX else None
         c = None if contents is None else contents_of(contents)
         number = self.site("sample", "data", dataset, "sample", names=(dataset,), role=role,
-                           arguments=arguments)
+                           arguments=arguments, source=self._calls)
         return self.event(number, counter=epoch, count=count,
                           indices=ctypes.addressof(listed) if listed is not None else 0,
                           address=c.address if c else 0, count_bytes=c.bytes if c else 0)
@@ -348,27 +353,27 @@ class Recorder:
         """Records a loss, learning rate, norm: "f64", or "f32" for a number that is one."""
         if self._handle is None:
             return None
-        number = self.site("scalar", phase, path, "", slot, dtype=dtype)
+        number = self.site("scalar", phase, path, "", slot, dtype=dtype, source=self._calls)
         value = float(value)
         finite = value - value == 0.0
         return self.event(number, value=value, flags=0 if finite else 1, inputs=inputs)
 
     def mode(self, path: str, on: bool, *, slot: str, op: str = "mode",
              phase: str = "forward", arguments: str = "",
-             source: Optional[Callable[[], str]] = None) -> Optional[EventRef]:
+             source: Optional[CallStack] = None) -> Optional[EventRef]:
         """Records that a mode is on or off: training, gradients. arguments, source: as of `site`."""
         if self._handle is None:
             return None
         return self.event(self.site("mode", phase, path, op, slot, arguments=arguments,
-                                    source=source), value=float(bool(on)))
+                                    source=source or self._calls), value=float(bool(on)))
 
     def checkpoint(self, path: str, op: str, *, file: Optional[str] = None,
-                   source: Optional[Callable[[], str]] = None) -> Optional[EventRef]:
+                   source: Optional[CallStack] = None) -> Optional[EventRef]:
         """Records that state was written or read; never part of training state by itself. path: of
         what; op: "load", "save"; file: its name without folder. source: as of `site`."""
         if self._handle is None:
             return None
-        return self.event(self.site("checkpoint", "checkpoint", path, op, source=source), text=file)
+        return self.event(self.site("checkpoint", "checkpoint", path, op, source=source or self._calls), text=file)
 
     def mark(self, text: str) -> None:
         """Records a note; never part of training state."""

@@ -30,6 +30,8 @@ typedef struct fast_index {
     uint32_t mask;
 } fast_index;
 
+enum { FAST_PARTS_MAX = 1024 }; /* of one storage that are told apart */
+
 /* What made the contents of a storage. The weak reference keeps an address from meaning two. */
 typedef struct fast_maker {
     uint64_t address;     /* of the storage's first byte */
@@ -38,7 +40,10 @@ typedef struct fast_maker {
     fb_ref ref;
     PyObject *path;  /* of the module, interned; NULL for what the backward pass made */
     bool param;      /* a parameter or state */
+    bool undefined;  /* its contents mean nothing yet */
     uint32_t number; /* of the storage, in the order in which parameters were first seen; or 0 */
+    fb_ref *parts;   /* where `ref` wrote only a part: what made the rest, latest last */
+    uint32_t part_count, part_capacity;
 } fast_maker;
 
 /* A gradient, and the module that it went into. */
@@ -47,10 +52,12 @@ typedef struct fast_owner {
     PyObject *path;
 } fast_owner;
 
-/* A site of one identity and occurrence; another shape or other arguments make another one. */
+/* A site of one identity and occurrence; another shape, other arguments or another line of the
+ * program make another one. */
 typedef struct fast_site {
     struct fast_site *next;
     PyObject *arguments; /* NULL: none */
+    uint64_t place;      /* of the program's line that reported it: fast_place_of_call */
     uint32_t number;
     uint8_t kind, dtype, rank;
     uint64_t shape[FB_RANK_MAX];
@@ -90,6 +97,15 @@ typedef struct fast_op {
     uint32_t text_count;
 } fast_op;
 
+/* --- Places ------------------------------------------------------------------------------------
+ */
+
+/* Whether code is the program's own. */
+typedef struct fast_code {
+    PyObject *code; /* kept: its address means nothing else */
+    bool program;
+} fast_code;
+
 /* --- The core ----------------------------------------------------------------------------------
  */
 
@@ -104,6 +120,8 @@ typedef struct fast_names {
     PyObject *storage_of, *weak_ref, *expired, *free_weak_ref;                   /* callables */
     PyObject *dtype, *shape, *version, *is_cpu, *weak_ref_name;                  /* strings */
     PyObject *ops, *waiting, *updating, *phase, *path, *stack; /* of the session */
+    PyObject *caller;                                          /* of its modules */
+    PyObject *back, *lasti;                                    /* of a frame */
     PyObject *step, *micro, *handle;                           /* of the recorder */
 } fast_names;
 
@@ -137,6 +155,9 @@ typedef struct fast_core {
     fast_op *ops;
     uint32_t op_count, op_capacity;
     fast_index op_index;
+    fast_code *codes;
+    uint32_t code_count, code_capacity;
+    fast_index code_index;
 } fast_core;
 
 /* Where a tensor lies, as far as looking for its maker needs it. */
@@ -168,6 +189,7 @@ typedef struct fast_where {
     bool written; /* an op has just changed it in place; PyTorch counts that after the op returns to
                    * its caller: the count of the present and the next one belong to the event */
     bool stacked; /* a new site gets the program's call stack */
+    uint64_t place; /* that the stack is of; of no meaning where not stacked */
 } fast_where;
 
 /* fast_tables.c */
@@ -176,7 +198,8 @@ int fast_index_grow(fast_index *index, uint32_t count, bool *rebuild);
 void fast_index_put(fast_index *index, uint64_t hash, uint32_t entry);
 fast_maker *fast_find_maker(fast_core *c, uint64_t address);
 int fast_put_maker(fast_core *c, PyObject *tensor, const fast_place *place, fb_ref ref,
-                   PyObject *path, bool written, bool param);
+                   PyObject *path, bool written, bool param, int partial);
+int fast_keep_part(fast_core *c, const fast_place *place);
 int fast_expired(fast_core *c, const fast_maker *maker); /* 1, 0 or -1 */
 int fast_forget(fast_core *c, uint64_t address);         /* what lay there lies there no more */
 PyObject *fast_owner_of(fast_core *c, fb_ref ref);       /* borrowed, or NULL without exception */
@@ -194,6 +217,10 @@ bool fast_is_tensor(const fast_core *c, PyObject *value);
 /* fast_dispatch.c */
 PyObject *fast_dispatch(fast_core *c, PyObject *func, PyObject *args, PyObject *kwargs);
 void fast_clear_ops(fast_core *c);
+
+/* fast_place.c */
+uint64_t fast_place_of_call(fast_core *c);
+void fast_clear_places(fast_core *c);
 
 /* fast_mode_stack.c */
 extern PyType_Spec fast_mode_stack_spec;

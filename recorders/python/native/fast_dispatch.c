@@ -332,9 +332,10 @@ typedef struct op_call {
     fb_phase phase;
     bool updating;  /* an optimizer computes: its results are recorded, of its ops only draws */
     PyObject *path; /* of the module it belongs to: interned, a reference */
+    uint64_t place; /* of the program's line that calls it */
     tensors found;  /* inputs, then outputs */
     fb_ref inputs[INPUTS_MAX], *refs;
-    uint32_t ref_count;
+    uint32_t ref_count, ref_capacity;
 } op_call;
 
 fb_phase fast_phase(const fast_core *c, PyObject *name)
@@ -435,7 +436,8 @@ static int record_input(fast_core *c, op_call *call, uint32_t i, fb_ref *ref)
                         .phase = call->phase,
                         .path = call->path,
                         .op = c->ops[call->op].name,
-                        .stacked = true};
+                        .stacked = true,
+                        .place = call->place};
     int failed;
 
     where.slot = slot_of(c->ins, "in%d", i);
@@ -456,12 +458,49 @@ static int is_nothing(fast_core *c, PyObject *tensor)
     return yes;
 }
 
+static int add_ref(op_call *call, fb_ref ref)
+{
+    if (call->ref_count == call->ref_capacity) {
+        const uint32_t capacity = 4 * call->ref_capacity;
+        fb_ref *more =
+            realloc(call->refs == call->inputs ? NULL : call->refs, capacity * sizeof *more);
+
+        if (more == NULL) {
+            (void)PyErr_NoMemory();
+            return -1;
+        }
+        if (call->refs == call->inputs)
+            memcpy(more, call->inputs, sizeof call->inputs);
+        call->refs = more;
+        call->ref_capacity = capacity;
+    }
+    call->refs[call->ref_count++] = ref;
+    return 0;
+}
+
+/* Of storages that several ops wrote parts of: all but the last of these. */
+static int add_parts(fast_core *c, op_call *call, const bool *known)
+{
+    int failed = 0;
+
+    for (uint32_t i = 0; i < call->found.count && failed == 0; i++) {
+        const fast_maker *maker =
+            known[i] ? fast_maker_of(c, all_of(&call->found)[i], &failed) : NULL;
+
+        for (uint32_t p = 0; maker != NULL && p < maker->part_count && failed == 0; p++)
+            failed = add_ref(call, maker->parts[p]);
+    }
+    return failed;
+}
+
 /* References to what made the inputs, and the path of the forward op that one of them is from, for
  * ops of the backward pass. */
-static int look_at_inputs(fast_core *c, op_call *call, fast_maker *makers, bool *known)
+static int look_at_inputs(fast_core *c, op_call *call, fast_maker *makers, bool *known,
+                          fb_ref *refs)
 {
     const uint32_t count = call->found.count;
     uint32_t makers_found = 0;
+    bool parts = false;
     int failed = 0;
 
     for (uint32_t i = 0; i < count; i++) {
@@ -472,7 +511,8 @@ static int look_at_inputs(fast_core *c, op_call *call, fast_maker *makers, bool 
         known[i] = maker != NULL;
         if (maker == NULL)
             continue;
-        call->refs[i] = maker->ref;
+        parts |= maker->part_count > 0;
+        refs[i] = maker->ref;
         makers[makers_found] = *maker;
         Py_XINCREF(makers[makers_found].path);
         makers_found++;
@@ -486,17 +526,18 @@ static int look_at_inputs(fast_core *c, op_call *call, fast_maker *makers, bool 
 
         failed = nothing < 0 ? -1 : 0;
         if (!known[i] && nothing == 0)
-            failed = record_input(c, call, i, &call->refs[i]);
+            failed = record_input(c, call, i, &refs[i]);
         if (nothing == 0 && failed == 0)
-            call->refs[call->ref_count++] = call->refs[i];
+            failed = add_ref(call, refs[i]);
     }
-    return failed;
+    return failed == 0 && parts ? add_parts(c, call, known) : failed;
 }
 
 static int before_op(fast_core *c, op_call *call)
 {
     const fast_op *op = &c->ops[call->op];
     fast_maker few[32], *makers = few;
+    fb_ref few_refs[32], *refs = few_refs;
     bool few_known[32], *known = few_known;
     uint32_t count;
     int failed = -1;
@@ -507,23 +548,20 @@ static int before_op(fast_core *c, op_call *call)
                           op->ignored_inputs, false) != 0)
         return -1;
     count = call->found.count;
-    if (count >= INPUTS_MAX) {
-        call->refs = calloc(count + (size_t)1, sizeof *call->refs);
-        if (call->refs == NULL)
-            count = 0;
-    }
     if (count > 32) {
         makers = malloc(count * sizeof *makers);
+        refs = malloc(count * sizeof *refs);
         known = malloc(count * sizeof *known);
     }
-    if (call->refs == NULL || makers == NULL || known == NULL)
+    if (refs == NULL || makers == NULL || known == NULL)
         (void)PyErr_NoMemory();
     else
-        failed = look_at_inputs(c, call, makers, known);
-    if (makers != few)
+        failed = look_at_inputs(c, call, makers, known, refs);
+    if (count > 32) {
         free(makers);
-    if (known != few_known)
+        free(refs);
         free(known);
+    }
     return failed;
 }
 
@@ -551,7 +589,8 @@ static int after_op(fast_core *c, op_call *call, PyObject *out)
                         .inputs = call->refs,
                         .input_count = call->ref_count,
                         .written = op->mutable_places != 0 || PyList_Size(op->mutable_names) > 0,
-                        .stacked = true};
+                        .stacked = true,
+                        .place = call->place};
     const bool undefined = op->undefined || (op->moves && share_storage(c, call->args));
     fb_ref ref;
 
@@ -603,16 +642,20 @@ static int after_draw(fast_core *c, op_call *call, PyObject *state, PyObject *ou
 {
     PyObject *ref = PyObject_CallMethod(c->session, "after_draw", "OOOO", state,
                                         c->ops[call->op].info, out, call->path);
+    fb_ref drawn;
     char *bytes;
     Py_ssize_t count;
+    int failed = 0;
 
     if (ref == NULL)
         return -1;
     if (ref != Py_None && PyBytes_AsStringAndSize(ref, &bytes, &count) == 0 &&
-        count == sizeof(fb_ref))
-        memcpy(&call->refs[call->ref_count++], bytes, sizeof(fb_ref));
+        count == sizeof drawn) {
+        memcpy(&drawn, bytes, sizeof drawn);
+        failed = add_ref(call, drawn);
+    }
     Py_DECREF(ref);
-    return PyErr_Occurred() != NULL ? -1 : 0;
+    return failed != 0 || PyErr_Occurred() != NULL ? -1 : 0;
 }
 
 /* --- The whole ---------------------------------------------------------------------------------
@@ -647,6 +690,7 @@ static PyObject *recorded_call(fast_core *c, op_call *call)
     int failed;
 
     call->path = module_path(c);
+    call->place = call->updating ? 0 : fast_place_of_call(c);
     failed = call->path == NULL || before_op(c, call) != 0;
     if (failed == 0 && random) {
         state = before_draw(c, call);
@@ -699,6 +743,7 @@ PyObject *fast_dispatch(fast_core *c, PyObject *func, PyObject *args, PyObject *
     call.found.capacity = 0;
     call.refs = call.inputs;
     call.ref_count = 0;
+    call.ref_capacity = INPUTS_MAX;
     out = recorded_call(c, &call);
     Py_XDECREF(call.path);
     free(call.found.more);

@@ -8,15 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const attribute_names[] = {"dtype", "shape",   "_version", "is_cpu", "_weak_ref",
-                                              "ops",   "waiting", "updating", "phase",  "path",
-                                              "stack", "_step",   "_micro",   "_handle"};
+static const char *const attribute_names[] = {
+    "dtype", "shape", "_version", "is_cpu", "_weak_ref", "ops",    "waiting", "updating", "phase",
+    "path",  "stack", "_step",    "_micro", "_handle",   "caller", "f_back",  "f_lasti"};
 
 static PyObject **attribute_of(fast_names *n, size_t i)
 {
     PyObject **const of[] = {&n->dtype, &n->shape,   &n->version,  &n->is_cpu, &n->weak_ref_name,
                              &n->ops,   &n->waiting, &n->updating, &n->phase,  &n->path,
-                             &n->stack, &n->step,    &n->micro,    &n->handle};
+                             &n->stack, &n->step,    &n->micro,    &n->handle, &n->caller,
+                             &n->back,  &n->lasti};
 
     return of[i];
 }
@@ -116,6 +117,7 @@ static void clear_core(fast_core *c)
 {
     fast_clear_tables(c);
     fast_clear_ops(c);
+    fast_clear_places(c);
     drop(&c->session_dict);
     drop(&c->modules_dict);
     drop(&c->recorder_dict);
@@ -268,6 +270,7 @@ static PyObject *core_record(PyObject *self, PyObject *args)
     where.phase = fast_phase(c, phase);
     where.inputs = refs;
     where.stacked = stacked;
+    where.place = stacked ? fast_place_of_call(c) : 0;
     Py_INCREF(where.path);
     Py_INCREF(where.op);
     Py_INCREF(where.slot);
@@ -316,7 +319,7 @@ static PyObject *core_put(PyObject *self, PyObject *args)
     fast_place_of(c, tensor, &place);
     Py_INCREF(path);
     PyUnicode_InternInPlace(&path);
-    failed = fast_put_maker(c, tensor, &place, ref, path, false, param != 0);
+    failed = fast_put_maker(c, tensor, &place, ref, path, false, param != 0, 0);
     Py_DECREF(path);
     if (failed != 0)
         return NULL;

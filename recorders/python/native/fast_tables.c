@@ -162,6 +162,7 @@ static int sweep(fast_core *c)
             continue;
         }
         Py_XDECREF(maker.path);
+        free(maker.parts);
     }
     c->maker_count = kept;
     c->maker_limit = kept < FIRST_SWEEP / 2 ? FIRST_SWEEP : 2 * kept;
@@ -194,8 +195,30 @@ static fast_maker *new_maker(fast_core *c, uint64_t address)
     return maker;
 }
 
+/* A part of a storage is about to get another maker: the present one made the rest. 1 where that is
+ * known, 0 where it is not, -1 with an exception. */
+int fast_keep_part(fast_core *c, const fast_place *place)
+{
+    fast_maker *maker = fast_find_maker(c, place->address);
+    const int expired = maker == NULL ? 1 : fast_expired(c, maker);
+
+    if (expired != 0 || place->version < maker->first || place->version > maker->last)
+        return expired < 0 ? -1 : 0;
+    if (maker->undefined)
+        return 1;
+    if (maker->part_count == FAST_PARTS_MAX) /* the one below all others stays */
+        memmove(maker->parts + 1, maker->parts + 2, (--maker->part_count - 1) * sizeof(fb_ref));
+    fb_ref *parts = reserve(maker->parts, maker->part_count, &maker->part_capacity, sizeof *parts);
+
+    if (parts == NULL)
+        return -1;
+    maker->parts = parts;
+    maker->parts[maker->part_count++] = maker->ref;
+    return 1;
+}
+
 int fast_put_maker(fast_core *c, PyObject *tensor, const fast_place *place, fb_ref ref,
-                   PyObject *path, bool written, bool param)
+                   PyObject *path, bool written, bool param, int partial)
 {
     fast_maker *maker;
     uint64_t weak;
@@ -219,6 +242,8 @@ int fast_put_maker(fast_core *c, PyObject *tensor, const fast_place *place, fb_r
         maker->weak = weak;
         maker->number = 0;
     }
+    if (expired == 1 || partial != 1)
+        maker->part_count = 0;
     Py_XINCREF(path);
     Py_XDECREF(maker->path);
     maker->path = path;
@@ -226,6 +251,7 @@ int fast_put_maker(fast_core *c, PyObject *tensor, const fast_place *place, fb_r
     maker->first = place->version;
     maker->last = place->version + written;
     maker->param = param;
+    maker->undefined = false;
     if (param && maker->number == 0)
         maker->number = ++c->numbered;
     return 0;
@@ -358,6 +384,7 @@ void fast_clear_tables(fast_core *c)
         if (c->names.free_weak_ref != NULL && free_weak(c, c->makers[i].weak) != 0)
             PyErr_Clear();
         Py_XDECREF(c->makers[i].path);
+        free(c->makers[i].parts);
     }
     free(c->owners);
     free(c->identities);

@@ -224,15 +224,25 @@ static int read_any(fast_core *c, PyObject *tensor, fast_contents *out)
 /* --- Sites -------------------------------------------------------------------------------------
  */
 
+/* A code that calls one op from ever more places has the last of so many. */
+enum { PLACES_MAX = 16 };
+
+static bool fits(const fast_site *site, const fast_where *w, const fast_contents *t)
+{
+    return site->kind == w->kind && site->dtype == t->dtype && site->rank == t->rank &&
+           site->arguments == w->arguments &&
+           memcmp(site->shape, t->shape, t->rank * sizeof t->shape[0]) == 0;
+}
+
 static fast_site *known_site(const fast_identity *id, uint32_t occurrence, const fast_where *w,
                              const fast_contents *t)
 {
     fast_site *site = occurrence < id->site_count ? id->sites[occurrence] : NULL;
+    int places = 0;
 
-    while (site != NULL && (site->kind != w->kind || site->dtype != t->dtype ||
-                            site->rank != t->rank || site->arguments != w->arguments ||
-                            memcmp(site->shape, t->shape, t->rank * sizeof t->shape[0]) != 0))
-        site = site->next;
+    for (; site != NULL; site = site->next)
+        if (fits(site, w, t) && (!w->stacked || site->place == w->place || ++places == PLACES_MAX))
+            break;
     return site;
 }
 
@@ -318,6 +328,7 @@ static int keep_site(fast_core *c, int32_t micro, uint32_t occurrence, const fas
     }
     *site = (fast_site){.next = id->sites[occurrence],
                         .arguments = w->arguments,
+                        .place = w->place,
                         .number = number,
                         .kind = (uint8_t)w->kind,
                         .dtype = (uint8_t)t->dtype,
@@ -419,18 +430,35 @@ static PyObject *parent_of(PyObject *path)
     return parent;
 }
 
+/* Whether a tensor is only a part of the memory that it lies in; -1 with an exception. */
+static int is_part(fast_core *c, PyObject *tensor, size_t bytes)
+{
+    PyObject *storage = PyObject_CallFunctionObjArgs(c->names.storage_of, tensor, NULL);
+    PyObject *size = storage == NULL ? NULL : PyObject_CallMethod(storage, "nbytes", NULL);
+    const unsigned long long whole = size == NULL ? 0 : PyLong_AsUnsignedLongLong(size);
+
+    Py_XDECREF(size);
+    Py_XDECREF(storage);
+    return PyErr_Occurred() != NULL ? -1 : bytes < whole;
+}
+
 static int put_maker_of(fast_core *c, PyObject *tensor, const fast_where *w,
-                        const fast_place *place, fb_ref ref)
+                        const fast_place *place, size_t bytes, fb_ref ref)
 {
     const bool param = w->kind == FB_KIND_PARAM;
     PyObject *path = param ? parent_of(w->path) : w->phase == FB_PHASE_BACKWARD ? NULL : w->path;
-    int failed;
+    int partial = w->written && place->address != 0 ? is_part(c, tensor, bytes) : 0, failed = -1;
+    fast_maker *maker;
 
-    if (param && path == NULL)
-        return -1;
-    failed = fast_put_maker(c, tensor, place, ref, path, w->written, param);
+    if (partial > 0)
+        partial = fast_keep_part(c, place);
+    if (partial >= 0 && (!param || path != NULL))
+        failed = fast_put_maker(c, tensor, place, ref, path, w->written, param, partial);
+    maker = w->undefined && failed == 0 ? fast_find_maker(c, place->address) : NULL;
+    if (maker != NULL)
+        maker->undefined = true;
     if (param)
-        Py_DECREF(path);
+        Py_XDECREF(path);
     return failed;
 }
 
@@ -443,7 +471,7 @@ static int storage_number(fast_core *c, PyObject *tensor, const fast_where *w,
     *number = 0;
     if (w->kind != FB_KIND_PARAM)
         return 0;
-    if (put_maker_of(c, tensor, w, place, (fb_ref){UINT32_MAX, FB_MICRO_NONE, 0}) != 0)
+    if (put_maker_of(c, tensor, w, place, 0, (fb_ref){UINT32_MAX, FB_MICRO_NONE, 0}) != 0)
         return -1;
     maker = fast_find_maker(c, place->address);
     *number = maker == NULL ? 0 : maker->number;
@@ -467,5 +495,5 @@ int fast_record(fast_core *c, PyObject *tensor, const fast_where *where, fb_ref 
     Py_XDECREF(contents.owner);
     if (failed != 0 || contents.hidden)
         return failed;
-    return put_maker_of(c, tensor, where, &place, *out);
+    return put_maker_of(c, tensor, where, &place, contents.bytes, *out);
 }

@@ -67,7 +67,7 @@ class Run:
 
     def dataset(self, loader: Any, *, role: str) -> None:
         """Says what a DataLoader's samples are for: "train", "val" or "test"."""
-        self._session.roles[id(loader)] = role
+        self._session.guarded(self._session.roles.__setitem__, loader, role)
 
     def mark(self, text: str) -> None:
         """A note in the trace."""

@@ -102,7 +102,7 @@ def _record(session: "Session", op: str, written: Any, operation: str, pending: 
             continue
         number = recorder.site("collective", "comm", path, op, "out" if i == 0 else f"out{i}",
                                dtype=DTYPES[tensor.dtype], shape=seen[1], arguments=arguments,
-                               source=session.source)
+                               source=session.calls)
         if pending:
             recorder.event(number, flags=lib.UNDEFINED)
             continue

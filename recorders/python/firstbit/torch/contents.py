@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a tensor's contents are. Called with dispatch modes off."""
 
+from collections.abc import Mapping
 from typing import Any, Dict, Optional, Tuple
 
 import torch
@@ -89,13 +90,14 @@ def look(tensor: torch.Tensor,
 
 
 def tensors_in(value: Any, depth: int = 0) -> "list[torch.Tensor]":
-    """The tensors of a batch, in a stable order."""
+    """The tensors of a batch, in a stable order: that of their keys where these are named, so that
+    a collator may fill its dictionary in any order."""
     if isinstance(value, torch.Tensor):
         return [value]
     if depth > 8:
         return []
-    if isinstance(value, dict):
-        value = list(value.values())
+    if isinstance(value, Mapping):
+        value = [value[key] for key in sorted(value, key=str)]
     elif hasattr(value, "__dataclass_fields__"):
         value = [getattr(value, name) for name in value.__dataclass_fields__]
     if isinstance(value, (list, tuple)):

@@ -29,6 +29,7 @@ if hasattr(torch.Tensor, "untyped_storage"):
 else:  # before PyTorch 2
     _storage_of = torch.Tensor._storage
 _expired = torch.UntypedStorage._expired
+_PARTS_MAX = 1024  # writes into one storage that are told apart
 _free_weak_ref = torch.UntypedStorage._free_weak_ref
 
 
@@ -41,6 +42,8 @@ class Maker(NamedTuple):
     path: Optional[str]  # of the module; None for what the backward pass made
     param: bool          # a parameter or state
     number: int          # of the storage, in the order in which parameters were first seen; or 0
+    undefined: bool = False           # its contents mean nothing yet
+    parts: Tuple[EventRef, ...] = ()  # where `ref` wrote only a part: what made the rest
 
 
 class Makers:
@@ -73,9 +76,10 @@ class Makers:
         return entry
 
     def put(self, tensor: torch.Tensor, ref: EventRef, path: Optional[str],
-            written: bool = False, param: bool = False) -> None:
+            written: bool = False, param: bool = False, undefined: bool = False) -> None:
         """written: an op has just changed it in place; PyTorch counts that after the op returns to
         its caller, so the count of the present and the next one both belong to the event."""
+        parts: Tuple[EventRef, ...] = ()
         address = self._address(tensor)
         if address == 0:
             return
@@ -89,8 +93,13 @@ class Makers:
         else:
             weak, number = entry.weak, entry.number
         version = version_of(tensor)
+        if entry is not None and weak == entry.weak and written and version in entry.versions and (
+                tensor.numel() * tensor.element_size() < _storage_of(tensor).nbytes()):
+            parts = entry.parts if entry.undefined else entry.parts + (entry.ref,)
+            if len(parts) > _PARTS_MAX:  # the one below all others stays
+                parts = parts[:1] + parts[2:]
         self._of[address] = Maker(weak, range(version, version + 1 + written), ref, path, param,
-                                  number)
+                                  number, undefined, parts)
 
     def share(self, args: Tuple[Any, ...]) -> bool:
         """Whether the first two arguments lie at two places of one storage: `x[i] += y` copies an
@@ -149,7 +158,7 @@ class Core(TorchDispatchMode):
         lib.KINDS. stacked: a new site gets the program's call stack."""
         session = self.session
         recorder = session.recorder
-        source = session.source if stacked else None
+        source = session.calls if stacked else None
         seen = look(tensor, session.left_out)
         if seen is None:
             number = recorder.site(_KINDS[kind], phase, path, op, slot, dtype="u8",
@@ -170,7 +179,7 @@ class Core(TorchDispatchMode):
             ref = recorder.event(number, address=address or 8, count_bytes=count, storage=storage,
                                  version=version_of(tensor), inputs=inputs)
         if not param:
-            self.makers.put(tensor, ref, where, written)
+            self.makers.put(tensor, ref, where, written, False, undefined)
         return ref
 
     def find(self, tensor: torch.Tensor) -> Optional[EventRef]:
@@ -248,6 +257,8 @@ class Core(TorchDispatchMode):
             elif not session.is_nothing(tensor):
                 refs.append(self.record(tensor, lib.KINDS["tensor"], session.phase, path, info.name,
                                         f"in{i}", [], True))
+        for maker in found:
+            refs += () if maker is None else maker.parts
         return refs, path
 
     def _owner(self, makers: List[Maker]) -> Optional[str]:

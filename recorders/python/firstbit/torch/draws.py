@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The random draws of ops, and the program's call stack."""
+"""The random draws of ops."""
 
 import ctypes
 import hashlib
 import sys
-import sysconfig
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 import torch
@@ -66,7 +65,7 @@ class Draws:
         recorder = session.recorder
         number = recorder.site("draw", session.phase, stream, "draw",
                                names=(stream, "mt19937", info.name, path),
-                               parameters=parameters, source=session.source)
+                               parameters=parameters, source=session.calls)
         tensor = outputs[-1] if outputs and obstacle(outputs[-1]) is None else None
         dense = None if tensor is None else readable(tensor)
         return recorder.event(
@@ -126,39 +125,3 @@ def numpy_number(state: Dict[str, Any]) -> int:
     inner = state["state"]
     raw = inner["key"].tobytes() if "key" in inner else repr(sorted(inner.items())).encode()
     return number_of(raw + b"%d %d" % (inner.get("pos", 0), state.get("has_gauss", 0)))
-
-
-LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")} | {
-    "/usr/lib/python3/dist-packages"})
-_WRAPPERS = {"_call_impl", "_wrapped_call_impl", "__torch_dispatch__", "wrapped", "wrapper", "_fn",
-             "decorate_context"}
-_HERE = __file__.rsplit("/", 2)[0]
-
-
-def source(cwd: str) -> str:
-    """The calling program's stack: the frames of the user's files, innermost first; behind the
-    first of them the library function that it called. Paths relative to the project."""
-    frame: Any = sys._getframe(1)
-    lines: List[str] = []
-    library = None
-    while frame is not None and len(lines) < 24:
-        code = frame.f_code
-        name = code.co_filename
-        if name.startswith(_HERE) or name.startswith("<frozen"):
-            pass
-        elif name.startswith(LIBRARIES):
-            if not lines and code.co_name not in _WRAPPERS:
-                library = f"{code.co_name} at {short(name, cwd)}:{frame.f_lineno}"
-        else:
-            called = f" (in {library})" if library is not None else ""
-            library = None
-            lines.append(f"{code.co_name} at {short(name, cwd)}:{frame.f_lineno}{called}")
-        frame = frame.f_back
-    return "\n".join(lines or ([library] if library else []))
-
-
-def short(name: str, cwd: str) -> str:
-    """No absolute path: relative to the project, or its last two parts."""
-    if name.startswith(cwd + "/") and not name.startswith(LIBRARIES):
-        return name[len(cwd) + 1:]
-    return "/".join(name.rsplit("/", 2)[-2:]).lstrip("/")

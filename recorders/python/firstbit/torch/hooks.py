@@ -365,8 +365,7 @@ class Hooks:
                 iterator = original(loader)
                 if session.here():
                     session.guarded(session.workers.began, iterator)
-                    loaders[iterator] = loader
-                    session.epochs[id(loader)] = session.epochs.get(id(loader), -1) + 1
+                    loaders[iterator] = loader, session.guarded(session.begin_epoch, loader)
                 return iterator
             return begin
 
@@ -394,11 +393,10 @@ class Hooks:
                 finally:
                     session.waiting = waiting
                 queue = queues.get(iterator)
-                loader = loaders.get(iterator)
-                if session.here() and queue and loader is not None:
+                loader, epoch = loaders.get(iterator, (None, None))
+                if session.here() and queue and epoch is not None:
                     session.forward_begins()
-                    session.guarded(session.sample, loader, iterator, session.epochs.get(id(loader), 0),
-                                    queue.popleft(), batch)
+                    session.guarded(session.sample, loader, iterator, epoch, queue.popleft(), batch)
                 return batch
             return advance
 
@@ -463,7 +461,7 @@ class Hooks:
         def record_seed(stream: str, algorithm: str, value: int) -> None:
             session.seeded.add(stream)
             if session.wants("data"):
-                session.recorder.seed(stream, value, algorithm=algorithm, source=session.source)
+                session.recorder.seed(stream, value, algorithm=algorithm, source=session.calls)
 
         def with_torch(original: Any) -> Any:
             @functools.wraps(original)

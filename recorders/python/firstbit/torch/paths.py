@@ -3,11 +3,25 @@
 
 import collections
 import weakref
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Hashable, List, Optional, Tuple
 
 import torch
 
+from .._stack import CallStack
+
 _NODES_MAX = 1 << 16  # of a graph that is looked through
+
+
+class Calls(CallStack):
+    """The program's call stack. Two places in a model differ also where the model is called from
+    two, however many frames lie between."""
+
+    def __init__(self, modules: "Modules") -> None:
+        super().__init__()
+        self._modules = modules
+
+    def place(self) -> Hashable:
+        return super().place(), self._modules.caller
 
 
 class Modules:
@@ -26,6 +40,7 @@ class Modules:
         self._classes: Dict[str, int] = {}
         self.stack: "List[Tuple[str, bool, bool]]" = []  # of the callers: path, training, gradients
         self.path = ""
+        self.caller = 0  # names the place where the outermost of them is called
         self.training = self.grad = True
         for name, root in roots.items():
             self._name_tree(root, name)
@@ -61,10 +76,12 @@ class Modules:
 
     def leave(self) -> None:
         self.path, self.training, self.grad = self.stack.pop()
+        if not self.stack:
+            self.caller = 0
 
     def restart(self) -> None:
         """Another thread is recorded from here on: it is in no module."""
-        self.stack, self.path = [], ""
+        self.stack, self.path, self.caller = [], "", 0
         self.training = self.grad = True
 
     def name_of(self, parameter: torch.Tensor) -> Optional[str]:

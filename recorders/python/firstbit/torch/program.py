@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 
-from .draws import LIBRARIES, short
+from .._stack import LIBRARIES, short
 
 _SOURCES_MAX = 500  # files
 _BYTES_MAX = 4 << 20  # of one file

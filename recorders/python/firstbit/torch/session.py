@@ -19,8 +19,8 @@ from ..recorder import EventRef, Recorder
 from .collectives import settle
 from .contents import DTYPES, local, obstacle, readable, tensors_in
 from .core import new_core
-from .draws import Draws, source
-from .paths import Modules
+from .draws import Draws
+from .paths import Calls, Modules
 from .program import autocast
 from .workers import Workers
 
@@ -39,8 +39,8 @@ class Session:
                  optimizers: List[torch.optim.Optimizer]) -> None:
         self.recorder = recorder
         self.thread = threading.get_ident()
-        self.cwd = os.getcwd()
         self.modules = Modules(modules)
+        self.calls = Calls(self.modules)
         self.draws = Draws(self)
         self.workers = Workers(self)
         self.phase = "init"
@@ -66,8 +66,8 @@ class Session:
         self.grads: Dict[int, EventRef] = {}
         self.stepped: Dict[int, int] = {}  # by optimizer: the last step in which it made its own
         self.held: "set[int]" = set()  # optimizers whose parameters were told
-        self.roles: Dict[int, str] = {}
-        self.epochs: Dict[int, int] = {}
+        self.roles: "weakref.WeakKeyDictionary[Any, str]" = weakref.WeakKeyDictionary()
+        self.epochs: "weakref.WeakKeyDictionary[Any, int]" = weakref.WeakKeyDictionary()
         self.ops = False
         self.core = new_core(self)
         for optimizer in optimizers:
@@ -124,7 +124,12 @@ class Session:
     # --- For the core -----------------------------------------------------------------------------
 
     def source(self) -> str:
-        return source(self.cwd)
+        """The call stack; also asked for by the core for each new site."""
+        return self.calls.text()
+
+    def is_program(self, code: Any) -> bool:
+        """For the core: whether this code object is the program's own."""
+        return self.calls.is_program(code)
 
     def is_nothing(self, tensor: torch.Tensor) -> bool:
         """Empty, or without contents that can be read."""
@@ -307,6 +312,7 @@ class Session:
         """A module is called by the program itself, or in other modes than the one around it."""
         root = len(self.modules.stack) == 1
         if root:
+            self.modules.caller = hash(self.calls.place())
             self.about_to_train(True)
             self.forward_begins()
         self.guarded(self._record_modes, module, root)
@@ -315,10 +321,10 @@ class Session:
         if not self.wants("data"):
             return
         path = self.modules.path or type(module).__name__
-        self.recorder.mode(path, module.training, slot="training", source=self.source)
-        self.recorder.mode(path, torch.is_grad_enabled(), slot="grad", source=self.source)
+        self.recorder.mode(path, module.training, slot="training", source=self.calls)
+        self.recorder.mode(path, torch.is_grad_enabled(), slot="grad", source=self.calls)
         for told in autocast() if root else ():
-            self.recorder.mode(path, True, slot="autocast", source=self.source,
+            self.recorder.mode(path, True, slot="autocast", source=self.calls,
                                arguments=json.dumps(told))
 
     # --- Tensors ----------------------------------------------------------------------------------
@@ -459,7 +465,7 @@ class Session:
 
     def event_of_mode(self, path: str, op: str, phase: str = "backward") -> None:
         if self.wants("data"):
-            self.recorder.mode(path, True, slot=op, op=op, phase=phase, source=self.source)
+            self.recorder.mode(path, True, slot=op, op=op, phase=phase, source=self.calls)
 
     def scheduled(self, scheduler: Any) -> None:
         """A learning rate schedule goes on; what it does shows at the next update."""
@@ -469,7 +475,7 @@ class Session:
             self.schedulers.append(weakref.ref(scheduler))
         if self.wants("data"):
             self.recorder.mode(f"scheduler{number}", True, slot="step", phase="schedule",
-                               op=type(scheduler).__name__.lower(), source=self.source)
+                               op=type(scheduler).__name__.lower(), source=self.calls)
 
     def loss_scale(self, scaler: Any) -> None:
         """The factor of a gradient scaler, after it was brought up to date."""
@@ -481,9 +487,15 @@ class Session:
             what = self.modules.path_of(what) or type(what).__name__
         elif isinstance(what, torch.optim.Optimizer):
             what = f"optimizer{self.meet_optimizer(what)}"
-        self.recorder.checkpoint(what, op, file=file, source=self.source)
+        self.recorder.checkpoint(what, op, file=file, source=self.calls)
 
     # --- Data -------------------------------------------------------------------------------------
+
+    def begin_epoch(self, loader: Any) -> int:
+        """How many times this loader was gone through before. One that is made anew begins at 0,
+        wherever in memory it lies."""
+        epoch = self.epochs[loader] = self.epochs.get(loader, -1) + 1
+        return epoch
 
     def sample(self, loader: Any, iterator: Any, epoch: int, indices: Any, batch: Any) -> None:
         if not self.wants("data"):
@@ -501,7 +513,7 @@ class Session:
         ref = self.recorder.sample(
             type(dataset).__name__, listed or None,
             count=len(indices) if isinstance(indices, (list, tuple)) else 0, epoch=epoch,
-            role=self.roles.get(id(loader), "unknown"), contents=_digest(hashed),
+            role=self.roles.get(loader, "unknown"), contents=_digest(hashed),
             arguments=loader_arguments(loader))
         for tensor in tensors_in(batch):
             if obstacle(tensor) is None and ref is not None:
