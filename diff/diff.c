@@ -22,6 +22,7 @@
 #include "diff/parts.h"
 #include "diff/read/recorded_values.h"
 #include "diff/align/resume.h"
+#include "diff/align/resumed.h"
 #include "diff/read/scope.h"
 #include "diff/rounding/rounding.h"
 #include "diff/read/step_events.h"
@@ -326,6 +327,47 @@ static fb_status check_resume(comparison *c, fb_error *err)
                : fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
 }
 
+/* A recorded program that was resumed in a process of its own counts its steps from 1 again. */
+static fb_status check_resumed(comparison *c, fb_error *err)
+{
+    fb_diff_report *r = c->report;
+    fb__resumed d;
+    fb_status status;
+
+    if (c->headers.a.configuration != NULL || c->headers.b.configuration != NULL || !c->chains.any)
+        return FB_OK;
+    status = fb__resumed_compare(&d, c->a, c->b, err);
+    if (status != FB_OK || !d.found)
+        return status;
+    c->judged = true;
+    r->aligned = d.compared;
+    r->unaligned = d.unmatched;
+    r->has_equal_through = true;
+    r->equal_through = d.from + d.steps;
+    status = fb__list_add(&r->left_out, err,
+                          "steps before %" PRIu64 " of %s (%s goes on from there), and events "
+                          "that are no tensor, draw or scalar",
+                          d.from + 1, d.is_b ? "a" : "b", d.is_b ? "b" : "a");
+    if (status != FB_OK)
+        return status;
+    if (d.item == FB__RESUMED_EQUAL && d.compared == 0)
+        return undecidable(c, err, "a resumed run, of whose steps nothing could be compared");
+    r->verdict = FB_DIFF_SAME;
+    if (d.item == FB__RESUMED_EQUAL)
+        return FB_OK;
+    r->verdict = FB_DIFF_DIFFER;
+    r->has_first = true;
+    r->first = (fb_diff_first){.what = FB_DIFF_CONTENT,
+                               .name = d.name,
+                               .number_a = d.number_a,
+                               .number_b = d.number_b,
+                               .dtype = d.dtype};
+    fb__say_resumed(r, &d);
+    return r->cause.text != NULL && r->cause.fix != NULL
+               ? FB_OK
+               : fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
+}
+
 /* --- All steps -------------------------------------------------------------------------------- */
 
 typedef struct next_step {
@@ -538,6 +580,8 @@ static fb_status compare(comparison *c, const char *a, const char *b, fb_error *
     if (status == FB_OK)
         status = find_scope(c, err);
     if (status == FB_OK)
+        status = check_resumed(c, err);
+    if (status == FB_OK && !c->judged)
         status = compare_by_rounding(c, err);
     if (status == FB_OK && !c->judged)
         status = check_resume(c, err);

@@ -7,6 +7,7 @@
 #ifndef FB_DIFF_CAUSE_CAUSES_H
 #define FB_DIFF_CAUSE_CAUSES_H
 
+#include "diff/align/resumed.h"
 #include "diff/diff.h"
 #include "diff/read/headers.h"
 #include "diff/judge/judge.h"
@@ -95,5 +96,8 @@ void fb__say_fix(fb_diff_cause *out, const char *format, ...) __attribute__((for
 const fb__step_event *fb__culprit_event(const fb__case *c);
 /* "a" or "b": the side that has it (ONLY_A, ONLY_B). */
 const char *fb__culprit_side(const fb__case *c);
+
+/* The cause of a resumed recording's first difference, by what it has otherwise. */
+void fb__say_resumed(fb_diff_report *report, const fb__resumed *difference);
 
 #endif

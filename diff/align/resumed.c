@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * resumed.c - lays a resumed recording beside the uninterrupted one.
+ */
+#include "diff/align/resumed.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "diff/read/step_table.h"
+
+typedef struct pair {
+    fb_trace *whole, *part; /* part is the resumed one */
+    fb__table whole_start, part_start;
+    fb__resumed *out;
+} pair;
+
+/* --- Which is resumed, and from where --------------------------------------------------------- */
+
+static fb_status has_loaded(bool *out, fb_trace *trace, fb_error *err)
+{
+    fb_status status = fb_trace_seek(trace, 0, err);
+
+    *out = false;
+    while (status == FB_OK && !*out) {
+        const fb_event *e;
+        const fb_site *site;
+
+        status = fb_trace_next(trace, &e, NULL, err);
+        if (status != FB_OK || e == NULL || e->step > 0)
+            break;
+        site = fb_trace_site(trace, e->site);
+        *out = site != NULL && site->kind == FB_KIND_CHECKPOINT && site->op != NULL &&
+               strncmp(site->op, "load", 4) == 0;
+    }
+    return status;
+}
+
+/* How many parameters the resumed run begins with that a table has as the values of its step, or as
+ * its start. */
+static uint32_t count_equal(const pair *p, const fb__table *t, bool at_start)
+{
+    uint32_t equal = 0;
+
+    for (uint32_t i = at_start ? 0 : t->start_count; i < (at_start ? t->start_count : t->count);
+         i++) {
+        const fb__node *n = &t->nodes[i];
+        uint32_t mine;
+
+        if (!fb__node_is_param(n) || n->site->path == NULL)
+            continue;
+        mine = fb__table_find_param(&p->part_start, n->site->path);
+        equal += mine != FB__NODE_NONE && fb__node_equal(n, &p->part_start.nodes[mine]);
+    }
+    return equal;
+}
+
+static fb_status find_step(pair *p, fb_error *err)
+{
+    const uint64_t last = fb_trace_get_info(p->whole)->last_step;
+    const uint32_t all = p->part_start.start_count;
+    uint32_t most = count_equal(p, &p->whole_start, true);
+    fb_status status = FB_OK;
+
+    for (uint64_t step = 1; status == FB_OK && step <= last && most < all; step++) {
+        fb__table t;
+        uint32_t equal;
+
+        status = fb__table_load(&t, p->whole, &p->whole_start, step, err);
+        equal = status == FB_OK ? count_equal(p, &t, false) : 0;
+        if (equal > most && 2 * equal > all) {
+            most = equal;
+            p->out->found = true;
+            p->out->from = step;
+        }
+        fb__table_free(&t);
+    }
+    return status;
+}
+
+/* --- What it has otherwise -------------------------------------------------------------------- */
+
+static bool is_equal(const fb__node *x, const fb__node *y)
+{
+    if (fb__node_is_scalar(x) || (!fb_hash_is_zero(x->hash) && !fb_hash_is_zero(y->hash)))
+        return fb__node_equal(x, y);
+    return true; /* nothing is known of the contents */
+}
+
+static fb__resumed_item item_of(const fb__node *n)
+{
+    const char *slot = n->site->slot == NULL ? "" : n->site->slot;
+
+    if (n->site->kind == FB_KIND_PARAM)
+        return fb__node_is_param(n) ? FB__RESUMED_OTHER : FB__RESUMED_STATE;
+    if (fb__node_is_scalar(n))
+        return strcmp(slot, "lr") == 0 ? FB__RESUMED_SCHEDULE : FB__RESUMED_OTHER;
+    if (n->site->kind == FB_KIND_DRAW)
+        return FB__RESUMED_GENERATOR;
+    return n->site->phase == FB_PHASE_FORWARD ? FB__RESUMED_DATA : FB__RESUMED_OTHER;
+}
+
+static void take(pair *p, const fb__table *whole, const fb__node *x, const fb__node *y,
+                 fb__resumed_item item)
+{
+    fb__resumed *out = p->out;
+    const fb_event bare = {.step = x->start ? 0 : whole->step, .micro = x->micro};
+
+    out->item = item;
+    fb_event_name_of(&out->name, x->site, &bare);
+    out->number_a = out->is_b ? x->number : y->number;
+    out->number_b = out->is_b ? y->number : x->number;
+    out->dtype = x->site->dtype;
+}
+
+/* A parameter that the resumed run does not begin with. */
+static void compare_start(pair *p, const fb__table *whole)
+{
+    for (uint32_t i = whole->start_count; i < whole->count; i++) {
+        const fb__node *n = &whole->nodes[i];
+        uint32_t mine;
+
+        if (!fb__node_is_param(n) || n->site->path == NULL)
+            continue;
+        mine = fb__table_find_param(&p->part_start, n->site->path);
+        if (mine != FB__NODE_NONE && !is_equal(n, &p->part_start.nodes[mine])) {
+            take(p, whole, n, &p->part_start.nodes[mine], FB__RESUMED_PARAMETER);
+            return;
+        }
+    }
+}
+
+/* The first node that differs while all that it is made from is equal; of an update the states,
+ * where they differ too: the rate is in the optimizer's state_dict() with them. */
+static void compare_nodes(pair *p, const fb__table *whole, const fb__table *part, bool *differs)
+{
+    uint32_t first = FB__NODE_NONE, partner = FB__NODE_NONE;
+
+    for (uint32_t i = part->start_count; i < part->count; i++) {
+        const fb__node *y = &part->nodes[i];
+        const uint32_t at = fb__table_find(whole, y->key);
+        bool handed = false;
+
+        if (at == FB__NODE_NONE) {
+            p->out->unmatched++;
+            continue;
+        }
+        p->out->compared++;
+        if (is_equal(&whole->nodes[at], y))
+            continue;
+        differs[i] = true;
+        for (uint32_t k = 0; k < y->input_count; k++)
+            handed |= differs[part->edges[y->first_input + k]];
+        if (handed)
+            continue;
+        if (first == FB__NODE_NONE || item_of(y) == FB__RESUMED_STATE) {
+            first = i;
+            partner = at;
+        }
+        if (y->site->phase != FB_PHASE_OPTIMIZER || item_of(y) == FB__RESUMED_STATE)
+            break;
+    }
+    if (first != FB__NODE_NONE)
+        take(p, whole, &whole->nodes[partner], &part->nodes[first], item_of(&part->nodes[first]));
+}
+
+static fb_status compare_step(pair *p, uint64_t step, fb_error *err)
+{
+    fb__table whole, part = {.trace = NULL};
+    bool *differs = NULL;
+    fb_status status = fb__table_load(&whole, p->whole, &p->whole_start, p->out->from + step, err);
+
+    if (status == FB_OK && step == 0)
+        compare_start(p, &whole);
+    if (status == FB_OK && step > 0)
+        status = fb__table_load(&part, p->part, &p->part_start, step, err);
+    if (status == FB_OK && step > 0) {
+        differs = calloc((size_t)part.count + 1, sizeof *differs);
+        if (differs == NULL)
+            status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "comparing steps: out of memory");
+        else
+            compare_nodes(p, &whole, &part, differs);
+        p->out->steps += p->out->item == FB__RESUMED_EQUAL;
+    }
+    free(differs);
+    fb__table_free(&whole);
+    fb__table_free(&part);
+    return status;
+}
+
+static fb_status compare(pair *p, fb_error *err)
+{
+    const uint64_t last_whole = fb_trace_get_info(p->whole)->last_step;
+    const uint64_t last_part = fb_trace_get_info(p->part)->last_step;
+    fb_status status = fb__table_load(&p->part_start, p->part, NULL, 0, err);
+
+    if (status == FB_OK)
+        status = fb__table_load(&p->whole_start, p->whole, NULL, 0, err);
+    if (status == FB_OK && p->part_start.start_count > 0)
+        status = find_step(p, err);
+    for (uint64_t step = 0; status == FB_OK && p->out->found && p->out->item == FB__RESUMED_EQUAL &&
+                            step <= last_part && p->out->from + step <= last_whole;
+         step++)
+        status = compare_step(p, step, err);
+    fb__table_free(&p->part_start);
+    fb__table_free(&p->whole_start);
+    return status;
+}
+
+fb_status fb__resumed_compare(fb__resumed *out, fb_trace *a, fb_trace *b, fb_error *err)
+{
+    fb_status status = FB_OK;
+
+    *out = (fb__resumed){.found = false};
+    for (int side = 1; side >= 0 && status == FB_OK && !out->found; side--) {
+        pair p = {.whole = side == 1 ? a : b, .part = side == 1 ? b : a, .out = out};
+        bool loaded = false;
+
+        out->is_b = side == 1;
+        status = has_loaded(&loaded, p.part, err);
+        if (status == FB_OK && loaded)
+            status = compare(&p, err);
+    }
+    return status;
+}

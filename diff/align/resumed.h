@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * resumed.h - a recorded program that went on from a checkpoint in a process of its own, beside the
+ * run that was not interrupted: its steps count from 1 again, so they are found by contents.
+ */
+#ifndef FB_DIFF_RESUMED_H
+#define FB_DIFF_RESUMED_H
+
+#include "firstbit/trace.h"
+#include "replay/event_name.h"
+
+/* What a resumed run has otherwise than the run that it goes on. */
+typedef enum fb__resumed_item {
+    FB__RESUMED_EQUAL,
+    FB__RESUMED_PARAMETER, /* not the value of that step */
+    FB__RESUMED_STATE,     /* of the optimizer */
+    FB__RESUMED_SCHEDULE,
+    FB__RESUMED_GENERATOR,
+    FB__RESUMED_DATA, /* it reads other samples */
+    FB__RESUMED_OTHER,
+} fb__resumed_item;
+
+typedef struct fb__resumed {
+    bool found;                          /* one of the two goes on from a step of the other */
+    bool is_b;                           /* it is b */
+    uint64_t from;                       /* of the other: that step */
+    uint64_t steps, compared, unmatched; /* steps and tensors that both have, and have not */
+    fb__resumed_item item;
+    fb_event_name name; /* of the first difference, as the uninterrupted run has it */
+    uint64_t number_a, number_b;
+    fb_dtype dtype;
+} fb__resumed;
+
+/* Looks for a run that has loaded a checkpoint before its first step and whose first parameters are
+ * mostly those that the other has after some step, then compares their steps by identity: tensors,
+ * draws and scalars, up to the first that differs while all that it is made from is equal. Reads
+ * the other trace once. Statuses of the readers, FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__resumed_compare(fb__resumed *out, fb_trace *a, fb_trace *b,
+                                           fb_error *err);
+
+#endif
