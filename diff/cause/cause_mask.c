@@ -32,6 +32,12 @@ static bool is_softmax(const fb_site *site)
     return fb__op_is(site, "_softmax");
 }
 
+/* A contrastive loss hides what is like itself from the softmax of its loss. */
+static bool is_any_softmax(const fb_site *site)
+{
+    return is_softmax(site) || fb__op_is(site, "_log_softmax");
+}
+
 static bool is_optimizing(fb_phase phase)
 {
     return phase == FB_PHASE_OPTIMIZER || phase == FB_PHASE_BACKWARD;
@@ -108,6 +114,13 @@ static bool has_hidden(const fb__step *step, const fb__step_event *e)
     return e != NULL && fb__sketch(&s, step, e) && hides(&s);
 }
 
+static bool has_infinite(const fb__step *step, const fb__step_event *e)
+{
+    fb_sketch s;
+
+    return fb__sketch(&s, step, e) && s.infinite > 0;
+}
+
 /* Zeros and ones, or zeros and what hides: a mask that is added or multiplied. */
 static bool is_additive(const fb__step *step, const fb__step_event *e)
 {
@@ -125,12 +138,14 @@ static bool is_additive(const fb__step *step, const fb__step_event *e)
 static bool has_hidden_scores(const fb__case *c, const fb__step_event *e)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
-    const fb__step_event *softmax = fb__reader(c, e, is_softmax, 256);
+    const fb__step_event *softmax = fb__reader(c, e, is_any_softmax, 256);
     const bool joins = fb__op_is(e->site, "add") || fb__op_is(e->site, "baddbmm") ||
                        fb__op_is(e->site, "fill") || fb__op_is(e->site, "index_put") ||
                        fb__op_is(e->site, "copy");
     fb_sketch scores;
 
+    if (is_any_softmax(e->site))
+        return fb__is_pair(c) && has_infinite(&c->pair->a, a) != has_infinite(&c->pair->b, b);
     if (softmax == NULL)
         return false;
     if (is_additive(&c->pair->a, a) || is_additive(&c->pair->b, b))

@@ -100,3 +100,57 @@ bool fb__rule_dropout_mode(fb_diff_cause *out, const fb__case *c)
                 fb__text(e->site->consumer));
     return true;
 }
+
+static bool is_bernoulli(const fb_site *site)
+{
+    return site != NULL &&
+           (fb__op_is(site, "bernoulli") || strcmp(fb__text(site->op), "native_dropout") == 0);
+}
+
+/* Whether an event is a dropout, or a product with its mask. */
+static bool is_dropped(const fb__case *c, const fb__step_event *e)
+{
+    if (is_bernoulli(e->site))
+        return true;
+    for (uint32_t k = 0; k < e->input_count; k++) {
+        const fb__step_event *mask = fb__input(c, e, k);
+
+        if (is_bernoulli(fb__input_site(c, e, k)) ||
+            (mask != NULL && fb__op_is(mask->site, "div") &&
+             is_bernoulli(fb__input_site(c, mask, 0))))
+            return true;
+    }
+    return false;
+}
+
+static bool reads_dropped(const fb__case *c, const fb__step_event *e)
+{
+    if (e == NULL || is_dropped(c, e))
+        return e != NULL;
+    for (uint32_t k = 0; k < e->input_count; k++) {
+        const fb__step_event *x = fb__input(c, e, k);
+
+        if (x != NULL && is_dropped(c, x))
+            return true;
+    }
+    return false;
+}
+
+/* Signature: in evaluation mode one run computes with what a dropout has left, the other with all
+ * of it. The draw itself may have been taken for one that training makes later. */
+bool fb__rule_evaluated_dropout(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const bool in_a = reads_dropped(c, c->culprit->a), in_b = reads_dropped(c, c->culprit->b);
+
+    if (e->site->kind != FB_KIND_TENSOR || e->site->phase != FB_PHASE_FORWARD || in_a == in_b)
+        return false;
+    e = in_a ? c->culprit->a : c->culprit->b;
+    if (!is_in_evaluation(fb__step_of(c, e), e))
+        return false;
+    fb__say(out, "%s drops elements at %s though the model is in evaluation mode", in_a ? "a" : "b",
+            fb__place_of(e));
+    fb__say_fix(out, "pass training=self.training to dropout at %s, or use nn.Dropout",
+                fb__place_of(e));
+    return true;
+}

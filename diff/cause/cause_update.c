@@ -20,19 +20,28 @@ static bool is_setting(const fb_site *site)
 
 /* --- Schedules -------------------------------------------------------------------------------- */
 
-static bool is_rate(const fb_site *site)
+static bool is_rate_name(const char *name)
 {
-    return strcmp(fb__text(site->slot), "lr") == 0 ||
-           strcmp(fb__text(site->slot), "initial_lr") == 0;
+    return strcmp(name, "lr") == 0 || strcmp(name, "initial_lr") == 0 ||
+           strcmp(name, "learning_rate") == 0;
 }
 
-/* The learning rates of one place, step by step. */
+/* By its slot or, in a program that records numbers under names of its own, by its path. */
+static bool is_rate(const fb_site *site)
+{
+    const char *path = fb__text(site->path), *dot = strrchr(path, '.');
+
+    return site->kind == FB_KIND_SCALAR &&
+           (is_rate_name(fb__text(site->slot)) || is_rate_name(dot == NULL ? path : dot + 1));
+}
+
+/* The numbers of one place, step by step. */
 typedef struct series {
     double at[SERIES_MAX]; /* [i]: of step i + 1 */
     size_t count;
 } series;
 
-static void read_series(series *out, fb_trace *trace, const fb_site *like)
+static void read_series(series *out, fb_trace *trace, const fb_site *like, const char *slot)
 {
     const fb_event *e = NULL;
 
@@ -44,7 +53,7 @@ static void read_series(series *out, fb_trace *trace, const fb_site *like)
 
         if (site == NULL || e->step == 0 || site->kind != FB_KIND_SCALAR ||
             strcmp(fb__text(site->path), fb__text(like->path)) != 0 ||
-            strcmp(fb__text(site->slot), "lr") != 0 || e->step != out->count + 1)
+            strcmp(fb__text(site->slot), slot) != 0 || e->step != out->count + 1)
             continue;
         out->at[out->count++] = e->value;
     }
@@ -128,18 +137,41 @@ static bool say_series(fb_diff_cause *out, const series *a, const series *b)
     return pa != pb || !is_near(a->at[pa], b->at[pb]);
 }
 
-/* Signature: a learning rate differs first. */
+static bool moves(const series *s)
+{
+    for (size_t i = 1; i < s->count; i++)
+        if (!is_near(s->at[i], s->at[0]))
+            return true;
+    return false;
+}
+
+/* A momentum or a decay that changes from step to step in both runs: a schedule sets it. */
+static bool is_scheduled(const fb__case *c, const fb_site *site)
+{
+    series a, b;
+
+    if (!is_setting(site))
+        return false;
+    read_series(&a, c->pair->a.trace, site, fb__text(site->slot));
+    read_series(&b, c->pair->b.trace, site, fb__text(site->slot));
+    return moves(&a) && moves(&b);
+}
+
+/* Signature: a learning rate differs first, or another number that a schedule moves. */
 bool fb__rule_schedule_kind(fb_diff_cause *out, const fb__case *c)
 {
     const fb_site *site = fb__culprit_event(c)->site;
+    const char *slot;
     series a, b;
 
-    if (!is_setting(site) || !is_rate(site) || !fb__is_pair(c))
+    if (!fb__is_pair(c) || (!is_rate(site) && !is_scheduled(c, site)))
         return false;
-    read_series(&a, c->pair->a.trace, site);
-    read_series(&b, c->pair->b.trace, site);
+    slot = is_setting(site) ? "lr" : fb__text(site->slot);
+    read_series(&a, c->pair->a.trace, site, slot);
+    read_series(&b, c->pair->b.trace, site, slot);
     if (!say_series(out, &a, &b))
-        fb__say(out, "the learning rate of step %" PRIu64 " is %.17g | %.17g",
+        fb__say(out, "%s of step %" PRIu64 " is %.17g | %.17g",
+                is_rate(site) ? "the learning rate" : fb__text(site->slot),
                 c->report->first.name.step, c->culprit->a->value, c->culprit->b->value);
     fb__say_fix(out, "compare the schedules: peak, warm-up, total, and when scheduler.step() is "
                      "called");
@@ -223,6 +255,25 @@ bool fb__rule_update_kind(fb_diff_cause *out, const fb__case *c)
             n, fb__text(site->path), in_a ? "b" : "a");
     fb__say_fix(out, "give all of model.parameters() to the optimizer, and look for "
                      "requires_grad_(False)");
+    return true;
+}
+
+/* Signature: before training begins, an optimizer fills its states otherwise. */
+bool fb__rule_optimizer_start(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const char *stack = fb_trace_stack(fb__step_of(c, e)->trace, e->site_number);
+    fb__argument_pair p;
+
+    if (e->site->phase != FB_PHASE_INIT || e->site->kind != FB_KIND_TENSOR ||
+        fb__text(e->site->path)[0] != '\0' || strstr(fb__text(stack), " at optim/") == NULL)
+        return false;
+    if (fb__is_pair(c) && fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site))
+        fb__say(out, "the optimizer begins with other states: %s of %s is %s | %s", p.name,
+                fb__text(e->site->op), p.a, p.b);
+    else
+        fb__say(out, "the optimizer begins with other states (%s)", fb__text(e->site->op));
+    fb__say_fix(out, "give the optimizer the same options in both");
     return true;
 }
 

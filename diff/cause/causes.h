@@ -58,7 +58,8 @@ fb__rule fb__rule_backward_kind;
 /* cause_collective.c */
 fb__rule fb__rule_collective;
 /* cause_update.c */
-fb__rule fb__rule_schedule_kind, fb__rule_update_kind, fb__rule_running_average;
+fb__rule fb__rule_schedule_kind, fb__rule_update_kind, fb__rule_running_average,
+    fb__rule_optimizer_start;
 /* cause_update_formula.c */
 fb__rule fb__rule_update_formula;
 /* cause_sharing.c */
@@ -66,7 +67,7 @@ fb__rule fb__rule_aliasing, fb__rule_overwritten;
 /* cause_state.c */
 fb__rule fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse, fb__rule_workers;
 /* cause_mode.c */
-fb__rule fb__rule_inner_mode, fb__rule_dropout_mode;
+fb__rule fb__rule_inner_mode, fb__rule_dropout_mode, fb__rule_evaluated_dropout;
 /* cause_start.c */
 fb__rule fb__rule_init_kind, fb__rule_fitted_on_all, fb__rule_made_content, fb__rule_made_input,
     fb__rule_unseeded, fb__rule_entered, fb__rule_other_model, fb__rule_other_held;

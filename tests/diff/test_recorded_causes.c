@@ -52,6 +52,10 @@ typedef enum twist {
     OTHER_LIMIT,
     RATE_SHIFTED,
     RATE_SCALED,
+    MOMENTUM_CYCLED,
+    MOMENTUM_CYCLED_WIDER,
+    MOMENTUM_FIXED,
+    MOMENTUM_FIXED_HIGHER,
     OTHER_DECAY,
     OTHER_OPTIMIZER,
     NOT_REGISTERED,
@@ -584,6 +588,21 @@ static double rate(const program *p)
     return rates[p->step + (is(p, RATE_SHIFTED) ? 1 : 0)] * (is(p, RATE_SCALED) ? 4 : 1);
 }
 
+/* A schedule may move the momentum too, and then a setting of the schedule shows there first. */
+static double momentum(const program *p)
+{
+    switch (p->twist) {
+    case MOMENTUM_CYCLED:
+        return 0.9 + 0.01 * (double)p->step;
+    case MOMENTUM_CYCLED_WIDER:
+        return 0.9 + 0.02 * (double)p->step;
+    case MOMENTUM_FIXED_HIGHER:
+        return 0.95;
+    default:
+        return 0.9;
+    }
+}
+
 static void update(program *p)
 {
     const char *op = is(p, OTHER_OPTIMIZER) ? "adam" : "sgd";
@@ -595,6 +614,8 @@ static void update(program *p)
     if (!now(p, GRADIENT_MISSING))
         p->grads[0] =
             tensor(p, FB_PHASE_BACKWARD, "fc.weight", "grad", NULL, p->grad_w, N, p->grads, 1);
+    if (p->twist >= MOMENTUM_CYCLED && p->twist <= MOMENTUM_FIXED_HIGHER)
+        scalar(p, FB_PHASE_OPTIMIZER, "optimizer0.group0", "momentum", momentum(p));
     scalar(p, FB_PHASE_OPTIMIZER, "optimizer0.group0", "lr", lr);
     scalar(p, FB_PHASE_OPTIMIZER, "optimizer0.group0", "weight_decay", decay);
     for (int i = 0; i < N; i++) {
@@ -843,6 +864,22 @@ static void a_state_that_is_not_restored_is_named(void **state)
     fb_diff_report_free(&r);
 }
 
+static void a_momentum_that_a_schedule_moves_is_a_matter_of_the_schedule(void **state)
+{
+    fb_diff_report r = compare(*state, MOMENTUM_CYCLED, MOMENTUM_CYCLED_WIDER);
+
+    assert_string_equal(text_or(r.cause.name), "schedule");
+    assert_string_equal(r.first.name.slot, "momentum");
+    fb_diff_report_free(&r);
+    r = compare(*state, MOMENTUM_FIXED, MOMENTUM_FIXED_HIGHER);
+    assert_string_equal(text_or(r.cause.name), "optimizer-formula");
+    assert_non_null(strstr(r.cause.text, "momentum of optimizer0.group0 is 0.9 | 0.95"));
+    fb_diff_report_free(&r);
+    r = compare(*state, MOMENTUM_CYCLED, MOMENTUM_CYCLED);
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    fb_diff_report_free(&r);
+}
+
 static void further_guesses_have_other_names(void **state)
 {
     fb_diff_report r = compare(*state, NOTHING, OTHER_REDUCTION);
@@ -880,6 +917,7 @@ int main(void)
         cmocka_unit_test(each_mechanism_is_named_from_the_other_side_too),
         cmocka_unit_test(a_change_without_a_changed_result_is_a_note),
         cmocka_unit_test(a_state_that_is_not_restored_is_named),
+        cmocka_unit_test(a_momentum_that_a_schedule_moves_is_a_matter_of_the_schedule),
         cmocka_unit_test(further_guesses_have_other_names),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
