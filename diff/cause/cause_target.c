@@ -142,8 +142,10 @@ static bool is_target_of_next_step(const fb__case *c)
                                                          : now[x->inputs[k].site];
         if (!reads || site == NULL)
             continue;
-        loss = fb__is_loss(site);
-        model = !loss && fb__text(site->path)[0] != '\0';
+        /* Without an optimizer the first forward pass belongs to no step, and its backward pass
+         * reads it. */
+        loss = fb__is_loss(site) && site->phase != FB_PHASE_BACKWARD;
+        model = !loss && (fb__text(site->path)[0] != '\0' || site->phase == FB_PHASE_BACKWARD);
         if (x->site < step->site_capacity)
             now[x->site] = true;
     }

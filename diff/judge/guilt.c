@@ -276,10 +276,21 @@ static bool is_real(fb_dtype dtype)
     return dtype >= FB_DTYPE_F64 && dtype <= FB_DTYPE_C128;
 }
 
-/* A comparison, or the place of the largest, hides how far numbers are apart: that its result is
- * equal does not make the numbers equal, and who makes it counts as no reader. */
+/* Ones in the form of a loss, noise in the form of an image. */
+static bool takes_form_only(const fb_site *reader)
+{
+    const size_t length = reader->op == NULL ? 0 : strlen(reader->op);
+
+    return length > 5 && strcmp(reader->op + length - 5, "_like") == 0;
+}
+
+/* A comparison, or the place of the largest, hides how far numbers are apart, and what takes a form
+ * alone reads none of them: that its result is equal does not make the numbers equal, and who makes
+ * it counts as no reader. */
 static bool absorbs(const fb_site *reader, const fb_site *read)
 {
+    if (takes_form_only(reader))
+        return true;
     if (reader->kind != FB_KIND_TENSOR || is_real(reader->dtype))
         return false;
     return is_real(read->dtype) || (reader->dtype == FB_DTYPE_BOOL && read->dtype != FB_DTYPE_BOOL);

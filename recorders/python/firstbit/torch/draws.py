@@ -84,9 +84,12 @@ class Draws:
                 self._state(stream, *state)
 
     def _state(self, stream: str, key: int, position: int) -> None:
-        """The system seeds Python's and NumPy's generator unless the program does: of one that was
-        not seen to be seeded, only the position within its 624 numbers is told, as a note."""
-        recorder, note = self.session.recorder, stream not in self.session.seeded | {"torch"}
+        """The system seeds a generator unless the program does: of one that was not seen to be
+        seeded, only the position within its 624 numbers is told, as a note. That PyTorch's was
+        seeded before the recording shows: the system gives it a number of 64 bits."""
+        known = stream in self.session.seeded or (
+            stream == "torch" and torch.default_generator.initial_seed() < 1 << 32)
+        recorder, note = self.session.recorder, not known
         number = recorder.site("draw", "data", stream, "state", note=note,
                                names=(stream, "mt19937", "state", "end of step"))
         recorder.event(number, key=0 if note else key, counter=position if note else 0)
