@@ -195,3 +195,69 @@ bool fb__rule_overwritten(fb_diff_cause *out, const fb__case *c)
                      "place");
     return true;
 }
+
+/* --- Modules that were to be copies ----------------------------------------------------------- */
+
+static bool is_same_op(const fb__step_event *x, const fb__step_event *y)
+{
+    return y->partner == NONE && !y->beyond && y->site->kind == x->site->kind &&
+           y->site->phase == x->site->phase && y->input_count == x->input_count &&
+           strcmp(fb__text(y->site->op), fb__text(x->site->op)) == 0;
+}
+
+static bool is_updated(const fb_site *site)
+{
+    return site != NULL && site->kind == FB_KIND_PARAM && site->phase == FB_PHASE_OPTIMIZER;
+}
+
+static bool is_early_copy(const fb_site *site)
+{
+    return site != NULL && site->phase == FB_PHASE_INIT && is_copy(site);
+}
+
+/* What `e` reads that the optimizer has updated, where `other` reads a copy from before training.
+ */
+static const fb_site *updated_for_copy(const fb__case *c, const fb__step_event *e,
+                                       const fb__step_event *other)
+{
+    for (uint32_t k = 0; k < e->input_count; k++)
+        if (is_updated(fb__input_site(c, e, k)) && is_early_copy(fb__input_site(c, other, k)))
+            return fb__input_site(c, e, k);
+    return NULL;
+}
+
+/* Signature: in the place of an op that computes with a copy of parameters the other run has one
+ * that computes with the parameters themselves. */
+bool fb__rule_not_a_copy(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const fb__step *other = c->culprit->a != NULL ? &c->pair->b : &c->pair->a;
+    const char *side = fb__culprit_side(c);
+    const fb_site *shared;
+
+    if (fb__is_pair(c) || e->site->kind != FB_KIND_TENSOR || e->site->phase != FB_PHASE_FORWARD)
+        return false;
+    for (size_t i = 0; i < other->count; i++) {
+        const fb__step_event *x = &other->events[i];
+        bool own = true;
+
+        if (!is_same_op(e, x))
+            continue;
+        shared = updated_for_copy(c, e, x);
+        if (shared == NULL) {
+            own = false;
+            shared = updated_for_copy(c, x, e);
+        }
+        if (shared == NULL)
+            continue;
+        fb__say(out,
+                "in %s %s computes with %s itself, which the optimizer updates; in %s %s with "
+                "a copy",
+                own ? side : (side[0] == 'a' ? "b" : "a"), fb__place_of(own ? e : x),
+                fb__text(shared->path), own ? (side[0] == 'a' ? "b" : "a") : side,
+                fb__place_of(own ? x : e));
+        fb__say_fix(out, "copy.deepcopy() the module in both or in neither");
+        return true;
+    }
+    return false;
+}

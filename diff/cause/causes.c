@@ -52,6 +52,7 @@ static const struct {
     {"sample-duplicated-or-missing", fb__rule_repeated_samples, RECORDED},
     {"aliasing-or-tying", fb__rule_aliasing, RECORDED},
     {"aliasing-or-tying", fb__rule_overwritten, RECORDED},
+    {"aliasing-or-tying", fb__rule_not_a_copy, RECORDED},
     {"rng-seed", fb__rule_unseeded, RECORDED},
     {"data-order", fb__rule_listing, RECORDED},
     {"data-content", fb__rule_made_content, RECORDED},

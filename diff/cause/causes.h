@@ -63,7 +63,7 @@ fb__rule fb__rule_schedule_kind, fb__rule_update_kind, fb__rule_running_average,
 /* cause_update_formula.c */
 fb__rule fb__rule_update_formula;
 /* cause_sharing.c */
-fb__rule fb__rule_aliasing, fb__rule_overwritten;
+fb__rule fb__rule_aliasing, fb__rule_overwritten, fb__rule_not_a_copy;
 /* cause_state.c */
 fb__rule fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse, fb__rule_workers;
 /* cause_mode.c */

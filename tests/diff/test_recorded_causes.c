@@ -52,6 +52,8 @@ typedef enum twist {
     OTHER_LIMIT,
     RATE_SHIFTED,
     RATE_SCALED,
+    TEACHER_COPIED,
+    TEACHER_SHARED,
     MOMENTUM_CYCLED,
     MOMENTUM_CYCLED_WIDER,
     MOMENTUM_FIXED,
@@ -94,7 +96,7 @@ typedef struct program {
     size_t known_count;
     float x[N], w[N], b[N], grad_w[N], grad_b[N];
     bool has_grad;
-    fb_ref batch, weight, bias, grads[2];
+    fb_ref copy, batch, weight, bias, grads[2];
 } program;
 
 static bool is(const program *p, twist t)
@@ -296,6 +298,8 @@ static void begin(program *p)
         p->w[i] *= 0.5f;
     p->weight = parameter(p, FB_PHASE_INIT, "fc.weight", "init", p->w, NULL);
     p->bias = parameter(p, FB_PHASE_INIT, "fc.bias", "init", p->b, NULL);
+    if (p->twist == TEACHER_COPIED)
+        p->copy = tensor(p, FB_PHASE_INIT, "", "clone", NULL, p->w, N, &p->weight, 1);
     if (p->twist == UNTIED)
         (void)parameter(p, FB_PHASE_INIT, "head.weight", "init", p->w, NULL);
 }
@@ -415,6 +419,25 @@ static fb_ref activate(program *p, float *s, fb_ref h)
     if (now(p, GATE_OF_ONES) || now(p, TIMES_ONE))
         h = tensor(p, FB_PHASE_FORWARD, "act", "mul", NULL, s, N, &h, 1);
     return h;
+}
+
+/* A teacher that begins as the layer: a copy of its weights, or the weights themselves. */
+static fb_ref add_teacher(program *p, float *s, fb_ref h)
+{
+    const bool shared = p->twist == TEACHER_SHARED;
+    fb_ref from[2] = {p->batch, shared ? p->weight : p->copy};
+    fb_ref both[2] = {h, h};
+    float first[N], out[N];
+
+    if (p->twist != TEACHER_COPIED && p->twist != TEACHER_SHARED)
+        return h;
+    fill(first, "w", 0);
+    for (int i = 0; i < N; i++)
+        out[i] = p->x[i] * (shared ? p->w[i] : first[i]);
+    both[1] = tensor(p, FB_PHASE_FORWARD, shared ? "fc" : "teacher", "mv", NULL, out, N, from, 2);
+    for (int i = 0; i < N; i++)
+        s[i] += out[i];
+    return tensor(p, FB_PHASE_FORWARD, "", "add", NULL, s, N, both, 2);
 }
 
 /* What a projection that begins with zeros adds: nothing yet, whatever it is scaled by. */
@@ -666,6 +689,7 @@ static void step(program *p)
     h = normalize(p, s, h);
     h = activate(p, s, h);
     h = add_zeros(p, s, h);
+    h = add_teacher(p, s, h);
     h = scores_of(p, s, h);
     h = hide(p, s, h);
     factor = lose(p, s, h);
@@ -880,6 +904,22 @@ static void a_momentum_that_a_schedule_moves_is_a_matter_of_the_schedule(void **
     fb_diff_report_free(&r);
 }
 
+static void a_teacher_that_is_the_pupil_is_told_from_its_copy(void **state)
+{
+    fb_diff_report r = compare(*state, TEACHER_COPIED, TEACHER_SHARED);
+
+    assert_string_equal(text_or(r.cause.name), "aliasing-or-tying");
+    assert_non_null(strstr(r.cause.text, "in b fc computes with fc.weight itself"));
+    fb_diff_report_free(&r);
+    r = compare(*state, TEACHER_SHARED, TEACHER_COPIED);
+    assert_string_equal(text_or(r.cause.name), "aliasing-or-tying");
+    assert_non_null(strstr(r.cause.text, "in a fc computes with fc.weight itself"));
+    fb_diff_report_free(&r);
+    r = compare(*state, TEACHER_COPIED, TEACHER_COPIED);
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    fb_diff_report_free(&r);
+}
+
 static void further_guesses_have_other_names(void **state)
 {
     fb_diff_report r = compare(*state, NOTHING, OTHER_REDUCTION);
@@ -918,6 +958,7 @@ int main(void)
         cmocka_unit_test(a_change_without_a_changed_result_is_a_note),
         cmocka_unit_test(a_state_that_is_not_restored_is_named),
         cmocka_unit_test(a_momentum_that_a_schedule_moves_is_a_matter_of_the_schedule),
+        cmocka_unit_test(a_teacher_that_is_the_pupil_is_told_from_its_copy),
         cmocka_unit_test(further_guesses_have_other_names),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
