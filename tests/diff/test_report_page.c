@@ -175,7 +175,9 @@ static void no_line_of_the_screen_ends_in_a_space(void **state)
             (void)fb_recorder_f32(recorder, FB_PHASE_FORWARD, name, "relu", &value, 1, 0);
             assert_ok(fb_recorder_close(recorder, &err));
         }
-        assert_ok(fb_diff(&report, files[0], files[1], NULL, &err));
+        const fb_diff_options options = {.size = sizeof options, .no_stacks = true};
+
+        assert_ok(fb_diff(&report, files[0], files[1], &options, &err));
         text = fb_diff_report_text(&report);
         assert_non_null(text);
         assert_null(strstr(text, " \n"));

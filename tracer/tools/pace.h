@@ -5,6 +5,7 @@
 #ifndef FB_TRACER_PACE_H
 #define FB_TRACER_PACE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct fb_pace {
