@@ -155,6 +155,8 @@ static void no_line_of_the_screen_ends_in_a_space(void **state)
 {
     test_folder *folder = *state;
     const char *files[2] = {in_folder(folder, "end-a.fbt"), in_folder(folder, "end-b.fbt")};
+    const fb_recorder_options plain = {
+        .size = sizeof plain, .level = FB_LEVEL_OPS, .no_stacks = true};
     char name[128];
 
     for (size_t length = 1; length < sizeof name; length++) {
@@ -170,7 +172,7 @@ static void no_line_of_the_screen_ends_in_a_space(void **state)
         for (int side = 0; side < 2; side++) {
             const float value = (float)side;
 
-            assert_ok(fb_recorder_open(&recorder, files[side], NULL, &err));
+            assert_ok(fb_recorder_open(&recorder, files[side], &plain, &err));
             fb_recorder_step(recorder, 1);
             (void)fb_recorder_f32(recorder, FB_PHASE_FORWARD, name, "relu", &value, 1, 0);
             assert_ok(fb_recorder_close(recorder, &err));
