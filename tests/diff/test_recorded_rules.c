@@ -3,46 +3,11 @@
  * test_recorded_rules.c - rules for the causes of recorded programs, each on the few events that it
  * looks at: a mechanism that it names, and a neighbour that it leaves alone.
  */
-#include "recorded_run.h"
-
-#include "base/hash.h"
-#include "diff/diff.h"
+#include "recorded_case.h"
 
 /* --- Writing events --------------------------------------------------------------------------- */
 
 enum { N = 32 };
-
-typedef struct tape {
-    fb_recorder *recorder;
-    uint64_t step;
-    uint32_t counts[64]; /* occurrences of identities in this step */
-    fb_hash known[64];
-    size_t known_count;
-    fb_ref weight;
-} tape;
-
-static fb_ref report(tape *t, fb_site site, fb_event event)
-{
-    fb_hash key;
-    size_t i = 0;
-
-    site.size = sizeof site;
-    key = fb_site_hash(&site);
-    while (i < t->known_count && !fb_hash_equal(t->known[i], key))
-        i++;
-    assert_true(i < COUNT_OF(t->known));
-    if (i == t->known_count) {
-        t->known[t->known_count++] = key;
-        t->counts[i] = 0;
-    }
-    site.occurrence = t->counts[i]++;
-    event.size = sizeof event;
-    event.site = fb_recorder_site(t->recorder, &site);
-    event.step = t->step;
-    event.micro = FB_MICRO_NONE;
-    fb_recorder_event(t->recorder, &event);
-    return (fb_ref){.site = event.site, .micro = FB_MICRO_NONE, .step = t->step};
-}
 
 static fb_phase phase_of(const tape *t)
 {
@@ -173,28 +138,6 @@ static void batch(tape *t, uint64_t first, uint64_t epoch, uint64_t contents)
                             .indices = indices,
                             .data = &contents,
                             .data_bytes = sizeof contents});
-}
-
-static void loss(tape *t, double value)
-{
-    (void)report(t,
-                 (fb_site){.kind = FB_KIND_SCALAR,
-                           .phase = FB_PHASE_LOSS,
-                           .path = "loss",
-                           .slot = "loss",
-                           .dtype = FB_DTYPE_F64},
-                 (fb_event){.value = value});
-}
-
-static void restores(tape *t, const char *path, const char *what)
-{
-    (void)report(t,
-                 (fb_site){.kind = FB_KIND_CHECKPOINT,
-                           .phase = FB_PHASE_CHECKPOINT,
-                           .path = path,
-                           .op = what,
-                           .slot = "file"},
-                 (fb_event){.value = 0});
 }
 
 static void next(tape *t)
@@ -335,12 +278,12 @@ static void accumulated(tape *t, side s)
 
     next(t);
     made = op(t, "Net", "addmm", 1, &t->weight, 1);
-    loss(t, 1);
+    scalar(t, FB_PHASE_LOSS, "loss", "loss", 1);
     if (s == NEIGHBOUR)
         made = op(t, "Net.new", "addmm", 2, &made, 1);
     if (s != WRONG) {
         made = op(t, "Net", "addmm", 2 + s, &made, 1);
-        loss(t, 2);
+        scalar(t, FB_PHASE_LOSS, "loss", "loss", 2);
     }
     numbers(data, 20 + s);
     (void)floats(t, FB_PHASE_BACKWARD, "fc.weight", "grad", "grad", data, &made, 1);
@@ -497,18 +440,6 @@ static fb_diff_report compare(const test_folder *folder, const claim *k, side b)
     return r;
 }
 
-static const char *text_or(const char *text)
-{
-    return text == NULL ? "" : text;
-}
-
-static void tell(const fb_diff_report *r, const char *what, size_t i)
-{
-    print_error("%s %d: %s at step %d, %s (%s): %s: %s\n", what, (int)i,
-                fb_diff_verdict_name(r->verdict), (int)r->first.name.step, r->first.name.path,
-                r->first.name.op, text_or(r->cause.name), text_or(r->cause.text));
-}
-
 static void each_rule_names_its_mechanism(void **state)
 {
     size_t failed = 0;
@@ -562,23 +493,6 @@ static void what_is_only_told_otherwise_is_a_note(void **state)
         fb_diff_report_free(&r);
     }
     assert_int_equal(failed, 0);
-}
-
-static int set_up(void **state)
-{
-    test_folder *folder = malloc(sizeof *folder);
-
-    assert_non_null(folder);
-    *folder = make_folder();
-    *state = folder;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    drop_folder(*state);
-    free(*state);
-    return 0;
 }
 
 int main(void)
