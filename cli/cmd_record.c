@@ -16,9 +16,9 @@ static int run(const cli_args *args)
     int status = 0;
 
     if (args->positional_options > 0)
-        return cli_fail(args, "expected -- before the program"), CLI_LAUNCH_FAILED;
+        return cli_fail(args, "expected -- before the program");
     if (cli_recording_options(args, &options) != 0)
-        return CLI_LAUNCH_FAILED;
+        return CLI_TROUBLE;
     if (options.ops_steps == NULL) /* contents in some steps: the others at less depth */
         options.ops_steps = options.values_steps;
     const cli_launch launch = {
@@ -59,7 +59,8 @@ const cli_command cli_record = {
                "change. Python programs that it starts record too, into RUN.process1.fbt, ...\n"
                "or, as ranks, RUN.rank0.fbt, ...\n"
                "\n"
-               "Exit status: the program's; 125 where it could not be started or recorded.\n"
+               "Exit status: the program's; 125 where it could not be started or recorded, 2 for\n"
+               "a wrong option.\n"
                "\n"
                "    firstbit record -o a.fbt -- python3 train.py --steps 100\n",
     .run = run,

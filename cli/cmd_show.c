@@ -118,7 +118,9 @@ typedef struct showing {
     bool ended;    /* the trace is closed, or another one has taken its name */
     bool has_id;
     fb_hash id;
-    uint8_t *stacked; /* by the reader's site number: its stack was printed */
+    uint64_t shown;     /* events */
+    uint64_t last_step; /* that the trace has; UINT64_MAX: no event at all */
+    uint8_t *stacked;   /* by the reader's site number: its stack was printed */
     uint32_t stacked_count;
 } showing;
 
@@ -161,6 +163,7 @@ static int show_event(showing *s, fb_trace *t, const fb_event *e, uint64_t numbe
         cli_story_notice(&s->story, site, e);
     if (!passes(s->filter, site))
         return 0;
+    s->shown++;
     if (s->json)
         return show_json(s, t, e, number);
     if (s->stacks && is_new_stack(s, e->site) && !spell_stack(&stack, t, e->site))
@@ -236,6 +239,7 @@ static int show_process(showing *s)
     } else {
         s->has_id = true;
         s->id = info->id;
+        s->last_step = info->events == 0 ? UINT64_MAX : info->last_step;
         s->stacked_count = 0; /* this reader has numbers of its own */
         status = print_events(s, t);
         if (status == CLI_SAME && (s->ended || !s->follow))
@@ -316,6 +320,22 @@ static int show_all(show_run *run)
     return worst;
 }
 
+/* Nothing at all passed: says so, and how far the trace goes. */
+static void tell_nothing(const show_run *run)
+{
+    uint64_t shown = 0;
+
+    for (size_t i = 0; i < run->count; i++)
+        shown += run->of[i]->shown;
+    if (shown > 0 || run->count == 0)
+        return;
+    if (run->of[0]->last_step == UINT64_MAX)
+        (void)cli_fail(run->first.args, "no event is on record");
+    else
+        (void)cli_fail(run->first.args, "no event matches; the last step on record is %" PRIu64,
+                       run->of[0]->last_step);
+}
+
 static bool exists(const char *path)
 {
     struct stat st;
@@ -371,6 +391,8 @@ static int run(const cli_args *args)
         status = take_processes(&all);
         if (status == CLI_SAME)
             status = show_all(&all);
+        if (status == CLI_SAME && !cli_interrupted() && !ferror(stdout))
+            tell_nothing(&all);
     }
     for (size_t i = 0; i < all.count; i++)
         drop(all.of[i]);

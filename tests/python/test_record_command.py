@@ -135,7 +135,7 @@ subprocess.run(TRAIN + [sys.argv[1]], env=dict(os.environ), check=True)
         self.assertEqual((done.returncode, done.stderr),
                          (125, "firstbit record: ./missing: No such file or directory\n"))
         done = self.run_in(FIRSTBIT, "record", "--level", "all", "--", "true")
-        self.assertEqual(done.returncode, 125)
+        self.assertEqual(done.returncode, 2)
 
     def test_a_trace_that_cannot_be_written_is_said_before_the_program_runs(self):
         os.mkdir(os.path.join(self.at, "folder"))

@@ -1,0 +1,3 @@
+. "$CASES/prelude.sh"
+tiny_trace run.fbt
+firstbit show run.fbt --step 99 --phase optimizer
