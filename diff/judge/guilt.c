@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "diff/judge/carried.h"
 
 enum { NONE = UINT32_MAX };
 
@@ -424,6 +425,7 @@ fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair, fb_error *er
     mark_side(out, &a);
     mark_side(out, &b);
     share_marks(out);
+    fb__mark_carried(out);
     for (int round = 0; round < ROUNDS_MAX; round++) {
         const bool any = spread(&a, &b);
 

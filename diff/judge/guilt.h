@@ -3,7 +3,8 @@
  * guilt.h - which differences of an aligned step reach training state, and which are only notes.
  *
  * Training state: samples, draws that move their generator, losses, gradients, parameters, the
- * optimizer, and whatever is computed otherwise from equal inputs. An event that one side lacks
+ * optimizer, what is carried from step to step (carried.h), and whatever is computed otherwise from
+ * equal inputs. An event that one side lacks
  * counts where something of that reads it, through as many others as there are. What nobody reads,
  * what is read and changes nothing, and numbers that entered from outside and reach nothing (a
  * clock) do not count.
