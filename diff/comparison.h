@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * comparison.h - two traces under comparison, and the parts of its course: one step, resumed runs,
+ * runs without a difference. Private to diff.
+ */
+#ifndef FB_DIFF_COMPARISON_H
+#define FB_DIFF_COMPARISON_H
+
+#include "diff/diff.h"
+#include "diff/diff_notes.h"
+#include "diff/read/chains.h"
+#include "diff/read/headers.h"
+
+/* Classes whose differences reach the training state, or tell of it. */
+enum {
+    FB__STATE_CLASSES =
+        1u << FB_CLASS_SCALARS | 1u << FB_CLASS_DATA | 1u << FB_CLASS_STATE | 1u << FB_CLASS_OPS
+};
+
+typedef struct fb__comparison {
+    fb_diff_report *report;
+    const fb_diff_options *options;
+    fb_trace *a, *b;
+    fb__headers headers;
+    fb__chains chains;
+    fb__noted noted;
+    bool judged; /* the verdict is there */
+} fb__comparison;
+
+/* The verdict is there: this cannot be decided, for that reason, which is copied. FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__undecidable(fb__comparison *c, fb_error *err, const char *why);
+
+/* Loads, aligns and judges one step; where it has a culprit, the verdict is there, with the cause.
+ * roots_differ: it is known that something differs. Errors as fb_diff. */
+FB_NODISCARD fb_status fb__judge_step(fb__comparison *c, uint64_t step, uint32_t classes,
+                                      bool roots_differ, fb_error *err);
+
+/* A run that went on from a checkpoint must have loaded what the other had at that step: else the
+ * verdict is there. Errors as fb_diff. */
+FB_NODISCARD fb_status fb__check_resume(fb__comparison *c, fb_error *err);
+
+/* A recorded program that was resumed in a process of its own counts its steps from 1 again: for
+ * such a pair the verdict is there. Errors as fb_diff. */
+FB_NODISCARD fb_status fb__check_resumed(fb__comparison *c, fb_error *err);
+
+/* Equal chains speak for the events that they were made from. That these are the events in the file
+ * takes reading all of it, which a comparison of large traces is spared: the report says so.
+ * FB_E_CORRUPT, FB_E_IO, FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__check_integrity(fb__comparison *c, fb_error *err);
+
+/* The verdict where no step has a culprit. Errors as fb__check_integrity. */
+FB_NODISCARD fb_status fb__judge_equal(fb__comparison *c, fb_error *err);
+
+#endif

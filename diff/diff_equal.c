@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * diff_equal.c - the verdict without a difference: how far the runs are equal, and whether the
+ * files hold what their chains say.
+ */
+#include "diff/comparison.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+static fb_status count_equal(fb__comparison *c, fb_error *err)
+{
+    const fb__chains_slot *slot;
+    uint64_t a = 0, b = 0;
+    fb_status status = fb__chains_step(&slot, &c->chains, c->chains.last, err);
+
+    if (status == FB_OK && slot != NULL) {
+        a = slot->a.first_event + slot->a.events;
+        b = slot->b.first_event + slot->b.events;
+        status = fb__chains_step(&slot, &c->chains, c->chains.first, err);
+        if (status == FB_OK && slot != NULL) {
+            a -= slot->a.first_event;
+            b -= slot->b.first_event;
+        }
+    }
+    c->report->aligned = a < b ? a : b;
+    c->report->unaligned = a < b ? b - a : a - b;
+    return status;
+}
+
+/* Which trace ends early or first, in words; "" where both end alike and whole. */
+static void say_end(char *out, size_t size, const fb__comparison *c)
+{
+    const fb_trace_info *ia = fb_trace_get_info(c->a), *ib = fb_trace_get_info(c->b);
+    const bool torn_a = ia->status != FB_TRACE_COMPLETE, torn_b = ib->status != FB_TRACE_COMPLETE;
+    const uint64_t through = c->chains.last;
+
+    if (torn_a && torn_b)
+        (void)snprintf(out, size, "both traces end early; equal through step %" PRIu64, through);
+    else if (torn_a || torn_b)
+        (void)snprintf(out, size, "%s is %s; equal through step %" PRIu64, torn_a ? "a" : "b",
+                       fb_trace_status_name(torn_a ? ia->status : ib->status), through);
+    else if (ia->last_step != ib->last_step)
+        (void)snprintf(out, size, "%s ends first; equal through step %" PRIu64,
+                       ia->last_step < ib->last_step ? "a" : "b", through);
+    else
+        out[0] = '\0';
+}
+
+/* With a reader of its own, which gives back what it had to remember: of both traces at once that
+ * would be too much. */
+static fb_status verify_alone(fb_trace_info *out, fb_diff_report *report, const char *path,
+                              fb_error *err)
+{
+    fb_trace *t;
+    fb_status status = fb_trace_open(&t, path, err);
+
+    if (status != FB_OK)
+        return status;
+    status = fb_trace_verify(out, t, NULL, NULL, err);
+    report->bytes_read += fb_trace_bytes_read(t);
+    fb_trace_close(t);
+    return status;
+}
+
+fb_status fb__check_integrity(fb__comparison *c, fb_error *err)
+{
+    enum { CHECKED_MAX = 32 << 20 }; /* bytes: 1.6 million events, some 0.4 s a trace */
+    fb_trace *const traces[2] = {c->a, c->b};
+    fb_status status = FB_OK;
+
+    for (int side = 0; side < 2 && status == FB_OK && !c->options->no_verify; side++) {
+        const char *name = side == 0 ? c->report->name_a : c->report->name_b;
+        fb_trace_info info;
+
+        if (fb_trace_get_info(traces[side])->bytes > CHECKED_MAX) {
+            status = fb__list_add(&c->report->left_out, err,
+                                  "integrity of %s (firstbit verify reads all of it)", name);
+            continue;
+        }
+        status = verify_alone(&info, c->report, name, err);
+        if (status == FB_OK && info.status == FB_TRACE_CORRUPT)
+            status = fb__fail(err, FB_E_CORRUPT, info.damage, "%s: corrupt at byte %" PRIu64, name,
+                              info.damage);
+    }
+    return status;
+}
+
+/* With --strict the first note is the difference. */
+static void judge_notes(fb__comparison *c)
+{
+    fb_diff_report *r = c->report;
+
+    r->verdict = FB_DIFF_DIFFER;
+    r->has_first = true;
+    r->first = (fb_diff_first){.what = c->noted.first_what,
+                               .number_a = UINT64_MAX,
+                               .number_b = UINT64_MAX,
+                               .name = c->noted.first};
+}
+
+fb_status fb__judge_equal(fb__comparison *c, fb_error *err)
+{
+    fb_diff_report *r = c->report;
+    char end[128];
+    fb_status status;
+
+    if (!c->chains.any)
+        return fb__undecidable(c, err, "there is no step that both traces have finished");
+    if ((r->classes & FB__STATE_CLASSES) == 0)
+        return fb__undecidable(c, err, "the traces have no class of events in common");
+    status = fb__check_integrity(c, err);
+    if (status == FB_OK)
+        status = count_equal(c, err);
+    if (status == FB_OK)
+        status = fb__note_class(&c->noted, r, &c->chains, err);
+    if (status != FB_OK)
+        return status;
+    r->has_equal_through = true;
+    r->equal_through = c->chains.last;
+    r->verdict = FB_DIFF_SAME;
+    say_end(end, sizeof end, c);
+    if (c->options->strict && c->noted.has_first)
+        judge_notes(c);
+    else if (end[0] != '\0' && !c->options->prefix)
+        status = fb__undecidable(c, err, end);
+    else if (end[0] != '\0')
+        status = fb__list_add(&r->left_out, err, "%s", end);
+    return status;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * diff_resumed.c - comparisons in which a run goes on from a checkpoint.
+ */
+#include "diff/comparison.h"
+
+#include <inttypes.h>
+
+#include "base/error.h"
+#include "diff/align/resume.h"
+#include "diff/align/resumed.h"
+#include "diff/cause/causes.h"
+#include "diff/read/values.h"
+
+fb_status fb__check_resume(fb__comparison *c, fb_error *err)
+{
+    fb_override_use use;
+    bool in_b;
+    fb__resume_difference d;
+    fb_status status = fb__resume_compare(&d, c->a, c->b, &c->headers, err);
+
+    if (status != FB_OK || !d.found)
+        return status;
+    c->judged = true;
+    c->report->verdict = FB_DIFF_DIFFER;
+    c->report->has_first = true;
+    c->report->first = (fb_diff_first){.what = FB_DIFF_CONTENT,
+                                       .name = d.name,
+                                       .number_a = d.number_a,
+                                       .number_b = d.number_b,
+                                       .dtype = d.dtype};
+    c->report->has_cause = true;
+    c->report->cause.name = "checkpoint-resume";
+    fb__say(&c->report->cause, "%s loads another %s of %s than %s has after step %" PRIu64,
+            d.resumed_is_b ? "b" : "a", fb_slot_word(d.name.slot), d.name.path,
+            d.resumed_is_b ? "a" : "b", d.name.step);
+    fb__say_fix(&c->report->cause, "resume from the checkpoint of step %" PRIu64 " of that run",
+                d.name.step);
+    (void)fb__try_bank(&c->report->cause, &use, &in_b,
+                       &(fb__case){.report = c->report,
+                                   .options = c->options,
+                                   .headers = &c->headers,
+                                   .values = &(fb__values){.tried = false}});
+    return c->report->cause.text != NULL && c->report->cause.fix != NULL
+               ? FB_OK
+               : fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
+}
+
+fb_status fb__check_resumed(fb__comparison *c, fb_error *err)
+{
+    fb_diff_report *r = c->report;
+    fb__resumed d;
+    fb_status status;
+
+    if (c->headers.a.configuration != NULL || c->headers.b.configuration != NULL || !c->chains.any)
+        return FB_OK;
+    status = fb__resumed_compare(&d, c->a, c->b, err);
+    if (status != FB_OK || !d.found)
+        return status;
+    c->judged = true;
+    r->aligned = d.compared;
+    r->unaligned = d.unmatched;
+    r->has_equal_through = true;
+    r->equal_through = d.from + d.steps;
+    status = fb__list_add(&r->left_out, err,
+                          "steps before %" PRIu64 " of %s (%s goes on from there), and events "
+                          "that are no tensor, draw or scalar",
+                          d.from + 1, d.is_b ? "a" : "b", d.is_b ? "b" : "a");
+    if (status != FB_OK)
+        return status;
+    if (d.item == FB__RESUMED_EQUAL && d.compared == 0)
+        return fb__undecidable(c, err, "a resumed run, of whose steps nothing could be compared");
+    r->verdict = FB_DIFF_SAME;
+    if (d.item == FB__RESUMED_EQUAL)
+        return FB_OK;
+    r->verdict = FB_DIFF_DIFFER;
+    r->has_first = true;
+    r->first = (fb_diff_first){.what = FB_DIFF_CONTENT,
+                               .name = d.name,
+                               .number_a = d.number_a,
+                               .number_b = d.number_b,
+                               .dtype = d.dtype};
+    fb__say_resumed(r, &d);
+    return r->cause.text != NULL && r->cause.fix != NULL
+               ? FB_OK
+               : fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
+}

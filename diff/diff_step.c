@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * diff_step.c - one step of a comparison: aligned and judged, its culprit blamed, the cause found.
+ */
+#include "diff/comparison.h"
+
+#include "diff/align/align.h"
+#include "diff/cause/causes.h"
+#include "diff/judge/first_event.h"
+#include "diff/judge/judge.h"
+#include "diff/read/recorded_values.h"
+#include "diff/read/step_events.h"
+#include "diff/read/values.h"
+#include "diff/rounding/rounding.h"
+
+/* --- The divergent event ---------------------------------------------------------------------- */
+
+/* Both runs were replayed, each as it was recorded, and agree: what differs in their environments
+ * did not do it. */
+static bool is_environment_cleared(const fb__values *v)
+{
+    return v->a.as_recorded && v->b.as_recorded && v->a.tensor.hash.lo == v->b.tensor.hash.lo &&
+           v->a.tensor.hash.hi == v->b.tensor.hash.hi && v->a.tensor.data != NULL;
+}
+
+static fb_status blame(fb__comparison *c, const fb__step_pair *pair, fb__culprit *culprit,
+                       uint64_t step, fb_error *err)
+{
+    fb_diff_report *r = c->report;
+    fb__values values;
+    fb_status status;
+
+    c->judged = true;
+    r->verdict = FB_DIFF_DIFFER;
+    fb__first_event_fill(r, pair, culprit, step, !c->options->no_stacks);
+    status = fb__values_find(&values, r, &c->headers, c->options, err);
+    if (status == FB_OK)
+        status = fb__recorded_values_find(&r->first, c->a, c->b, err);
+    if (status == FB_OK) {
+        const fb__case k = {.report = r,
+                            .options = c->options,
+                            .headers = &c->headers,
+                            .pair = pair,
+                            .culprit = culprit,
+                            .values = &values};
+
+        r->environment_cleared = is_environment_cleared(&values);
+        status = fb__find_cause(r, &k, err);
+        r->has_cause = status == FB_OK;
+        if (status == FB_OK)
+            status = fb__rounding_measure_first(r, c->a, c->b, err);
+        if (status == FB_OK)
+            status = fb__rounding_claim(r, c->options, &c->headers, c->a, c->b, err);
+    }
+    if (status == FB_OK && values.failure.status != FB_OK)
+        status = fb__list_add(&r->left_out, err, "values: no replay: %s", values.failure.text);
+    fb__values_free(&values);
+    return status;
+}
+
+/* A draw that reached nothing in its own step, and moved its generator for a later one; or a seed.
+ */
+static uint64_t promote(const fb__comparison *c, fb__culprit *culprit, uint64_t step)
+{
+    const fb__noted_draw *draw;
+    const fb_site *site;
+
+    if (culprit->a == NULL || culprit->b == NULL)
+        return step;
+    site = culprit->a->site;
+    if (site->kind != FB_KIND_DRAW && site->kind != FB_KIND_SAMPLE)
+        return step;
+    /* What Python's and NumPy's generators draw is not recorded: it shows in the samples. */
+    draw = fb__noted_draw_of(
+        &c->noted, site->kind == FB_KIND_DRAW && site->stream != NULL ? site->stream : NULL);
+    if (draw == NULL)
+        return step;
+    culprit->what = draw->in_b ? FB_DIFF_ONLY_B : FB_DIFF_ONLY_A;
+    culprit->a = draw->in_b ? NULL : &draw->event;
+    culprit->b = draw->in_b ? &draw->event : NULL;
+    culprit->has_previous = false;
+    return draw->step;
+}
+
+/* --- One step --------------------------------------------------------------------------------- */
+
+static void set_equal_through(fb__comparison *c, uint64_t step)
+{
+    c->report->has_equal_through = c->chains.any && step > c->chains.first;
+    c->report->equal_through = c->report->has_equal_through ? step - 1 : 0;
+}
+
+static uint64_t events_before(const fb__chains_slot *slot, const fb__chains_slot *first)
+{
+    return slot->a.first_event - first->a.first_event;
+}
+
+static fb_status count_aligned(fb__comparison *c, uint64_t step, const fb__alignment *alignment,
+                               fb_error *err)
+{
+    const fb__chains_slot *slot;
+    fb__chains_slot first = {0};
+    fb_status status = FB_OK;
+
+    c->report->aligned = alignment->aligned;
+    c->report->unaligned = alignment->only_a + alignment->only_b;
+    if (!c->chains.any || step <= c->chains.first)
+        return FB_OK;
+    status = fb__chains_step(&slot, &c->chains, c->chains.first, err);
+    if (status == FB_OK && slot != NULL) {
+        first = *slot;
+        status = fb__chains_step(&slot, &c->chains, step, err);
+        if (status == FB_OK && slot != NULL)
+            c->report->aligned += events_before(slot, &first);
+    }
+    return status;
+}
+
+/* What a step without a culprit means: notes, or a contradiction. */
+static fb_status judge_innocent_step(fb__comparison *c, const fb__step_pair *pair,
+                                     const fb__step_notes *notes, bool roots_differ, fb_error *err)
+{
+    if (pair->a.truncated || pair->b.truncated)
+        return fb__undecidable(c, err,
+                               "a step has more events than can be aligned in bounded memory");
+    if (roots_differ && notes->count == 0 && !pair->a.renamed && !pair->b.renamed)
+        return fb__undecidable(c, err,
+                               "the roots of a step differ, its events do not: run firstbit "
+                               "verify on both traces");
+    return fb__note_step(&c->noted, c->report, pair, notes, err);
+}
+
+/* Whether the sides have nothing in common here, where that says something: at the start, or of
+ * more than the few events that stand behind the last update of a run. */
+static bool is_foreign(const fb__comparison *c, const fb__step_pair *pair,
+                       const fb__alignment *alignment)
+{
+    enum { FEW = 16 };
+
+    if (alignment->aligned > 0 || pair->common > 0 || pair->a.count == 0 || pair->b.count == 0)
+        return false;
+    return c->report->aligned == 0 || pair->a.count > FEW || pair->b.count > FEW;
+}
+
+fb_status fb__judge_step(fb__comparison *c, uint64_t step, uint32_t classes, bool roots_differ,
+                         fb_error *err)
+{
+    fb__step_pair pair;
+    fb__alignment alignment = {0};
+    fb__culprit culprit = {0};
+    fb__step_notes notes = {0};
+    fb_status status = fb__step_pair_load(&pair, c->a, c->b, step, classes, err);
+
+    if (status == FB_OK)
+        status = fb__align(&alignment, &pair, err);
+    if (status == FB_OK)
+        status = fb__judge(&culprit, &notes, &pair, err);
+    if (status == FB_OK && (culprit.found || roots_differ))
+        status = count_aligned(c, step, &alignment, err);
+    if (status == FB_OK) {
+        if (is_foreign(c, &pair, &alignment))
+            status =
+                fb__undecidable(c, err, "no event of the first differing step could be aligned");
+        else if (culprit.found) {
+            const uint64_t at = promote(c, &culprit, step);
+
+            set_equal_through(c, at);
+            status = blame(c, &pair, &culprit, at, err);
+        } else
+            status = judge_innocent_step(c, &pair, &notes, roots_differ, err);
+    }
+    fb__step_notes_free(&notes);
+    fb__step_pair_free(&pair);
+    return status;
+}
