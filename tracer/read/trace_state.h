@@ -97,7 +97,7 @@ FB_NODISCARD fb_status fb__trace_open_source(fb_trace *t, const char *path, fb_e
 /* Finds the footer or the last sound chunk; fills t->info. */
 FB_NODISCARD fb_status fb__trace_find_end(fb_trace *t, fb_error *err);
 
-/* --- pack.c ------------------------------------------------------------------------------------
+/* --- unpack.c ----------------------------------------------------------------------------------
  */
 
 /* Opens "packed.fbt/run.child1.fbt", a part as it lies in its packed trace: sets t's descriptor,
