@@ -10,6 +10,7 @@
 
 #include "tracer/record/recorder_state.h"
 #include "tracer/format/tail.h"
+#include "tests/sanitized.h"
 
 typedef struct killed {
     test_folder folder;
@@ -136,7 +137,7 @@ static void restore_tail(const killed *k, size_t bit)
 /* A damaged row ends the tail; all before it is there. */
 static void a_flipped_bit_costs_the_rows_behind_it_alone(void **state)
 {
-    const size_t stride = thoroughness("FIRSTBIT_FAULT_STRIDE", 499);
+    const size_t stride = thoroughness("FIRSTBIT_FAULT_STRIDE", 499 * EVERY);
     size_t end, flips = 0, start;
     killed k;
 
@@ -231,7 +232,7 @@ static void a_cut_tail_is_left_out_or_whole(void **state)
  * over. */
 static void a_cut_trace_beside_its_tail_is_a_prefix(void **state)
 {
-    const size_t stride = thoroughness("FIRSTBIT_FAULT_STRIDE", 499);
+    const size_t stride = thoroughness("FIRSTBIT_FAULT_STRIDE", 499 * EVERY);
     size_t cuts = 0;
     killed k;
 

@@ -15,6 +15,7 @@
 #include "diff/diff.h"
 #include "tests/tracer/level_fixture.h"
 #include "tracer/record/recorder_state.h"
+#include "tests/sanitized.h"
 
 enum { TRACE_BYTES = 1 << 20 };
 
@@ -83,7 +84,7 @@ static void make_sample(sample *s, fb_level level)
     find_chunks(&s->layout, &s->file);
     s->truth = read_truth(s->folder.file);
     s->descriptor = open(s->folder.file, O_RDWR);
-    s->stride = thoroughness("FIRSTBIT_FAULT_STRIDE", 1999);
+    s->stride = thoroughness("FIRSTBIT_FAULT_STRIDE", 1999 * EVERY);
     s->deep = thoroughness("FIRSTBIT_FAULT_DEEP", 199);
     assert_true(s->descriptor >= 0 && s->layout.count >= 8);
 }
@@ -305,7 +306,7 @@ static void every_flipped_bit_is_detected_or_in_padding(void **state)
 static void every_flipped_bit_of_a_chunk_header_is_found_by_verify(void **state)
 {
     sample *s = calloc(1, sizeof *s);
-    const size_t every = thoroughness("FIRSTBIT_FAULT_STRIDE", 1999) == 1 ? 1 : 97;
+    const size_t every = thoroughness("FIRSTBIT_FAULT_STRIDE", 1999 * EVERY) == 1 ? 1 : 97;
     size_t flips = 0;
 
     (void)state;

@@ -7,6 +7,7 @@
 
 #include "kernels/isa.h"
 #include "kernels/kernels.h"
+#include "tests/sanitized.h"
 
 static const unsigned thread_counts[] = {1, 2, 3, 7};
 
@@ -30,7 +31,7 @@ static void check(const kernel_case *c)
     static void name##_has_reference_bits_on_every_isa(void **state)                               \
     {                                                                                              \
         (void)state;                                                                               \
-        for (uint64_t seed = 1000; seed < 1040; seed++) {                                          \
+        for (uint64_t seed = 1000; seed < 1040; seed += seed < 1025 ? 1 : EVERY) {                 \
             const kernel_case c = random_case(CASE_##name, seed, seed < 1025 ? 17 : 70);           \
             check(&c);                                                                             \
         }                                                                                          \
