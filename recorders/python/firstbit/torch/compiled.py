@@ -65,8 +65,8 @@ class Regions:
         out = self.call(call, args, kwargs)
         for optimizer, versions in before if session.here() else ():
             if _versions(optimizer) != versions:
-                session.guarded(session.before_update, optimizer)
-                session.guarded(session.after_update, optimizer)
+                session.guarded(session.updates.before, optimizer)
+                session.guarded(session.updates.after, optimizer)
                 session.updated(optimizer)
         return out
 

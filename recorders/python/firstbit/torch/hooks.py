@@ -205,14 +205,14 @@ class Hooks:
     def _step(self, optimizer: Any, original: Any, args: Tuple[Any, ...], kwargs: Any) -> Any:
         session = self.session
         if session.in_step or optimizer is None or not (
-                session.here() or session.follow(session.updates == 0)):
+                session.here() or session.follow(session.update_count == 0)):
             return original(*args, **kwargs)
         session.in_step += 1
         phase, session.phase = session.phase, "optimizer"
         resume = False
         try:
             if not args and not kwargs.get("closure"):
-                session.guarded(session.before_update, optimizer)
+                session.guarded(session.updates.before, optimizer)
             session.updating = True
             if args and callable(args[0]):
                 args = (self._closure(optimizer, args[0]), *args[1:])
@@ -226,7 +226,7 @@ class Hooks:
                 session.resume()
             session.in_step -= 1
             session.phase, session.updating = phase, False
-        session.guarded(session.after_update, optimizer)
+        session.guarded(session.updates.after, optimizer)
         session.updated(optimizer)
         return out
 
@@ -244,7 +244,7 @@ class Hooks:
                 loss = original(*args, **kwargs)
             finally:
                 session.phase, session.updating = phase, updating
-            session.guarded(session.before_update, optimizer)
+            session.guarded(session.updates.before, optimizer)
             return loss
         return closure
 
@@ -267,7 +267,7 @@ class Hooks:
                     norm = original(*args, **kwargs)
                 finally:
                     session.phase, session.modules.path = phase, path
-                session.guarded(session.clipped, norm, limits)
+                session.guarded(session.updates.clipped, norm, limits)
                 return norm
             return clip
 
@@ -284,7 +284,7 @@ class Hooks:
             @functools.wraps(original)
             def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
                 if session.here() and depth[0] == 0:
-                    session.guarded(session.scheduled, scheduler)
+                    session.guarded(session.updates.scheduled, scheduler)
                 depth[0] += 1
                 try:
                     return original(scheduler, *args, **kwargs)
@@ -304,7 +304,7 @@ class Hooks:
             def update(scaler: Any, *args: Any, **kwargs: Any) -> Any:
                 out = original(scaler, *args, **kwargs)
                 if session.here() and scaler.is_enabled():
-                    session.guarded(session.loss_scale, scaler)
+                    session.guarded(session.updates.loss_scale, scaler)
                 return out
             return update
 

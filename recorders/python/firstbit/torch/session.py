@@ -22,11 +22,10 @@ from .core import new_core
 from .draws import Draws
 from .paths import Calls, Modules
 from .program import autocast
+from .updates import Updates
 from .workers import Workers
 
 _no_dispatch = torch._C._DisableTorchDispatch
-# Switches of an optimizer that choose how it computes, not what.
-_IMPLEMENTATIONS = {"foreach", "fused", "capturable", "differentiable"}
 
 
 class Session:
@@ -43,12 +42,12 @@ class Session:
         self.calls = Calls(self.modules)
         self.draws = Draws(self)
         self.workers = Workers(self)
+        self.updates = Updates(self)
         self.phase = "init"
         self.left_out: Dict[str, int] = {}
         self.optimizers: List[torch.optim.Optimizer] = []
-        self.schedulers: "List[weakref.ref[Any]]" = []
         self.lead: Optional[torch.optim.Optimizer] = None
-        self.updates = 0  # of the lead
+        self.update_count = 0  # of the lead
         self.born: List[int] = []  # by optimizer: how many there were when it was met
         self.seeded: "set[str]" = set()  # streams whose state is known to repeat
         self.by_hand = False  # the program says where steps begin
@@ -64,8 +63,6 @@ class Session:
         self.active = True
         self.dispatching = False
         self.grads: Dict[int, EventRef] = {}
-        self.stepped: Dict[int, int] = {}  # by optimizer: the last step in which it made its own
-        self.held: "set[int]" = set()  # optimizers whose parameters were told
         self.roles: "weakref.WeakKeyDictionary[Any, str]" = weakref.WeakKeyDictionary()
         self.epochs: "weakref.WeakKeyDictionary[Any, int]" = weakref.WeakKeyDictionary()
         self.ops = False
@@ -201,11 +198,11 @@ class Session:
             else:
                 self._name_maker(parameter, 0, "init", name, "init", "param")
         # Of two that hold a parameter, one around the other, the one that steps has made it.
-        steps = [self.stepped.get(number, 0) for number in range(len(self.optimizers))]
+        steps = [self.updates.stepped.get(number, 0) for number in range(len(self.optimizers))]
         for step, number in sorted(zip(steps, range(len(steps)))):
             optimizer = self.optimizers[number]
             op = type(optimizer).__name__.lower()
-            for name, parameter in self._parameters_of(optimizer):
+            for name, parameter in self.parameters_of(optimizer):
                 if step > 0:
                     self._name_maker(parameter, step, "optimizer", name, op, "param")
                 else:
@@ -223,11 +220,11 @@ class Session:
     def _end_step(self) -> None:
         if self.recorder.current_step > 0 and self.wants("state"):
             for name, buffer in self.modules.buffers():
-                self._record_state(buffer, "optimizer", name, "buffer", "buffer", [])
+                self.record_state(buffer, "optimizer", name, "buffer", "buffer", [])
             for name, parameter in self.modules.parameters() if self.by_backward else ():
                 made = [self.grads.get(id(parameter)), self.core.find(parameter)]
-                self._record_state(parameter, "optimizer", name, "update", "param",
-                                   [ref for ref in made if ref is not None])
+                self.record_state(parameter, "optimizer", name, "update", "param",
+                                  [ref for ref in made if ref is not None])
         self.draws.end_step()
         self.grads.clear()
         self.core.end_step()
@@ -249,11 +246,11 @@ class Session:
         done = set()
         for name, parameter in self.modules.parameters() + self.modules.buffers():
             done.add(id(parameter))
-            self._record_state(parameter, "init", name, "init", "param", [])
+            self.record_state(parameter, "init", name, "init", "param", [])
         for optimizer in self.optimizers:
-            for name, parameter in self._parameters_of(optimizer):
+            for name, parameter in self.parameters_of(optimizer):
                 if id(parameter) not in done:
-                    self._record_state(parameter, "init", name, "init", "param", [])
+                    self.record_state(parameter, "init", name, "init", "param", [])
 
     def about_to_train(self, called: bool = False) -> None:
         """With an optimizer at hand, the first batch, zero_grad() or call of a module is training:
@@ -287,7 +284,7 @@ class Session:
             return
         self.updating_by_hand = "perhaps" if again else "surely"
         if self.wants("state"):
-            self.guarded(self._record_gradients, self.modules.parameters())
+            self.guarded(self.record_gradients, self.modules.parameters())
         if not self.modules.leaves:
             self.phase = "optimizer"  # up to the next forward pass, which a module's call begins
 
@@ -300,13 +297,7 @@ class Session:
         for name, parameter in self.modules.parameters():
             self.recorder.mode(name, parameter.requires_grad, slot="requires_grad", phase="init")
         for number, optimizer in enumerate(self.optimizers):
-            self._record_holder(number, optimizer)
-
-    def _record_holder(self, number: int, optimizer: torch.optim.Optimizer) -> None:
-        self.held.add(number)
-        for name, parameter in self._parameters_of(optimizer):
-            self.recorder.mode(name, True, op=type(optimizer).__name__.lower(), phase="init",
-                               slot=f"held by optimizer{number}")
+            self.updates.hold(number, optimizer)
 
     def module_call(self, module: torch.nn.Module) -> None:
         """A module is called by the program itself, or in other modes than the one around it."""
@@ -329,8 +320,8 @@ class Session:
 
     # --- Tensors ----------------------------------------------------------------------------------
 
-    def _record_state(self, tensor: Any, phase: str, path: str, op: str, slot: str,
-                      inputs: List[EventRef]) -> None:
+    def record_state(self, tensor: Any, phase: str, path: str, op: str, slot: str,
+                     inputs: List[EventRef]) -> None:
         if not isinstance(tensor, torch.Tensor):
             return
         tensor = local(tensor)
@@ -362,10 +353,10 @@ class Session:
                 return i
         self.by_backward, self.updating_by_hand = False, ""
         self.optimizers.append(optimizer)
-        self.born.append(self.updates)
+        self.born.append(self.update_count)
         return len(self.optimizers) - 1
 
-    def _parameters_of(self, optimizer: torch.optim.Optimizer) -> "list[tuple[str, torch.Tensor]]":
+    def parameters_of(self, optimizer: torch.optim.Optimizer) -> "list[tuple[str, torch.Tensor]]":
         number = self.meet_optimizer(optimizer)
         found = []
         for g, group in enumerate(optimizer.param_groups):
@@ -374,17 +365,7 @@ class Session:
                 found.append((name, parameter))
         return found
 
-    def before_update(self, optimizer: torch.optim.Optimizer) -> None:
-        """Gradients as the optimizer finds them: summed, scaled, clipped. A step that records
-        parameters without ops names them all the same, so that levels agree."""
-        number = self.meet_optimizer(optimizer)
-        if number not in self.held and self.wants("data"):
-            self._record_holder(number, optimizer)
-        if not self.wants("state"):
-            return
-        self._record_gradients(self._parameters_of(optimizer))
-
-    def _record_gradients(self, parameters: "List[tuple[str, torch.Tensor]]") -> None:
+    def record_gradients(self, parameters: "List[tuple[str, torch.Tensor]]") -> None:
         for name, parameter in parameters:
             grad = parameter.grad
             if grad is None:
@@ -401,43 +382,14 @@ class Session:
                 grad, lib.KINDS["tensor"], "backward", name, "grad", "grad",
                 [] if made is None else [made], False)
 
-    def after_update(self, optimizer: torch.optim.Optimizer) -> None:
-        """Learning rates and the like; parameters and states where this step records them."""
-        number = self.meet_optimizer(optimizer)
-        self.stepped[number] = self.recorder.current_step
-        op = type(optimizer).__name__.lower()
-        for g, group in enumerate(optimizer.param_groups):
-            for key in sorted(group):
-                self._record_setting(f"optimizer{number}.group{g}", key, group[key])
-        if not self.wants("state"):
-            return
-        for name, parameter in self._parameters_of(optimizer):
-            grad = self.grads.get(id(parameter))
-            inputs = [grad] if grad is not None else []
-            self._record_state(parameter, "optimizer", name, op, "param", inputs)
-            state = optimizer.state.get(parameter, {})
-            for key in sorted(state, key=str):
-                self._record_state(state[key], "optimizer", name, op, str(key), inputs)
-
-    def _record_setting(self, path: str, key: str, value: Any) -> None:
-        if isinstance(value, torch.Tensor) and value.numel() == 1 and obstacle(value) is None:
-            value = readable(value.detach()).item()
-        if isinstance(value, bool) and (not value or key in _IMPLEMENTATIONS):
-            return  # a switch that is off says as much as one that another version has not
-        if isinstance(value, (int, float)):
-            self.recorder.scalar(path, float(value), slot=key, phase="optimizer")
-        elif isinstance(value, (tuple, list)) and key != "params":
-            for i, item in enumerate(value):
-                self._record_setting(path, f"{key}{i}", item)
-
     def updated(self, optimizer: torch.optim.Optimizer) -> None:
         """The first optimizer's step ends a step of the run. One that was made since then takes its
         place: a run that was resumed within the program has new ones."""
-        if self.lead is None or self.born[self.meet_optimizer(optimizer)] >= self.updates > 0:
+        if self.lead is None or self.born[self.meet_optimizer(optimizer)] >= self.update_count > 0:
             self.lead = optimizer
         if self.lead is not optimizer:
             return
-        self.updates += 1
+        self.update_count += 1
         if self.by_hand:
             return
         if self.recorder.current_step == 0:
@@ -453,33 +405,9 @@ class Session:
         self.next_step()
         self.phase = "forward"
 
-    def clipped(self, norm: Any, limits: Dict[str, Any]) -> None:
-        """The norm of all gradients, as clipping found it, and what it was called with."""
-        for name, value in limits.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                self.recorder.scalar("clip", float(value), slot=name, phase="optimizer")
-        if isinstance(norm, torch.Tensor) and norm.numel() == 1 and obstacle(norm) is None:
-            self.recorder.scalar("clip", readable(norm.detach()).item(), slot="grad_norm",
-                                 phase="optimizer",
-                                 dtype="f32" if norm.dtype == torch.float32 else "f64")
-
     def event_of_mode(self, path: str, op: str, phase: str = "backward") -> None:
         if self.wants("data"):
             self.recorder.mode(path, True, slot=op, op=op, phase=phase, source=self.calls)
-
-    def scheduled(self, scheduler: Any) -> None:
-        """A learning rate schedule goes on; what it does shows at the next update."""
-        number = next((i for i, known in enumerate(self.schedulers) if known() is scheduler), None)
-        if number is None:
-            number = len(self.schedulers)
-            self.schedulers.append(weakref.ref(scheduler))
-        if self.wants("data"):
-            self.recorder.mode(f"scheduler{number}", True, slot="step", phase="schedule",
-                               op=type(scheduler).__name__.lower(), source=self.calls)
-
-    def loss_scale(self, scaler: Any) -> None:
-        """The factor of a gradient scaler, after it was brought up to date."""
-        self.recorder.scalar("scaler", float(scaler.get_scale()), slot="scale", phase="optimizer")
 
     def checkpoint(self, what: Any, op: str, file: Optional[str] = None) -> None:
         """State is read or written: a note."""
