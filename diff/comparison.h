@@ -25,6 +25,13 @@ typedef struct fb__comparison {
     fb__chains chains;
     fb__noted noted;
     bool judged; /* the verdict is there */
+
+    /* The first step of which no more than the state of generators differs. It is the finding where
+     * something of a later step differs, and a note where nothing does. */
+    struct fb__held {
+        bool found, reached, tell, blame;
+        uint64_t step;
+    } held;
 } fb__comparison;
 
 /* The verdict is there: this cannot be decided, for that reason, which is copied. FB_E_MEMORY. */
@@ -34,6 +41,9 @@ FB_NODISCARD fb_status fb__undecidable(fb__comparison *c, fb_error *err, const c
  * roots_differ: it is known that something differs. Errors as fb_diff. */
 FB_NODISCARD fb_status fb__judge_step(fb__comparison *c, uint64_t step, uint32_t classes,
                                       bool roots_differ, fb_error *err);
+
+/* Judges the held step once more, when it is known what became of it: a finding or a note. */
+FB_NODISCARD fb_status fb__judge_held(fb__comparison *c, fb_error *err);
 
 /* A run that went on from a checkpoint must have loaded what the other had at that step: else the
  * verdict is there. Errors as fb_diff. */

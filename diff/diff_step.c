@@ -142,6 +142,32 @@ static bool is_foreign(const fb__comparison *c, const fb__step_pair *pair,
     return c->report->aligned == 0 || pair->a.count > FEW || pair->b.count > FEW;
 }
 
+/* What is done with a culprit: blamed at once, or where generators alone differ, later. */
+static fb_status judge_culprit(fb__comparison *c, const fb__step_pair *pair, fb__culprit *culprit,
+                               uint64_t step, fb_error *err)
+{
+    const bool in_b = culprit->a == NULL;
+    const fb__step_event *event = in_b ? culprit->b : culprit->a;
+    uint64_t at;
+
+    if (c->held.tell)
+        return fb__note_step(&c->noted, c->report, pair,
+                             &(fb__step_notes){.at = &event, .count_a = !in_b, .count = 1}, err);
+    if (!c->held.blame && culprit->only_generators) {
+        if (!c->held.found)
+            c->held.step = step;
+        c->held.found = true;
+        return FB_OK;
+    }
+    if (!c->held.blame && c->held.found) {
+        c->held.reached = true;
+        return FB_OK;
+    }
+    at = promote(c, culprit, step);
+    set_equal_through(c, at);
+    return blame(c, pair, culprit, at, err);
+}
+
 fb_status fb__judge_step(fb__comparison *c, uint64_t step, uint32_t classes, bool roots_differ,
                          fb_error *err)
 {
@@ -161,15 +187,27 @@ fb_status fb__judge_step(fb__comparison *c, uint64_t step, uint32_t classes, boo
         if (is_foreign(c, &pair, &alignment))
             status =
                 fb__undecidable(c, err, "no event of the first differing step could be aligned");
-        else if (culprit.found) {
-            const uint64_t at = promote(c, &culprit, step);
-
-            set_equal_through(c, at);
-            status = blame(c, &pair, &culprit, at, err);
-        } else
+        else if (culprit.found)
+            status = judge_culprit(c, &pair, &culprit, step, err);
+        else
             status = judge_innocent_step(c, &pair, &notes, roots_differ, err);
     }
     fb__step_notes_free(&notes);
     fb__step_pair_free(&pair);
     return status;
+}
+
+fb_status fb__judge_held(fb__comparison *c, fb_error *err)
+{
+    uint32_t classes;
+    fb_status status;
+
+    if (c->judged || !c->held.found)
+        return FB_OK;
+    c->held.blame = c->held.reached;
+    c->held.tell = !c->held.reached;
+    status = fb__chains_common(&classes, &c->chains, c->held.step, err);
+    return status != FB_OK
+               ? status
+               : fb__judge_step(c, c->held.step, classes & FB__STATE_CLASSES, true, err);
 }

@@ -171,19 +171,44 @@ static bool is_same_call(const fb__guilt *g, const side *s, const fb__step_event
            same_text(e->site->arguments, other_side(g, s)->events[e->partner].site->arguments);
 }
 
-/* Numbers of a generator that was put back behind them, and that nothing reads. */
+/* Other numbers than the other side's, of a generator that is put back behind them. */
+static bool is_put_back(const fb__guilt *g, const side *s, const fb__step_event *e)
+{
+    return e->site->kind == FB_KIND_DRAW && e->partner != NONE && !e->same_content &&
+           !stream_differs(g->pair, e->site->stream) &&
+           !is_same_draw(e, &other_side(g, s)->events[e->partner]);
+}
+
+/* Such numbers, and nothing reads them. */
 static bool is_passing_draw(const fb__guilt *g, const side *s, const fb__step_event *e,
                             uint8_t mark)
 {
     const uint32_t at = e->input_count == 0 ? NONE
                                             : fb__key_index_find(s->index, s->step,
                                                                  s->step->inputs[e->first_input]);
-    const fb__step_event *draw = at == NONE ? NULL : &s->step->events[at];
 
-    return draw != NULL && (mark & FB__READ) == 0 && draw->site->kind == FB_KIND_DRAW &&
-           draw->partner != NONE && !draw->same_content &&
-           !stream_differs(g->pair, draw->site->stream) &&
-           !is_same_draw(draw, &other_side(g, s)->events[draw->partner]);
+    return at != NONE && (mark & FB__READ) == 0 && is_put_back(g, s, &s->step->events[at]);
+}
+
+/* Whether the same op has the same inputs, of which no others differ than such numbers and what is
+ * made from them. */
+static bool is_passing(const fb__guilt *g, const side *s, const fb__step_event *e)
+{
+    bool any = false;
+
+    if (e->site->kind != FB_KIND_TENSOR || e->partner == NONE || !e->same_inputs)
+        return false;
+    for (uint32_t k = 0; k < e->input_count; k++) {
+        const uint32_t at =
+            fb__key_index_find(s->index, s->step, s->step->inputs[e->first_input + k]);
+
+        if (at == NONE || (s->marks[at] & FB__DIFFERS) == 0)
+            continue;
+        if ((s->marks[at] & FB__PASSING) == 0 && !is_put_back(g, s, &s->step->events[at]))
+            return false;
+        any = true;
+    }
+    return any;
 }
 
 /* The same samples with the same contents: what is left is how the epoch was counted. */
@@ -211,9 +236,9 @@ static bool counts_alone(const fb__guilt *g, const side *s, const fb__step_event
         return s->step == &g->pair->a && e->site->kind == FB_KIND_TENSOR && reads_other_state(g, e);
     switch (e->site->kind) {
     case FB_KIND_TENSOR:
-        return is_gradient(e->site) ||
-               (paired && (mark & FB__OUTSIDE) == 0 && !is_passing_draw(g, s, e, mark) &&
-                ((mark & FB__READ) == 0 || is_same_call(g, s, e)));
+        return is_gradient(e->site) || (paired && (mark & (FB__OUTSIDE | FB__PASSING)) == 0 &&
+                                        !is_passing_draw(g, s, e, mark) &&
+                                        ((mark & FB__READ) == 0 || is_same_call(g, s, e)));
     case FB_KIND_DRAW:
         if (!paired)
             return stream_differs(g->pair, e->site->stream);
@@ -267,6 +292,8 @@ static uint8_t marks_of(const fb__guilt *g, const side *s, const fb__step_event 
         mark |= FB__RESET;
     if ((e->flags & FB_EVENT_UNDEFINED) != 0)
         mark &= (uint8_t)~FB__DIFFERS; /* no contents: nothing that could differ */
+    if ((mark & FB__DIFFERS) != 0 && is_passing(g, s, e))
+        mark |= FB__PASSING;
     if ((mark & FB__DIFFERS) != 0 && counts_alone(g, s, e, mark))
         mark |= FB__COUNTS;
     return mark;

@@ -23,6 +23,7 @@ enum {
     FB__CONSTANT = 16, /* the other side lacks it and all that it is made from: a mask, a range */
     FB__RESET = 32,    /* a call of zero_grad that the other side lacks: see judge.c */
     FB__READ = 64,     /* another event of the step is made from it */
+    FB__PASSING = 128, /* differs by numbers of a generator that is put back behind them */
 };
 
 typedef struct fb__guilt {

@@ -301,6 +301,21 @@ static void look_around(fb__culprit *out, const fb__step *a, place best)
     }
 }
 
+/* A seed, or where a generator stands at the end of a step: no numbers yet. */
+static bool is_state_of_generator(const fb_site *site)
+{
+    return site->kind == FB_KIND_SEED ||
+           (site->kind == FB_KIND_DRAW && site->op != NULL && strcmp(site->op, "state") == 0);
+}
+
+static bool only_generators(const fb__step *step, const uint8_t *marks)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if ((marks[i] & FB__COUNTS) != 0 && !is_state_of_generator(step->events[i].site))
+            return false;
+    return true;
+}
+
 fb_status fb__judge(fb__culprit *out, fb__step_notes *notes, const fb__step_pair *pair,
                     fb_error *err)
 {
@@ -316,6 +331,9 @@ fb_status fb__judge(fb__culprit *out, fb__step_notes *notes, const fb__step_pair
     for (int how = ROOTS; how <= ANY && status == FB_OK && !out->found; how++)
         find(out, &best, &guilt, (search)how);
     if (status == FB_OK && out->found) {
+        out->only_generators = (pair->classes & 1u << FB_CLASS_OPS) != 0 &&
+                               only_generators(&pair->a, guilt.a) &&
+                               only_generators(&pair->b, guilt.b);
         blame_reset(out, &best, &guilt);
         blame_sample(out, &best, &guilt);
         status = blame_forward(out, &best, &guilt, err);

@@ -18,6 +18,8 @@ typedef struct fb__culprit {
     bool has_previous;
     fb_event_name previous; /* the last equal event before it */
     uint64_t later_equal;   /* equal events of the step behind it */
+    bool only_generators;   /* all that counts in the step are seeds, and where generators stand at
+                             * its end: what reads them is of later steps, or nothing */
 } fb__culprit;
 
 /* Differences of the step that reach no training state (guilt.h). Of a chain the first. */

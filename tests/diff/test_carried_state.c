@@ -8,13 +8,17 @@
 
 #include "diff/diff.h"
 
-enum { N = 4, STEPS = 6 };
+enum { N = 4, STEPS = 6, AT = 3 };
 
 typedef enum twist {
     PLAIN,
-    AVERAGED_BEFORE, /* the average takes the parameters of the step before */
-    AVERAGED_IN_TWO, /* the same numbers by another order of ops */
-    AVERAGE_MISSING  /* one side keeps none */
+    AVERAGED_BEFORE,   /* the average takes the parameters of the step before */
+    AVERAGED_IN_TWO,   /* the same numbers by another order of ops */
+    AVERAGE_MISSING,   /* one side keeps none */
+    SEEDED_MORE,       /* a generator is seeded between two steps, and put back */
+    SEEDED_AND_READ,   /* as that, and what it draws behind that is trained with */
+    LONGER_SAMPLE,     /* a longer draw is shown; the generator is put back */
+    LONGER_SAMPLE_KEPT /* as that, and the generator goes on from there */
 } twist;
 
 typedef struct program {
@@ -55,6 +59,61 @@ static fb_ref compute(program *p, const char *op, uint32_t occurrence, const flo
             .data = data, .data_bytes = n * sizeof *data, .inputs = inputs, .input_count = count});
 }
 
+static fb_ref draw(program *p, const char *op, uint32_t occurrence, uint64_t key, uint64_t count)
+{
+    return report(p,
+                  (fb_site){.kind = FB_KIND_DRAW,
+                            .phase = FB_PHASE_FORWARD,
+                            .path = "torch",
+                            .op = op,
+                            .occurrence = occurrence,
+                            .stream = "torch",
+                            .algorithm = "mt19937",
+                            .distribution = "randn"},
+                  (fb_event){.key = key, .count = count});
+}
+
+/* What a model makes of random numbers, to be looked at. */
+static void show_sample(program *p)
+{
+    const bool more = p->twist == LONGER_SAMPLE || p->twist == LONGER_SAMPLE_KEPT;
+    const float shown = more ? 5 : 4;
+    fb_ref made = draw(p, "draw", 0, 70 + p->step, more ? 8 : 4);
+
+    made = compute(p, "randn", 0, &shown, 1, &made, 1);
+    made = compute(p, "sigmoid", 0, &shown, 1, &made, 1);
+    (void)compute(p, "mean", 0, &shown, 1, &made, 1);
+}
+
+/* Noise that is trained with, from where the generator stands. */
+static fb_ref make_noise(program *p, float *noise)
+{
+    const bool moved = (p->twist == LONGER_SAMPLE_KEPT && p->step >= AT) ||
+                       (p->twist == SEEDED_AND_READ && p->step > AT);
+    fb_ref made = draw(p, "draw", 1, (moved ? 900 : 100) + p->step, 1);
+
+    *noise = moved ? 2 : 1;
+    return compute(p, "randn", 1, noise, 1, &made, 1);
+}
+
+/* A seed, and what the generator's state is at the end of the step: within what puts it back. */
+static void end(program *p)
+{
+    const bool seeded = (p->twist == SEEDED_MORE || p->twist == SEEDED_AND_READ) && p->step == AT;
+
+    if (seeded)
+        (void)report(p,
+                     (fb_site){.kind = FB_KIND_SEED,
+                               .phase = FB_PHASE_DATA,
+                               .path = "torch",
+                               .op = "seed",
+                               .slot = "seed",
+                               .stream = "torch",
+                               .algorithm = "mt19937"},
+                     (fb_event){.key = 0});
+    (void)draw(p, "state", 0, seeded ? 0 : 500 + p->step, 0);
+}
+
 /* average = average / 2 + w / 2, of tensors made anew: the way of a program without an optimizer,
  * whose parameters are sums too. */
 static void average(program *p, const float *w, fb_ref weight, uint32_t occurrence)
@@ -84,11 +143,14 @@ static void update(program *p, const float *change, fb_ref made, uint32_t occurr
 
 static void step(program *p)
 {
-    const float loss = p->w[0] * (float)p->step;
     const bool before = p->twist == AVERAGED_BEFORE;
-    float change[N];
-    fb_ref made = compute(p, "mv", 0, &loss, 1, &p->weight, 1);
+    float change[N], loss, noise;
+    fb_ref made;
 
+    show_sample(p);
+    made = make_noise(p, &noise);
+    loss = p->w[0] * (float)p->step * noise;
+    made = compute(p, "mv", 0, &loss, 1, (fb_ref[]){p->weight, made}, 2);
     for (int i = 0; i < N; i++)
         change[i] = loss / (float)(8 + i);
     made = compute(p, "neg", 0, change, N, &made, 1);
@@ -98,6 +160,7 @@ static void step(program *p)
     if (!before && p->twist != AVERAGE_MISSING)
         average(p, p->w, p->weight, 1);
     (void)compute(p, "mv", 1, p->w, 1, &p->weight, 1); /* the next forward pass begins */
+    end(p);
 }
 
 static void begin(program *p)
@@ -167,11 +230,45 @@ static void what_is_carried_in_equal_or_by_one_side_alone_changes_nothing(void *
     drop_folder(&folder);
 }
 
+static void a_seed_counts_only_where_training_reads_the_generator_behind_it(void **state)
+{
+    const test_folder folder = make_folder();
+    fb_diff_report r = compare(&folder, PLAIN, SEEDED_MORE);
+
+    (void)state;
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    assert_true(r.notes.count > 0);
+    fb_diff_report_free(&r);
+    r = compare(&folder, PLAIN, SEEDED_AND_READ);
+    assert_int_equal(r.verdict, FB_DIFF_DIFFER);
+    assert_int_equal(r.first.name.step, AT);
+    assert_string_equal(r.first.name.op, "seed");
+    fb_diff_report_free(&r);
+    drop_folder(&folder);
+}
+
+static void a_sample_that_is_shown_counts_only_where_its_generator_goes_on_from_there(void **state)
+{
+    const test_folder folder = make_folder();
+    fb_diff_report r = compare(&folder, PLAIN, LONGER_SAMPLE);
+
+    (void)state;
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    fb_diff_report_free(&r);
+    r = compare(&folder, PLAIN, LONGER_SAMPLE_KEPT);
+    assert_int_equal(r.verdict, FB_DIFF_DIFFER);
+    assert_string_equal(r.first.name.op, "draw");
+    fb_diff_report_free(&r);
+    drop_folder(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_average_of_the_parameters_that_differs_makes_the_runs_differ),
         cmocka_unit_test(what_is_carried_in_equal_or_by_one_side_alone_changes_nothing),
+        cmocka_unit_test(a_seed_counts_only_where_training_reads_the_generator_behind_it),
+        cmocka_unit_test(a_sample_that_is_shown_counts_only_where_its_generator_goes_on_from_there),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
