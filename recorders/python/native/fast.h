@@ -76,7 +76,10 @@ typedef struct fast_identity {
 /* --- Ops ---------------------------------------------------------------------------------------
  */
 
-enum { FAST_ARGUMENTS_MAX = 256 }; /* of one op, different arguments that are told */
+enum {
+    FAST_ARGUMENTS_MAX = 256, /* of one op, different arguments that are told */
+    FAST_DEPTH_MAX = 4,       /* of lists in lists that are looked into */
+};
 
 typedef struct fast_text {
     uint64_t hash;
@@ -214,9 +217,16 @@ fast_maker *fast_maker_of(fast_core *c, PyObject *tensor, int *failed);
 int fast_record(fast_core *c, PyObject *tensor, const fast_where *where, fb_ref *out);
 bool fast_is_tensor(const fast_core *c, PyObject *value);
 
+/* fast_ops.c */
+/* The number of an op, or -1 with an exception. */
+int64_t fast_op_of(fast_core *c, PyObject *func);
+/* The text of an op's arguments, borrowed; *out is NULL where it has none. */
+int fast_arguments_of(fast_core *c, uint32_t number, PyObject *args, PyObject *kwargs,
+                      PyObject **out);
+void fast_clear_ops(fast_core *c);
+
 /* fast_dispatch.c */
 PyObject *fast_dispatch(fast_core *c, PyObject *func, PyObject *args, PyObject *kwargs);
-void fast_clear_ops(fast_core *c);
 
 /* fast_place.c */
 uint64_t fast_place_of_call(fast_core *c);
