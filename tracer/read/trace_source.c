@@ -351,6 +351,36 @@ static void fill_totals(fb_trace *t)
         info->first_step = first.first_step;
 }
 
+static fb_status look_for_end(fb_trace *t, fb_error *err)
+{
+    t->grown = false;
+    if (t->size < t->header.span + FB_FORMAT_ALIGN || t->size % FB_FORMAT_ALIGN != 0 ||
+        !find_footer(t, t->size - FB_FORMAT_ALIGN))
+        return find_tear(t, err);
+    if (t->info.status == FB_TRACE_COMPLETE && t->footer.status == FB_TRACE_FULL)
+        t->info.status = FB_TRACE_FULL;
+    return FB_OK;
+}
+
+/* Between the look at the file and that at its tail the program has sealed rows: they are in the
+ * file now, and the tail holds others. */
+static fb_status begin_again(fb_trace *t, fb_error *err)
+{
+    struct stat st;
+
+    if (fstat(t->descriptor, &st) != 0)
+        return fb__fail(err, fb__status_of_errno(errno), FB_NO_OFFSET, "%s: %s", t->path,
+                        strerror(errno));
+    t->size = t->info.bytes = (uint64_t)st.st_size;
+    t->info.status = FB_TRACE_COMPLETE;
+    t->info.damage = FB_NO_OFFSET;
+    t->has_last = t->has_footer = false;
+    return FB_OK;
+}
+
+/* A program that writes faster than it is looked at is read up to what it has sealed. */
+enum { LOOKS_MAX = 64 };
+
 fb_status fb__trace_find_end(fb_trace *t, fb_error *err)
 {
     fb_status status = FB_OK;
@@ -364,11 +394,12 @@ fb_status fb__trace_find_end(fb_trace *t, fb_error *err)
     t->info.header = t->json;
     if (fb__chunk_reader_body(&t->chunk) == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);
-    if (t->size < t->header.span + FB_FORMAT_ALIGN || t->size % FB_FORMAT_ALIGN != 0 ||
-        !find_footer(t, t->size - FB_FORMAT_ALIGN))
-        status = find_tear(t, err);
-    else if (t->info.status == FB_TRACE_COMPLETE && t->footer.status == FB_TRACE_FULL)
-        t->info.status = FB_TRACE_FULL;
+    status = look_for_end(t, err);
+    for (int looks = 1; status == FB_OK && t->grown && looks < LOOKS_MAX; looks++) {
+        status = begin_again(t, err);
+        if (status == FB_OK)
+            status = look_for_end(t, err);
+    }
     fill_totals(t);
     if (status == FB_OK && t->unread.status != FB_OK) { /* which is no damage of the trace */
         status = t->unread.status;

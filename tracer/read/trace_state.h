@@ -34,6 +34,7 @@ struct fb_trace {
 
     fb_footer footer;
     bool has_footer, has_last;
+    bool grown;           /* since its size was asked: its program goes on */
     fb_chunk_header last; /* of the last sound chunk with events */
     uint64_t end;         /* where sound chunks with events end */
 

@@ -84,7 +84,8 @@ static fb_status read_open_tail(fb_trace *t, tail_copy *out, int descriptor, fb_
     status = read_halves(t, out, descriptor, err);
     if (status == FB_OK && fstat(t->descriptor, &file) != 0)
         status = fail_tail(t, errno, err);
-    if (status != FB_OK || (uint64_t)file.st_size != t->size) {
+    t->grown = status == FB_OK && (uint64_t)file.st_size != t->size;
+    if (status != FB_OK || t->grown) {
         free(out->bytes);
         out->bytes = NULL;
     }
