@@ -245,6 +245,36 @@ static void a_trace_is_read_while_it_is_written(void **state)
     drop_folder(&folder);
 }
 
+/* Rows go from the tail into the file between a reader's look at the one and at the other. */
+static void what_was_recorded_before_a_reader_looked_is_seen_by_it(void **state)
+{
+    enum { EVENTS = 1000000 / EVERY };
+    oracle known = {.committed = {0}};
+    recording all = {.oracle = &known, .limit = EVENTS};
+    test_folder folder;
+    pthread_t thread;
+    unsigned looks = 0;
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&all.recorder, folder.file, NULL, NULL), FB_OK);
+    assert_int_equal(pthread_create(&thread, NULL, report_numbers, &all), 0);
+    for (uint64_t before = 0; before < EVENTS; looks++) {
+        fb_trace *t;
+
+        before = __atomic_load_n(&known.committed[0], __ATOMIC_ACQUIRE);
+        t = open_trace(folder.file);
+        if (fb_trace_get_info(t)->events < before)
+            fail_msg("look %u: %llu events of %llu", looks,
+                     (unsigned long long)fb_trace_get_info(t)->events, (unsigned long long)before);
+        fb_trace_close(t);
+    }
+    assert_true(looks > 1);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(fb_recorder_close(all.recorder, NULL), FB_OK);
+    drop_folder(&folder);
+}
+
 static void the_tail_of_another_trace_is_ignored(void **state)
 {
     test_folder folder;
@@ -601,6 +631,7 @@ int main(void)
         cmocka_unit_test(no_committed_event_is_lost_to_sigkill),
         cmocka_unit_test(a_closed_trace_leaves_no_tail),
         cmocka_unit_test(a_trace_is_read_while_it_is_written),
+        cmocka_unit_test(what_was_recorded_before_a_reader_looked_is_seen_by_it),
         cmocka_unit_test(the_tail_of_another_trace_is_ignored),
         cmocka_unit_test(fillings_follow_each_other_without_a_gap),
         cmocka_unit_test(a_flipped_bit_of_the_tail_is_never_believed),
