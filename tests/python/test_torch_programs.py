@@ -21,6 +21,7 @@ import torch.nn.functional as F
 
 import firstbit
 import firstbit.torch
+from firstbit.torch import core
 
 FIRSTBIT = ""
 _PERTURB = -6  # M_PERTURB of mallopt(3): what fresh memory holds
@@ -306,6 +307,22 @@ with firstbit.torch.record(sys.argv[1], ops_steps=None):
         self.assert_same("a", "b")
         self.assertEqual(results[:2], results[2:4])
         self.assertTrue([e for e in events if e["op"] == "sum" and e["hash"]])
+
+    def test_outputs_wherever_they_lie_are_read_without_python(self):
+        def program():
+            for count in (3, 1000, 1 << 20):  # below the heap's end, and in mappings of their own
+                (torch.ones(count) * 2).sum()
+            torch.ones(3, 2).t() + 1  # not in rows: of this a copy has to be made
+
+        looked, look = [], core.look
+        core.look = lambda tensor, left_out: looked.append(tuple(tensor.shape)) or look(
+            tensor, left_out)
+        try:
+            self.record("a", program)
+        finally:
+            core.look = look
+        if core.fast is not None:
+            self.assertEqual(looked, [(2, 3)])
 
     def test_workers_generators_are_recorded_with_their_batches(self):
         class Numbers(torch.utils.data.Dataset):

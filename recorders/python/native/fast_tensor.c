@@ -11,10 +11,6 @@ enum {
     LONG_BYTES = 1 << 16, /* contents from which hashing lets other Python threads run */
 };
 
-/* Below this an address is looked at in Python: of a tensor whose storage was freed it is an offset
- * from 0. What systems of 64 bits give a program is nearly always above. */
-#define LOWEST (UINT64_C(1) << 36)
-
 bool fast_is_tensor(const fast_core *c, PyObject *value)
 {
     PyTypeObject *type = Py_TYPE(value);
@@ -165,8 +161,9 @@ static const uint8_t dtype_bytes[FAST_DTYPES] = {
     [FB_DTYPE_BOOL] = 1};
 
 /* True where the bytes at its address are its elements in row-major order, as for nearly every
- * output of an op. Contents are read where they lie; nothing is computed. */
-static bool read_plain(fast_core *c, PyObject *tensor, uint64_t data, fast_contents *out)
+ * output of an op. Contents are read where they lie; nothing is computed. A tensor whose storage
+ * was freed shows an address all the same, its offset from 0: its storage then begins at 0. */
+static bool read_plain(fast_core *c, PyObject *tensor, const fast_place *place, fast_contents *out)
 {
     PyObject *shape;
     uint64_t elements;
@@ -182,10 +179,10 @@ static bool read_plain(fast_core *c, PyObject *tensor, uint64_t data, fast_conte
     Py_XDECREF(shape);
     if (shape == NULL)
         PyErr_Clear();
-    if (!readable || (data < LOWEST && elements != 0) || out->dtype == FB_DTYPE_C64 ||
+    if (!readable || (place->address == 0 && elements != 0) || out->dtype == FB_DTYPE_C64 ||
         out->dtype == FB_DTYPE_C128)
         return false; /* of complex tensors the conjugate bit has to be looked at */
-    out->data = (const void *)(uintptr_t)data; /* NOLINT(performance-no-int-to-ptr) */
+    out->data = (const void *)(uintptr_t)place->data; /* NOLINT(performance-no-int-to-ptr) */
     out->bytes = elements * dtype_bytes[out->dtype];
     return is_true(PyObject_CallFunctionObjArgs(c->names.is_contiguous, tensor, NULL)) &&
            !is_true(PyObject_CallFunctionObjArgs(c->names.is_neg, tensor, NULL));
@@ -487,7 +484,7 @@ int fast_record(fast_core *c, PyObject *tensor, const fast_where *where, fb_ref 
     int failed;
 
     fast_place_of(c, tensor, &place);
-    if (!read_plain(c, tensor, place.data, &contents) && read_any(c, tensor, &contents) != 0)
+    if (!read_plain(c, tensor, &place, &contents) && read_any(c, tensor, &contents) != 0)
         return -1;
     failed = contents.hidden ? 0 : storage_number(c, tensor, where, &place, &storage);
     if (failed == 0)
