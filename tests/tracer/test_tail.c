@@ -275,6 +275,55 @@ static void what_was_recorded_before_a_reader_looked_is_seen_by_it(void **state)
     drop_folder(&folder);
 }
 
+/* Records all its numbers and closes. */
+static void *report_and_close(void *argument)
+{
+    recording *r = argument;
+
+    (void)report_numbers(r);
+    if (fb_recorder_close(r->recorder, NULL) != FB_OK)
+        abort();
+    __atomic_store_n(&r->oracle->began[0], 0, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* Between a reader's look at the file and that at its tail, the file may get its end and the tail
+ * go: what is torn has what was committed, what is whole has all. */
+static void who_opens_a_trace_that_is_being_closed_sees_all_of_it(void **state)
+{
+    const uint64_t rounds = 200 / EVERY;
+
+    (void)state;
+    for (uint64_t round = 0; round < rounds; round++) {
+        oracle known = {.began = {1}};
+        recording all = {.oracle = &known, .limit = 200};
+        bool closed = false, whole = false;
+        test_folder folder;
+        pthread_t thread;
+
+        make_folder(&folder);
+        assert_int_equal(fb_recorder_open(&all.recorder, folder.file, NULL, NULL), FB_OK);
+        assert_int_equal(pthread_create(&thread, NULL, report_and_close, &all), 0);
+        while (!whole) {
+            const uint64_t before = __atomic_load_n(&known.committed[0], __ATOMIC_ACQUIRE);
+            const fb_trace_info *info;
+            fb_trace *t;
+
+            closed = __atomic_load_n(&known.began[0], __ATOMIC_ACQUIRE) == 0;
+            t = open_trace(folder.file);
+            info = fb_trace_get_info(t);
+            whole = info->status == FB_TRACE_COMPLETE;
+            if (info->events < (whole ? all.limit : before) || (closed && !whole))
+                fail_msg("round %llu: %s with %llu events of %llu", (unsigned long long)round,
+                         fb_trace_status_name(info->status), (unsigned long long)info->events,
+                         (unsigned long long)before);
+            fb_trace_close(t);
+        }
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        drop_folder(&folder);
+    }
+}
+
 static void the_tail_of_another_trace_is_ignored(void **state)
 {
     test_folder folder;
@@ -632,6 +681,7 @@ int main(void)
         cmocka_unit_test(a_closed_trace_leaves_no_tail),
         cmocka_unit_test(a_trace_is_read_while_it_is_written),
         cmocka_unit_test(what_was_recorded_before_a_reader_looked_is_seen_by_it),
+        cmocka_unit_test(who_opens_a_trace_that_is_being_closed_sees_all_of_it),
         cmocka_unit_test(the_tail_of_another_trace_is_ignored),
         cmocka_unit_test(fillings_follow_each_other_without_a_gap),
         cmocka_unit_test(a_flipped_bit_of_the_tail_is_never_believed),

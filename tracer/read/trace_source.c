@@ -302,11 +302,10 @@ static void describe_tear(fb_trace *t)
 }
 
 /* No footer where one belongs: the last sound chunk tells where the trace ends. */
-static fb_status find_tear(fb_trace *t, fb_error *err)
+static void find_tear(fb_trace *t)
 {
     fb_chunk_header head;
     uint64_t from = t->size;
-    fb_status status;
 
     t->end = t->header.span;
     while (from >= t->header.span && fb__trace_scan_back(t, from, &head)) {
@@ -320,9 +319,6 @@ static fb_status find_tear(fb_trace *t, fb_error *err)
             break;
         from = head.offset - 1;
     }
-    status = fb__trace_join_tail(t, err);
-    describe_tear(t);
-    return status;
 }
 
 static void fill_totals(fb_trace *t)
@@ -351,42 +347,56 @@ static void fill_totals(fb_trace *t)
         info->first_step = first.first_step;
 }
 
-static fb_status look_for_end(fb_trace *t, fb_error *err)
+static void look_for_end(fb_trace *t)
 {
-    t->grown = false;
-    if (t->size < t->header.span + FB_FORMAT_ALIGN || t->size % FB_FORMAT_ALIGN != 0 ||
-        !find_footer(t, t->size - FB_FORMAT_ALIGN))
-        return find_tear(t, err);
-    if (t->info.status == FB_TRACE_COMPLETE && t->footer.status == FB_TRACE_FULL)
-        t->info.status = FB_TRACE_FULL;
-    return FB_OK;
-}
-
-/* Between the look at the file and that at its tail the program has sealed rows: they are in the
- * file now, and the tail holds others. */
-static fb_status begin_again(fb_trace *t, fb_error *err)
-{
-    struct stat st;
-
-    if (fstat(t->descriptor, &st) != 0)
-        return fb__fail(err, fb__status_of_errno(errno), FB_NO_OFFSET, "%s: %s", t->path,
-                        strerror(errno));
-    t->size = t->info.bytes = (uint64_t)st.st_size;
     t->info.status = FB_TRACE_COMPLETE;
     t->info.damage = FB_NO_OFFSET;
     t->has_last = t->has_footer = false;
+    if (t->size < t->header.span + FB_FORMAT_ALIGN || t->size % FB_FORMAT_ALIGN != 0 ||
+        !find_footer(t, t->size - FB_FORMAT_ALIGN))
+        find_tear(t);
+    else if (t->info.status == FB_TRACE_COMPLETE && t->footer.status == FB_TRACE_FULL)
+        t->info.status = FB_TRACE_FULL;
+}
+
+/* What was committed when the tail was looked at is in what was seen of it or in the file by now:
+ * a program that goes on may have sealed rows meanwhile, or closed the trace. */
+static fb_status look_behind_tail(fb_trace *t, fb_error *err)
+{
+    struct stat now;
+
+    if (t->part.piece_bytes != 0) /* lies within a packed trace */
+        return FB_OK;
+    if (fstat(t->descriptor, &now) != 0)
+        return fb__fail(err, fb__status_of_errno(errno), FB_NO_OFFSET, "%s: %s", t->path,
+                        strerror(errno));
+    if ((uint64_t)now.st_size != t->size) {
+        t->size = t->info.bytes = (uint64_t)now.st_size;
+        look_for_end(t);
+    }
     return FB_OK;
 }
 
-/* A program that writes faster than it is looked at is read up to what it has sealed. */
-enum { LOOKS_MAX = 64 };
+/* The trace has no end: what its tail adds. */
+static fb_status join_tail(fb_trace *t, fb_error *err)
+{
+    fb_tail_copy tail;
+    fb_status status = fb__trace_copy_tail(&tail, t, err);
+
+    if (status == FB_OK)
+        status = look_behind_tail(t, err);
+    if (status == FB_OK && !t->has_footer) {
+        status = fb__trace_join_tail(t, &tail, err);
+        describe_tear(t);
+    }
+    fb__tail_copy_free(&tail);
+    return status;
+}
 
 fb_status fb__trace_find_end(fb_trace *t, fb_error *err)
 {
     fb_status status = FB_OK;
 
-    t->info.status = FB_TRACE_COMPLETE;
-    t->info.damage = FB_NO_OFFSET;
     t->info.version = t->header.version;
     t->info.id = t->header.id;
     t->info.level = t->header.level;
@@ -394,12 +404,9 @@ fb_status fb__trace_find_end(fb_trace *t, fb_error *err)
     t->info.header = t->json;
     if (fb__chunk_reader_body(&t->chunk) == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);
-    status = look_for_end(t, err);
-    for (int looks = 1; status == FB_OK && t->grown && looks < LOOKS_MAX; looks++) {
-        status = begin_again(t, err);
-        if (status == FB_OK)
-            status = look_for_end(t, err);
-    }
+    look_for_end(t);
+    if (!t->has_footer)
+        status = join_tail(t, err);
     fill_totals(t);
     if (status == FB_OK && t->unread.status != FB_OK) { /* which is no damage of the trace */
         status = t->unread.status;

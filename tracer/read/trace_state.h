@@ -11,6 +11,7 @@
 #include "tracer/format/chunk_reader.h"
 #include "tracer/format/format.h"
 #include "tracer/format/sites.h"
+#include "tracer/format/tail.h"
 #include "tracer/stack/stack.h"
 
 typedef struct fb_values_reader fb_values_reader; /* trace_values.c */
@@ -34,7 +35,6 @@ struct fb_trace {
 
     fb_footer footer;
     bool has_footer, has_last;
-    bool grown;           /* since its size was asked: its program goes on */
     fb_chunk_header last; /* of the last sound chunk with events */
     uint64_t end;         /* where sound chunks with events end */
 
@@ -108,9 +108,21 @@ FB_NODISCARD fb_status fb__trace_open_packed(fb_trace *t, fb_error *err);
 /* --- trace_tail.c ------------------------------------------------------------------------------
  */
 
-/* Joins what the tail file of a torn trace holds, if there is one of this trace. FB_E_MEMORY,
- * FB_E_IO. */
-FB_NODISCARD fb_status fb__trace_join_tail(fb_trace *t, fb_error *err);
+/* A tail file as it was read. */
+typedef struct fb_tail_copy {
+    uint8_t *bytes; /* of the halves; NULL: there is no tail of this trace */
+    size_t half_bytes;
+    fb_tail_half_head head[FB_TAIL_HALVES]; /* sequence 0: says nothing */
+} fb_tail_copy;
+
+/* Reads the tail file. Its program may go on: a half that it fills again meanwhile says nothing,
+ * all its rows are in the trace. FB_E_MEMORY, FB_E_IO. */
+FB_NODISCARD fb_status fb__trace_copy_tail(fb_tail_copy *out, fb_trace *t, fb_error *err);
+void fb__tail_copy_free(fb_tail_copy *copy);
+
+/* Joins what the copy adds to the chunks that the trace has; these must have been looked for after
+ * the copy was made. FB_E_MEMORY, FB_E_IO. */
+FB_NODISCARD fb_status fb__trace_join_tail(fb_trace *t, const fb_tail_copy *tail, fb_error *err);
 
 /* --- trace_values.c ----------------------------------------------------------------------------
  */

@@ -9,20 +9,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "tracer/record/sealer.h"
-#include "tracer/format/tail.h"
 #include "tracer/read/trace_state.h"
-
-/* A tail file as it was read. */
-typedef struct tail_copy {
-    uint8_t *bytes;
-    size_t half_bytes;
-    fb_tail_half_head head[FB_TAIL_HALVES];
-} tail_copy;
 
 /* --- Reading the file --------------------------------------------------------------------------
  */
@@ -44,33 +35,29 @@ static fb_status read_at(fb_trace *t, int descriptor, void *to, size_t count, si
     return n < 0 ? fail_tail(t, errno, err) : FB_OK;
 }
 
-/* The heads first: what they say is committed has been written before. */
-static fb_status read_halves(fb_trace *t, tail_copy *tail, int descriptor, fb_error *err)
+/* The head first: what it says is committed has been written before. And last: rows of a half that
+ * is filled again are not those that it spoke of. */
+static fb_status read_half(fb_trace *t, fb_tail_copy *tail, int half, int descriptor, fb_error *err)
 {
-    fb_status status = FB_OK;
+    const size_t at = FB_TAIL_HEAD_BYTES + (size_t)half * tail->half_bytes;
+    fb_tail_half_head *head = &tail->head[half], after = {.sequence = 0};
+    bool whole;
+    fb_status status = read_at(t, descriptor, head, sizeof *head, at, &whole, err);
 
-    for (int i = 0; i < FB_TAIL_HALVES && status == FB_OK; i++) {
-        const size_t at = FB_TAIL_HEAD_BYTES + (size_t)i * tail->half_bytes;
-        fb_tail_half_head *head = &tail->head[i];
-        bool whole;
-
-        status = read_at(t, descriptor, head, sizeof *head, at, &whole, err);
-        whole = whole && head->committed <= tail->half_bytes - sizeof *head;
-        if (status == FB_OK && whole)
-            status = read_at(t, descriptor, tail->bytes + (size_t)i * tail->half_bytes,
-                             (size_t)head->committed, at + sizeof *head, &whole, err);
-        if (!whole)
-            head->sequence = 0; /* cut off: the other half may be whole */
-    }
+    whole = whole && head->committed <= tail->half_bytes - sizeof *head;
+    if (status == FB_OK && whole)
+        status = read_at(t, descriptor, tail->bytes + (size_t)half * tail->half_bytes,
+                         (size_t)head->committed, at + sizeof *head, &whole, err);
+    if (status == FB_OK && whole)
+        status = read_at(t, descriptor, &after, sizeof after, at, &whole, err);
+    if (!whole || after.sequence != head->sequence)
+        head->sequence = 0; /* cut off: the other half may be whole */
     return status;
 }
 
-/* out->bytes is NULL where the file is no tail of this trace, and where its program goes on: it may
- * have sealed rows meanwhile and staged others in their place. Then the trace has grown. */
-static fb_status read_open_tail(fb_trace *t, tail_copy *out, int descriptor, fb_error *err)
+static fb_status read_open_tail(fb_trace *t, fb_tail_copy *out, int descriptor, fb_error *err)
 {
     uint8_t head[FB_TAIL_HEAD_BYTES];
-    struct stat file;
     uint64_t half_bytes;
     bool whole;
     fb_status status = read_at(t, descriptor, head, sizeof head, 0, &whole, err);
@@ -81,26 +68,19 @@ static fb_status read_open_tail(fb_trace *t, tail_copy *out, int descriptor, fb_
     out->bytes = malloc(FB_TAIL_HALVES * out->half_bytes);
     if (out->bytes == NULL)
         return fail_tail(t, ENOMEM, err);
-    status = read_halves(t, out, descriptor, err);
-    if (status == FB_OK && fstat(t->descriptor, &file) != 0)
-        status = fail_tail(t, errno, err);
-    t->grown = status == FB_OK && (uint64_t)file.st_size != t->size;
-    if (status != FB_OK || t->grown) {
-        free(out->bytes);
-        out->bytes = NULL;
-    }
+    for (int i = 0; i < FB_TAIL_HALVES && status == FB_OK; i++)
+        status = read_half(t, out, i, descriptor, err);
     return status;
 }
 
-/* out->bytes is NULL where there is none. What cannot be read is not taken for missing: events
- * would be lost without a word. */
-static fb_status read_tail(fb_trace *t, tail_copy *out, fb_error *err)
+/* What cannot be read is not taken for missing: events would be lost without a word. */
+fb_status fb__trace_copy_tail(fb_tail_copy *out, fb_trace *t, fb_error *err)
 {
     char *path = fb__tail_path(t->path);
     int descriptor;
     fb_status status;
 
-    *out = (tail_copy){.bytes = NULL};
+    *out = (fb_tail_copy){.bytes = NULL};
     if (path == NULL)
         return fail_tail(t, ENOMEM, err);
     descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -110,6 +90,12 @@ static fb_status read_tail(fb_trace *t, tail_copy *out, fb_error *err)
     status = read_open_tail(t, out, descriptor, err);
     (void)close(descriptor);
     return status;
+}
+
+void fb__tail_copy_free(fb_tail_copy *copy)
+{
+    free(copy->bytes);
+    copy->bytes = NULL;
 }
 
 /* --- Where the chunks go -----------------------------------------------------------------------
@@ -229,7 +215,7 @@ static fb_status take_up(fb_sealer *s, fb_trace *t, fb_error *err)
 }
 
 /* The half of the lowest sequence from `least` on, or -1. */
-static int next_half(const tail_copy *tail, uint64_t least)
+static int next_half(const fb_tail_copy *tail, uint64_t least)
 {
     int next = -1;
 
@@ -243,7 +229,7 @@ static int next_half(const tail_copy *tail, uint64_t least)
 /* The halves that follow what is sealed, in order. The one in which sealing ended may be gone when
  * all of it is sealed; any other gap ends the tail, and so does a damaged row: what came before it
  * is sound. */
-static fb_status take_halves(fb_sealer *s, const tail_copy *tail, uint64_t staged, fb_error *err)
+static fb_status take_halves(fb_sealer *s, const fb_tail_copy *tail, uint64_t staged, fb_error *err)
 {
     uint64_t least = staged >> 32, most = least + 1;
     fb_status status = FB_OK;
@@ -265,7 +251,7 @@ static fb_status take_halves(fb_sealer *s, const tail_copy *tail, uint64_t stage
 }
 
 /* Where memory runs out, what came before stays. */
-static fb_status join(fb_trace *t, const tail_copy *tail, uint64_t staged, fb_error *err)
+static fb_status join(fb_trace *t, const fb_tail_copy *tail, uint64_t staged, fb_error *err)
 {
     const fb_sink sink = {t, tail_end, tail_skips, tail_append};
     fb_sealer sealer;
@@ -282,17 +268,13 @@ static fb_status join(fb_trace *t, const tail_copy *tail, uint64_t staged, fb_er
     return status;
 }
 
-fb_status fb__trace_join_tail(fb_trace *t, fb_error *err)
+fb_status fb__trace_join_tail(fb_trace *t, const fb_tail_copy *tail, fb_error *err)
 {
     const uint64_t staged = t->has_last ? t->last.staged : fb__tail_position(1, 0);
     fb_status status = FB_OK;
-    tail_copy tail = {.bytes = NULL};
 
-    if (staged != 0)
-        status = read_tail(t, &tail, err);
-    if (tail.bytes != NULL)
-        status = join(t, &tail, staged, err);
-    free(tail.bytes);
+    if (staged != 0 && tail->bytes != NULL)
+        status = join(t, tail, staged, err);
     /* Reading begins at the first event. */
     t->chunk.loaded = false;
     t->next_sequence = t->next_event = t->seek_step = t->seek_event = 0;
