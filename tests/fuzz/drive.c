@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 
 #include "tests/fuzz/fuzz.h"
+#include "tests/sanitized.h"
 
 enum { INPUT_MAX = 1 << 18 };
 
@@ -110,7 +111,7 @@ static void run_one(const uint8_t *data, size_t size)
 int main(int argc, char **argv)
 {
     static uint8_t input[INPUT_MAX], changed[INPUT_MAX];
-    unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 0, done = 0;
+    unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) / EVERY : 0, done = 0;
 
     if (argc < 3) {
         fprintf(stderr, "usage: %s RUNS FILE...\n", argv[0]);
