@@ -26,6 +26,12 @@ typedef struct fb__comparison {
     fb__noted noted;
     bool judged; /* the verdict is there */
 
+    /* A run was over in this step, which the other finished: all before it is equal. */
+    struct fb__ended {
+        bool found, is_b;
+        uint64_t step;
+    } ended;
+
     /* The first step of which no more than the state of generators differs. It is the finding where
      * something of a later step differs, and a note where nothing does. */
     struct fb__held {

@@ -137,7 +137,8 @@ static fb_status search(fb__comparison *c, fb_error *err)
         if ((c->report->classes & 1u << k) != 0)
             status = fb__chains_first(&next.found[k], &next.step[k], &c->chains, (fb_class)k,
                                       c->chains.first, true, err);
-    while (status == FB_OK && !c->judged && !c->held.reached && earliest(&step, &next)) {
+    while (status == FB_OK && !c->judged && !c->held.reached && !c->ended.found &&
+           earliest(&step, &next)) {
         uint32_t classes;
 
         status = fb__chains_common(&classes, &c->chains, step, err);
@@ -203,7 +204,7 @@ static fb_status compare(fb__comparison *c, const char *a, const char *b, fb_err
         status = fb__check_resume(c, err);
     if (status == FB_OK && !c->judged && c->chains.any)
         status = search(c, err);
-    if (status == FB_OK && !c->judged && !c->held.reached)
+    if (status == FB_OK && !c->judged && !c->held.reached && !c->ended.found)
         status = search_tail(c, err);
     if (status == FB_OK)
         status = fb__judge_held(c, err);

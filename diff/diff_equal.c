@@ -10,11 +10,16 @@
 
 #include "base/error.h"
 
+static uint64_t last_equal_step(const fb__comparison *c)
+{
+    return c->ended.found ? c->ended.step - 1 : c->chains.last;
+}
+
 static fb_status count_equal(fb__comparison *c, fb_error *err)
 {
     const fb__chains_slot *slot;
     uint64_t a = 0, b = 0;
-    fb_status status = fb__chains_step(&slot, &c->chains, c->chains.last, err);
+    fb_status status = fb__chains_step(&slot, &c->chains, last_equal_step(c), err);
 
     if (status == FB_OK && slot != NULL) {
         a = slot->a.first_event + slot->a.events;
@@ -35,9 +40,12 @@ static void say_end(char *out, size_t size, const fb__comparison *c)
 {
     const fb_trace_info *ia = fb_trace_get_info(c->a), *ib = fb_trace_get_info(c->b);
     const bool torn_a = ia->status != FB_TRACE_COMPLETE, torn_b = ib->status != FB_TRACE_COMPLETE;
-    const uint64_t through = c->chains.last;
+    const uint64_t through = last_equal_step(c);
 
-    if (torn_a && torn_b)
+    if (c->ended.found)
+        (void)snprintf(out, size, "%s ends first; equal through step %" PRIu64,
+                       c->ended.is_b ? "b" : "a", through);
+    else if (torn_a && torn_b)
         (void)snprintf(out, size, "both traces end early; equal through step %" PRIu64, through);
     else if (torn_a || torn_b)
         (void)snprintf(out, size, "%s is %s; equal through step %" PRIu64, torn_a ? "a" : "b",
@@ -109,17 +117,21 @@ fb_status fb__judge_equal(fb__comparison *c, fb_error *err)
 
     if (!c->chains.any)
         return fb__undecidable(c, err, "there is no step that both traces have finished");
+    if (c->ended.found && c->ended.step <= c->chains.first)
+        return fb__undecidable(c, err, "one of the runs ends before its first update");
+    if (r->events_a == 0 && r->events_b == 0)
+        return fb__undecidable(c, err, "neither trace has an event");
     if ((r->classes & FB__STATE_CLASSES) == 0)
         return fb__undecidable(c, err, "the traces have no class of events in common");
     status = fb__check_integrity(c, err);
     if (status == FB_OK)
         status = count_equal(c, err);
     if (status == FB_OK)
-        status = fb__note_class(&c->noted, r, &c->chains, err);
+        status = fb__note_class(&c->noted, r, &c->chains, last_equal_step(c), err);
     if (status != FB_OK)
         return status;
     r->has_equal_through = true;
-    r->equal_through = c->chains.last;
+    r->equal_through = last_equal_step(c);
     r->verdict = FB_DIFF_SAME;
     say_end(end, sizeof end, c);
     if (c->options->strict && c->noted.has_first)

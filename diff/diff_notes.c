@@ -138,7 +138,7 @@ static fb_status tell_side(fb__noted *noted, fb_diff_report *report, const fb__s
 }
 
 fb_status fb__note_class(fb__noted *noted, fb_diff_report *report, fb__chains *chains,
-                         fb_error *err)
+                         uint64_t last, fb_error *err)
 {
     fb__step_pair pair;
     fb__alignment alignment;
@@ -147,7 +147,7 @@ fb_status fb__note_class(fb__noted *noted, fb_diff_report *report, fb__chains *c
     fb_status status =
         fb__chains_first(&found, &step, chains, FB_CLASS_NOTES, chains->first, true, err);
 
-    if (status != FB_OK || !found)
+    if (status != FB_OK || !found || step > last)
         return status;
     status = fb__step_pair_load(&pair, chains->a, chains->b, step, 1u << FB_CLASS_NOTES, err);
     if (status == FB_OK)
@@ -157,7 +157,7 @@ fb_status fb__note_class(fb__noted *noted, fb_diff_report *report, fb__chains *c
     if (status == FB_OK)
         status = tell_side(noted, report, &pair.b, true, err);
     fb__step_pair_free(&pair);
-    if (status == FB_OK && noted->lines > before && step < chains->last)
+    if (status == FB_OK && noted->lines > before && step < last)
         status = fb__list_add(&report->notes, err,
                               "notes of steps after %" PRIu64 " are not compared one by one", step);
     return status;

@@ -42,8 +42,9 @@ FB_NODISCARD fb_status fb__note_step(fb__noted *noted, fb_diff_report *report,
  * NULL: none. */
 const fb__noted_draw *fb__noted_draw_of(const fb__noted *noted, const char *stream);
 
-/* Compares the class of notes: tells what differs in the first step where it does. */
+/* Compares the class of notes through step `last`: tells what differs in the first step where it
+ * does. */
 FB_NODISCARD fb_status fb__note_class(fb__noted *noted, fb_diff_report *report, fb__chains *chains,
-                                      fb_error *err);
+                                      uint64_t last, fb_error *err);
 
 #endif

@@ -8,6 +8,7 @@
 #include "diff/cause/causes.h"
 #include "diff/judge/first_event.h"
 #include "diff/judge/judge.h"
+#include "diff/judge/run_end.h"
 #include "diff/read/recorded_values.h"
 #include "diff/read/step_events.h"
 #include "diff/read/values.h"
@@ -168,6 +169,33 @@ static fb_status judge_culprit(fb__comparison *c, const fb__step_pair *pair, fb_
     return blame(c, pair, culprit, at, err);
 }
 
+/* Whether the step is where one run was over. What it did behind its last update reaches nothing,
+ * unless notes count, or gradients were computed there: then what both have must be equal. */
+static bool is_end(const fb__comparison *c, fb__run_end end, const fb__step_pair *pair,
+                   const fb__culprit *culprit)
+{
+    const fb__step *own = end == FB__RUN_A_ENDED ? &pair->a : &pair->b;
+
+    return end != FB__RUN_GOES_ON && !(culprit->found && (c->options->strict || own->has_gradient));
+}
+
+static fb_status take_end(fb__comparison *c, fb__run_end end, const fb__step_pair *pair,
+                          const fb__culprit *culprit, fb_error *err)
+{
+    const char *own = end == FB__RUN_A_ENDED ? "a" : "b";
+    const fb__step_event *e = culprit->a != NULL ? culprit->a : culprit->b;
+    fb_event_name name;
+    char text[3 * FB_NAME_MAX + 128];
+
+    c->ended =
+        (struct fb__ended){.found = true, .is_b = end == FB__RUN_B_ENDED, .step = pair->a.step};
+    if (!culprit->found || fb__is_generator_state(e->site))
+        return FB_OK;
+    fb__step_event_name(&name, culprit->a != NULL ? &pair->a : &pair->b, e);
+    return fb__list_add(&c->report->left_out, err, "what %s does behind its last update (first %s)",
+                        own, fb_event_name_text(text, sizeof text, &name));
+}
+
 fb_status fb__judge_step(fb__comparison *c, uint64_t step, uint32_t classes, bool roots_differ,
                          fb_error *err)
 {
@@ -175,16 +203,23 @@ fb_status fb__judge_step(fb__comparison *c, uint64_t step, uint32_t classes, boo
     fb__alignment alignment = {0};
     fb__culprit culprit = {0};
     fb__step_notes notes = {0};
+    fb__run_end end = FB__RUN_GOES_ON;
     fb_status status = fb__step_pair_load(&pair, c->a, c->b, step, classes, err);
 
-    if (status == FB_OK)
+    if (status == FB_OK) {
+        end = fb__run_end_of(&pair);
+        pair.a.cut |= end == FB__RUN_A_ENDED;
+        pair.b.cut |= end == FB__RUN_B_ENDED;
         status = fb__align(&alignment, &pair, err);
+    }
     if (status == FB_OK)
         status = fb__judge(&culprit, &notes, &pair, err);
     if (status == FB_OK && (culprit.found || roots_differ))
         status = count_aligned(c, step, &alignment, err);
     if (status == FB_OK) {
-        if (is_foreign(c, &pair, &alignment))
+        if (is_end(c, end, &pair, &culprit))
+            status = take_end(c, end, &pair, &culprit, err);
+        else if (is_foreign(c, &pair, &alignment))
             status =
                 fb__undecidable(c, err, "no event of the first differing step could be aligned");
         else if (culprit.found)

@@ -396,11 +396,15 @@ static fb_status pair_shifted_groups(const aligner *al, fb_error *err)
 
 /* --- Judging pairs ---------------------------------------------------------------------------- */
 
-/* Behind the last event that has a partner, a side whose other side is cut says nothing. */
+/* Behind the last event that has a partner, a side whose other side is cut says nothing. Where
+ * generators stand when a program ends is told at its end: that is no event of the step. */
 static void mark_beyond(fb__step *step, const fb__step *other)
 {
-    for (size_t i = step->count; other->cut && i-- > 0 && step->events[i].partner == NONE;)
+    for (size_t i = step->count; other->cut && i-- > 0;) {
+        if (step->events[i].partner != NONE && !fb__is_generator_state(step->events[i].site))
+            break;
         step->events[i].beyond = true;
+    }
 }
 
 static void judge(fb__alignment *out, fb__step_pair *p, const fb__key_index *in_a,

@@ -304,8 +304,7 @@ static void look_around(fb__culprit *out, const fb__step *a, place best)
 /* A seed, or where a generator stands at the end of a step: no numbers yet. */
 static bool is_state_of_generator(const fb_site *site)
 {
-    return site->kind == FB_KIND_SEED ||
-           (site->kind == FB_KIND_DRAW && site->op != NULL && strcmp(site->op, "state") == 0);
+    return site->kind == FB_KIND_SEED || fb__is_generator_state(site);
 }
 
 static bool only_generators(const fb__step *step, const uint8_t *marks)

@@ -156,6 +156,18 @@ static fb_status next_event(const fb_event **out, uint64_t *number, fb__step *st
     }
 }
 
+/* What a step of training consists of. */
+static void note_work(fb__step *step, const fb_site *site)
+{
+    const bool tensor = site->kind == FB_KIND_TENSOR, scalar = site->kind == FB_KIND_SCALAR;
+
+    step->has_gradient |=
+        (tensor && site->phase == FB_PHASE_BACKWARD) || (scalar && site->phase == FB_PHASE_LOSS);
+    /* Where parameters are not recorded, an optimizer's settings tell of its update. */
+    step->has_update |=
+        site->phase == FB_PHASE_OPTIMIZER && (scalar || site->kind == FB_KIND_PARAM);
+}
+
 /* Fills what can be compared at once; inputs and indices are added by keep. */
 static fb_status describe(fb__step_event *out, fb__step *step, const fb_event *event,
                           uint64_t number, fb_error *err)
@@ -165,6 +177,7 @@ static fb_status describe(fb__step_event *out, fb__step *step, const fb_event *e
 
     if (status != FB_OK)
         return status;
+    note_work(step, site->site);
     *out = (fb__step_event){.key = fb_identity_hash(site->key, event->step, event->micro),
                             .group = fb_identity_hash(site->group, event->step, event->micro),
                             .content = content_of(site->site, event),
@@ -377,6 +390,11 @@ void fb__step_pair_free(fb__step_pair *pair)
 {
     free_step(&pair->a);
     free_step(&pair->b);
+}
+
+bool fb__is_generator_state(const fb_site *site)
+{
+    return site->kind == FB_KIND_DRAW && site->op != NULL && strcmp(site->op, "state") == 0;
 }
 
 /* --- Names ------------------------------------------------------------------------------------ */

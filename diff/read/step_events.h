@@ -39,8 +39,8 @@ typedef struct fb__step_event {
 
     /* By align.c: */
     uint32_t partner; /* index on the other side, or UINT32_MAX */
-    bool beyond; /* without a partner, behind the last event that a cut other side could have */
-    bool equal;  /* has a partner with equal content and inputs */
+    bool beyond;      /* behind the last event that a cut other side could have: it tells nothing */
+    bool equal;       /* has a partner with equal content and inputs */
     bool same_inputs; /* has a partner, and names the same inputs in the same order */
     bool same_content;
 } fb__step_event;
@@ -71,6 +71,8 @@ typedef struct fb__step {
     bool renamed; /* a path was told without the names of its wrappers, or equal samples come from
                    * datasets of different names: roots differ where events do not */
 
+    bool has_gradient, has_update; /* of the whole step: a backward pass or its loss; an update */
+
     bool has_last_equal; /* the last event of the common start */
     fb_event_name last_equal;
 } fb__step;
@@ -90,6 +92,9 @@ typedef struct fb__step_pair {
 FB_NODISCARD fb_status fb__step_pair_load(fb__step_pair *out, fb_trace *a, fb_trace *b,
                                           uint64_t step, uint32_t classes, fb_error *err);
 void fb__step_pair_free(fb__step_pair *pair);
+
+/* Where a generator stands at the end of a step, or of the program. */
+bool fb__is_generator_state(const fb_site *site);
 
 /* A path without the names of the wrappers around modules. */
 void fb__unwrap_path(char out[FB_NAME_MAX + 1], const char *path);
