@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 import programs
 
@@ -249,6 +250,47 @@ class Recordings(unittest.TestCase):
                 self.assertEqual(inputs_of("relu"), [("div", 0), ("fill_", 0)])
                 self.assertEqual(inputs_of("sigmoid"), [("copy_", 0), ("copy_", 1), ("copy_", 2)])
                 self.assertEqual(inputs_of("tanh"), [("fill_", 1)])  # whole: nothing is left
+
+    def test_memory_that_a_storage_left_is_that_of_the_next_one_there(self):
+        import firstbit as package
+        import firstbit.torch
+        import torch
+        from firstbit.torch import core
+
+        def resized():
+            """A tensor where one that still lives lay, if the allocator happens to give that."""
+            kept = []
+            for size in list(range(100, 2000, 100)) + [10000, 40000, 100000, 1000000]:
+                moved = torch.zeros(size)
+                left = moved.data_ptr()
+                moved.resize_(4 * size)
+                kept.append((moved, torch.ones(size)))
+                if kept[-1][1].data_ptr() == left:
+                    break
+            return kept.pop()
+
+        def shared():
+            memory = bytearray(64)
+            moved = torch.frombuffer(memory, dtype=torch.float32)
+            moved.zero_()
+            moved.share_memory_()
+            return moved, torch.frombuffer(memory, dtype=torch.float32).fill_(1)
+
+        for fast in {core.fast, None}:
+            for pair in (resized, shared):
+                path = os.path.join(self.folder.name, "left.fbt")
+                with self.subTest(pair=pair.__name__, fast=fast), \
+                        unittest.mock.patch.object(core, "fast", fast):
+                    with firstbit.torch.record(path, level="ops"):
+                        old, new = pair()
+                        new * 2
+                        del old
+                        new * 3
+                    with package.open(path) as trace:
+                        events = [e for e in trace if e["op"] == "mul"][-2:]
+                    self.assertEqual([e["slot"] for e in events], ["out", "out"])
+                    made = [e["inputs"][0]["op"] for e in events]
+                    self.assertEqual(made, ["ones" if pair is resized else "fill_"] * 2)
 
     def test_a_new_loader_begins_at_epoch_0_and_keys_have_no_order(self):
         events = self.record_text(LOADERS)

@@ -93,7 +93,7 @@ typedef struct fast_op {
     PyObject *ignored_inputs;     /* set of names */
     PyObject *mutable_names;      /* set of names, or NULL */
     bool passes;                  /* view or ignored: nothing is recorded */
-    bool undefined, random, moves;
+    bool undefined, random, moves, resizes;
     uint64_t ignored_places, mutable_places; /* arguments by place, one bit each */
     uint64_t workspaces;                     /* outputs by place */
     fast_text *texts;                        /* arguments that were told */
@@ -121,7 +121,7 @@ typedef uint32_t fast_site_call(void *recorder, const fb_site *site);
 typedef struct fast_names {
     PyObject *data_ptr, *storage_offset, *element_size, *is_contiguous, *is_neg; /* methods */
     PyObject *storage_of, *weak_ref, *expired, *free_weak_ref;                   /* callables */
-    PyObject *dtype, *shape, *version, *is_cpu, *weak_ref_name;                  /* strings */
+    PyObject *dtype, *shape, *version, *is_cpu, *weak_ref_name, *cdata;          /* strings */
     PyObject *ops, *waiting, *updating, *phase, *path, *stack; /* of the session */
     PyObject *caller;                                          /* of its modules */
     PyObject *back, *lasti;                                    /* of a frame */
@@ -205,7 +205,8 @@ int fast_put_maker(fast_core *c, PyObject *tensor, const fast_place *place, fb_r
 int fast_keep_part(fast_core *c, const fast_place *place);
 int fast_expired(fast_core *c, const fast_maker *maker); /* 1, 0 or -1 */
 int fast_forget(fast_core *c, uint64_t address);         /* what lay there lies there no more */
-PyObject *fast_owner_of(fast_core *c, fb_ref ref);       /* borrowed, or NULL without exception */
+PyObject *fast_held(const fast_core *c);
+PyObject *fast_owner_of(fast_core *c, fb_ref ref); /* borrowed, or NULL without exception */
 int fast_put_owner(fast_core *c, fb_ref ref, PyObject *path);
 void fast_clear_owners(fast_core *c);
 fast_identity *fast_identity_of(fast_core *c, int32_t micro, const fast_where *where);

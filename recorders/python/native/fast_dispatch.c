@@ -387,17 +387,18 @@ static int after_op(fast_core *c, op_call *call, PyObject *out)
     return 0;
 }
 
-/* --- Random ops --------------------------------------------------------------------------------
+/* --- Random ops, and ops that resize -----------------------------------------------------------
  */
 
-/* The generator's state before: whatever session.draws.before returns, or NULL. */
-static PyObject *before_draw(fast_core *c, const op_call *call)
+/* What the session has to remember: the generator's state ("before_draw"), or where tensors lie
+ * that may be given other memory ("before_move"); NULL with an exception. */
+static PyObject *before_call(fast_core *c, const op_call *call, const char *method)
 {
     PyObject *kwargs = call->kwargs == NULL ? PyDict_New() : call->kwargs, *state = NULL;
 
     if (kwargs != NULL)
-        state = PyObject_CallMethod(c->session, "before_draw", "OOO", c->ops[call->op].info,
-                                    call->args, kwargs);
+        state = PyObject_CallMethod(c->session, method, "OOO", c->ops[call->op].info, call->args,
+                                    kwargs);
     if (call->kwargs == NULL)
         Py_XDECREF(kwargs);
     return state;
@@ -451,16 +452,20 @@ static bool is_raised(fast_core *c)
 
 static PyObject *recorded_call(fast_core *c, op_call *call)
 {
-    PyObject *callable = c->ops[call->op].call, *out, *state = NULL;
-    const bool random = c->ops[call->op].random;
+    PyObject *callable = c->ops[call->op].call, *out, *state = NULL, *places = NULL, *done;
+    const bool random = c->ops[call->op].random, resizes = c->ops[call->op].resizes;
     int failed;
 
     call->path = module_path(c);
     call->place = call->updating ? 0 : fast_place_of_call(c);
     failed = call->path == NULL || before_op(c, call) != 0;
     if (failed == 0 && random) {
-        state = before_draw(c, call);
+        state = before_call(c, call, "before_draw");
         failed = state == NULL;
+    }
+    if (failed == 0 && resizes) {
+        places = before_call(c, call, "before_move");
+        failed = places == NULL;
     }
     if (failed != 0 && is_raised(c))
         return NULL;
@@ -468,7 +473,12 @@ static PyObject *recorded_call(fast_core *c, op_call *call)
     out = PyObject_Call(callable, call->args, call->kwargs);
     Py_DECREF(callable);
     if (failed == 0 && out != NULL) {
-        if (state != NULL && state != Py_None)
+        if (places != NULL) {
+            done = PyObject_CallMethod(c->session, "after_move", "O", places);
+            failed = done == NULL ? -1 : 0;
+            Py_XDECREF(done);
+        }
+        if (failed == 0 && state != NULL && state != Py_None)
             failed = after_draw(c, call, state, out);
         if (failed == 0)
             failed = after_op(c, call, out);
@@ -478,6 +488,7 @@ static PyObject *recorded_call(fast_core *c, op_call *call)
         }
     }
     Py_XDECREF(state);
+    Py_XDECREF(places);
     return out;
 }
 

@@ -10,14 +10,14 @@
 
 static const char *const attribute_names[] = {
     "dtype", "shape", "_version", "is_cpu", "_weak_ref", "ops",    "waiting", "updating", "phase",
-    "path",  "stack", "_step",    "_micro", "_handle",   "caller", "f_back",  "f_lasti"};
+    "path",  "stack", "_step",    "_micro", "_handle",   "caller", "f_back",  "f_lasti",  "_cdata"};
 
 static PyObject **attribute_of(fast_names *n, size_t i)
 {
     PyObject **const of[] = {&n->dtype, &n->shape,   &n->version,  &n->is_cpu, &n->weak_ref_name,
                              &n->ops,   &n->waiting, &n->updating, &n->phase,  &n->path,
                              &n->stack, &n->step,    &n->micro,    &n->handle, &n->caller,
-                             &n->back,  &n->lasti};
+                             &n->back,  &n->lasti,   &n->cdata};
 
     return of[i];
 }
@@ -349,6 +349,12 @@ static PyObject *core_forget(PyObject *self, PyObject *address)
     return none();
 }
 
+static PyObject *core_held(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return fast_held((const fast_core *)self);
+}
+
 static PyObject *core_leave_thread(PyObject *self, PyObject *thread)
 {
     ((fast_core *)self)->left_thread = PyLong_AsUnsignedLong(thread);
@@ -364,6 +370,7 @@ static PyMethodDef core_methods[] = {
     {"put", core_put, METH_VARARGS, "put(tensor, ref, path, param): this event made its contents."},
     {"end_step", core_end_step, METH_NOARGS, "Forgets what belongs to one step."},
     {"forget", core_forget, METH_O, "forget(address): the storage that lay there has moved."},
+    {"held", core_held, METH_NOARGS, "(address, weak reference) of each known storage."},
     {"leave_thread", core_leave_thread, METH_O, "leave_thread(ident): its ops only pass."},
     {"clear", core_clear, METH_NOARGS, "Forgets everything; records no more."},
     {NULL, NULL, 0, NULL}};

@@ -134,16 +134,51 @@ int fast_forget(fast_core *c, uint64_t address)
     return free_weak(c, weak);
 }
 
-static int new_weak(fast_core *c, PyObject *tensor, uint64_t *weak)
+static uint64_t take_number(PyObject *number)
+{
+    const uint64_t value = number == NULL ? 0 : PyLong_AsUnsignedLongLong(number);
+
+    Py_XDECREF(number);
+    return value;
+}
+
+/* Makes *weak a reference to the storage that a tensor lies in, where it is none yet: where it was
+ * one to a storage that is gone, or that has moved and left its place to this one. The reference is
+ * the storage's address. 1 where it is a new one, 0 where it was one, -1 with an exception. */
+static int refer_to_storage(fast_core *c, PyObject *tensor, uint64_t *weak)
 {
     PyObject *storage = PyObject_CallFunctionObjArgs(c->names.storage_of, tensor, NULL);
-    PyObject *number =
-        storage == NULL ? NULL : PyObject_CallMethodObjArgs(storage, c->names.weak_ref_name, NULL);
+    uint64_t present = 0;
 
+    if (storage != NULL)
+        present = take_number(PyObject_GetAttr(storage, c->names.cdata));
+    if (PyErr_Occurred() == NULL && present != *weak)
+        present = take_number(PyObject_CallMethodObjArgs(storage, c->names.weak_ref_name, NULL));
     Py_XDECREF(storage);
-    *weak = number == NULL ? 0 : PyLong_AsUnsignedLongLong(number);
-    Py_XDECREF(number);
-    return PyErr_Occurred() != NULL ? -1 : 0;
+    if (PyErr_Occurred() != NULL)
+        return -1;
+    if (present == *weak)
+        return 0;
+    *weak = present;
+    return 1;
+}
+
+/* The storages whose makers are known, as a list of (address, weak reference). */
+PyObject *fast_held(const fast_core *c)
+{
+    PyObject *list = PyList_New(0);
+
+    for (uint32_t i = 0; i < c->maker_count && list != NULL; i++) {
+        PyObject *pair = Py_BuildValue("KK", (unsigned long long)c->makers[i].address,
+                                       (unsigned long long)c->makers[i].weak);
+
+        if (pair == NULL || (c->makers[i].weak != 0 && PyList_Append(list, pair) != 0)) {
+            Py_DECREF(list);
+            list = NULL;
+        }
+        Py_XDECREF(pair);
+    }
+    return list;
 }
 
 /* Forgets storages that are gone. */
@@ -222,27 +257,25 @@ int fast_put_maker(fast_core *c, PyObject *tensor, const fast_place *place, fb_r
 {
     fast_maker *maker;
     uint64_t weak;
-    int expired = 1;
+    int other;
 
     if (place->address == 0)
         return 0;
     maker = fast_find_maker(c, place->address);
-    if (maker != NULL && (expired = fast_expired(c, maker)) < 0)
+    weak = maker == NULL ? 0 : maker->weak;
+    other = refer_to_storage(c, tensor, &weak);
+    maker = fast_find_maker(c, place->address); /* Python ran: the table may have moved */
+    if (other < 0 || (other == 1 && maker != NULL && free_weak(c, maker->weak) != 0))
         return -1;
-    if (expired == 1) {
-        if (new_weak(c, tensor, &weak) != 0)
-            return -1;
-        maker = fast_find_maker(c, place->address); /* Python ran: the table may have moved */
-        if (maker != NULL && free_weak(c, maker->weak) != 0)
-            return -1;
-        if (maker == NULL)
-            maker = new_maker(c, place->address);
-        if (maker == NULL)
-            return -1;
+    if (maker == NULL)
+        maker = new_maker(c, place->address);
+    if (maker == NULL)
+        return -1;
+    if (other == 1) {
         maker->weak = weak;
         maker->number = 0;
     }
-    if (expired == 1 || partial != 1)
+    if (other == 1 || partial != 1)
         maker->part_count = 0;
     Py_XINCREF(path);
     Py_XDECREF(maker->path);

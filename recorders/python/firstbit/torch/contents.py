@@ -27,6 +27,17 @@ def version_of(tensor: torch.Tensor) -> int:
         return 0
 
 
+def address_of(tensor: torch.Tensor) -> int:
+    """Where its storage begins; 0 where it has no memory."""
+    if tensor.layout is not torch.strided:
+        return 0
+    try:
+        address = tensor.data_ptr()
+    except RuntimeError:
+        return 0
+    return address and address - tensor.storage_offset() * tensor.element_size()
+
+
 def local(tensor: torch.Tensor) -> torch.Tensor:
     """This process's share of a tensor that lies in several (DTensor), else the tensor."""
     share = getattr(tensor, "_local_tensor", None)

@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .. import _library as lib
 from ..recorder import EventRef
-from .contents import DTYPES, look, obstacle, version_of
-from .ops import OpInfo
+from .contents import DTYPES, address_of, look, obstacle, version_of
+from .ops import OpInfo, collect
 
 if TYPE_CHECKING:
     from .session import Session
@@ -47,10 +47,11 @@ class Maker(NamedTuple):
 
 
 class Makers:
-    """Which event made what a storage holds: by address, as long as the storage lives.
+    """Which event made what a storage holds: by address, as long as the storage lives and lies there.
 
     A weak reference keeps an address from meaning two storages, so that neither the allocator's
-    history nor garbage collection decides what a trace says.
+    history nor garbage collection decides what a trace says. A storage that moves, as in `resize_`,
+    leaves an address to others while it lives: `forget` says so, and `put` looks whose it is.
     """
 
     def __init__(self) -> None:
@@ -58,19 +59,9 @@ class Makers:
         self._limit = 1 << 14
         self._numbered = 0
 
-    @staticmethod
-    def _address(tensor: torch.Tensor) -> int:
-        if tensor.layout is not torch.strided:
-            return 0
-        try:
-            address = tensor.data_ptr()
-        except RuntimeError:
-            return 0
-        return address and address - tensor.storage_offset() * tensor.element_size()
-
     def find(self, tensor: torch.Tensor) -> Optional[Maker]:
         """What made its contents; None where nobody saw that."""
-        entry = self._of.get(self._address(tensor))
+        entry = self._of.get(address_of(tensor))
         if entry is None or version_of(tensor) not in entry.versions or _expired(entry.weak):
             return None
         return entry
@@ -80,20 +71,22 @@ class Makers:
         """written: an op has just changed it in place; PyTorch counts that after the op returns to
         its caller, so the count of the present and the next one both belong to the event."""
         parts: Tuple[EventRef, ...] = ()
-        address = self._address(tensor)
+        address = address_of(tensor)
         if address == 0:
             return
         entry = self._of.get(address)
-        if entry is None or _expired(entry.weak):
-            if entry is not None:
-                _free_weak_ref(entry.weak)
-            elif len(self._of) >= self._limit:
+        if entry is not None and (_expired(entry.weak) or  # the reference is its address
+                                  _storage_of(tensor)._cdata != entry.weak):
+            self.forget(address)
+            entry = None
+        if entry is None:
+            if len(self._of) >= self._limit:
                 self._sweep()
             weak, number = _storage_of(tensor)._weak_ref(), 0
         else:
             weak, number = entry.weak, entry.number
         version = version_of(tensor)
-        if entry is not None and weak == entry.weak and written and version in entry.versions and (
+        if entry is not None and written and version in entry.versions and (
                 tensor.numel() * tensor.element_size() < _storage_of(tensor).nbytes()):
             parts = entry.parts if entry.undefined else entry.parts + (entry.ref,)
             if len(parts) > _PARTS_MAX:  # the one below all others stays
@@ -104,13 +97,13 @@ class Makers:
     def share(self, args: Tuple[Any, ...]) -> bool:
         """Whether the first two arguments lie at two places of one storage: `x[i] += y` copies an
         element to where it is."""
-        first = self._address(args[0])
+        first = address_of(args[0])
         return first != 0 and len(args) > 1 and isinstance(args[1], torch.Tensor) and (
-            first == self._address(args[1])) and args[0].data_ptr() != args[1].data_ptr()
+            first == address_of(args[1])) and args[0].data_ptr() != args[1].data_ptr()
 
     def number(self, tensor: torch.Tensor) -> int:
         """Of the storage that a parameter lies in: tied ones have the same."""
-        address = self._address(tensor)
+        address = address_of(tensor)
         entry = self._of.get(address)
         if entry is None or _expired(entry.weak):
             return 0
@@ -124,6 +117,10 @@ class Makers:
         entry = self._of.pop(address, None)
         if entry is not None:
             _free_weak_ref(entry.weak)
+
+    def held(self) -> List[Tuple[int, int]]:
+        """Each address, and the weak reference to the storage there."""
+        return [(address, entry.weak) for address, entry in self._of.items()]
 
     def _sweep(self) -> None:
         for address, entry in list(self._of.items()):
@@ -204,6 +201,10 @@ class Core(TorchDispatchMode):
         """The storage that lay there has moved."""
         self.makers.forget(address)
 
+    def held(self) -> List[Tuple[int, int]]:
+        """The storages whose makers are known: the address of each, and a weak reference to it."""
+        return self.makers.held()
+
     def leave_thread(self, thread: int) -> None:
         """What this thread computes is recorded no more, though the mode is active there."""
         self.left_thread = thread
@@ -224,7 +225,10 @@ class Core(TorchDispatchMode):
             return func(*args, **kwargs)
         inputs, path = session.guarded(self._inputs, info, args, kwargs) or ([], "")
         before = session.before_draw(info, args, kwargs) if info.random else None
+        places = session.before_move(info, args, kwargs) if info.resizes else None
         out = func(*args, **kwargs)
+        if places is not None:
+            session.after_move(places)
         if before is not None:
             draw = session.after_draw(before, info, out, path)
             if draw is not None:  # what came is made of these numbers
@@ -286,9 +290,7 @@ class Core(TorchDispatchMode):
         outputs: List[torch.Tensor] = []
         collect(out, outputs)
         if not outputs and info.mutable:  # foreach ops change lists and return nothing
-            for name, value in list(zip(info.names, args)) + list(kwargs.items()):
-                if name in info.mutable:
-                    collect(value, outputs)
+            outputs = info.changed(args, kwargs)
         told = info.arguments(args, kwargs)
         undefined = info.undefined or info.moves and self.makers.share(args)
         for i, tensor in enumerate(outputs):
@@ -298,14 +300,6 @@ class Core(TorchDispatchMode):
 
 
 _KINDS = {number: name for name, number in lib.KINDS.items()}
-
-
-def collect(value: Any, to: List[torch.Tensor]) -> None:
-    if isinstance(value, torch.Tensor):
-        to.append(value)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            collect(item, to)
 
 
 # --- The extension module -------------------------------------------------------------------------

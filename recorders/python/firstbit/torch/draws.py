@@ -10,8 +10,7 @@ import torch
 
 from ..recorder import EventRef
 from .contents import obstacle, readable
-from .core import collect
-from .ops import OpInfo
+from .ops import OpInfo, collect
 
 if TYPE_CHECKING:
     from .session import Session

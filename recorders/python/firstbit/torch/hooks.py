@@ -408,18 +408,26 @@ class Hooks:
     # --- Storages ---------------------------------------------------------------------------------
 
     def _storages(self) -> None:
-        """What made a storage's contents is known by its address, which resizing changes."""
+        """What made a storage's contents is known by its address, which resizing changes, and
+        sharing with other processes."""
         session = self.session
 
         def make(original: Any) -> Any:
-            @functools.wraps(original)
-            def resize_(storage: Any, *args: Any, **kwargs: Any) -> Any:
-                if session.here():
-                    session.guarded(lambda: session.core.forget(storage.data_ptr()))
-                return original(storage, *args, **kwargs)
-            return resize_
+            resizes = original.__name__ == "resize_"
 
-        self._replace(torch.UntypedStorage, "resize_", make)
+            @functools.wraps(original)
+            def move(storage: Any, *args: Any, **kwargs: Any) -> Any:
+                address = session.guarded(storage.data_ptr)
+                if address and resizes:  # its contents are not kept, wherever they lie
+                    session.guarded(session.core.forget, address)
+                out = original(storage, *args, **kwargs)
+                if address and session.guarded(storage.data_ptr) != address:
+                    session.guarded(session.core.forget, address)
+                return out
+            return move
+
+        for name in ("resize_", "_share_fd_cpu_", "_share_filename_cpu_"):
+            self._replace(torch.UntypedStorage, name, make)
 
     # --- Subclasses -------------------------------------------------------------------------------
 

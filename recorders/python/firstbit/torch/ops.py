@@ -2,7 +2,7 @@
 """What a recorder needs to know of an op, from its schema."""
 
 import json
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
 import torch
 
@@ -11,6 +11,7 @@ _UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_st
               "resize_as_", "_resize_output_", "empty_quantized", "_empty_affine_quantized",
               "_empty_per_channel_affine_quantized", "empty_permuted", "set_", "resize",
               "resize_as"}
+_RESIZING = {"resize_", "resize_as_", "_resize_output_"}
 # Outputs by their place that an op leaves to its backward pass in a form of its own, with padding
 # that nobody writes.
 _WORKSPACES = {"_ctc_loss": (1,), "mkldnn_rnn_layer": (3,), "_cudnn_rnn": (3, 4),
@@ -33,7 +34,7 @@ class OpInfo:
     """Its name, its arguments, and which outputs mean nothing."""
 
     __slots__ = ("name", "view", "ignored", "undefined", "workspaces", "random", "moves", "mutable",
-                 "names", "ignored_inputs", "defaults", "texts")
+                 "resizes", "names", "ignored_inputs", "defaults", "texts")
 
     def __init__(self, func: Any) -> None:
         schema = func._schema
@@ -58,6 +59,8 @@ class OpInfo:
         # Arguments that are only written to: what they held is no input.
         out_only = {a.name for a in schema.arguments
                     if a.alias_info is not None and a.alias_info.is_write and a.kwarg_only}
+        # What it writes to may lie elsewhere behind it.
+        self.resizes = bool(out_only) or name in _RESIZING
         overwritten = name in ("copy_", "fill_", "zero_", "normal_", "uniform_", "bernoulli_",
                                "random_", "exponential_", "geometric_", "cauchy_", "log_normal_")
         self.names = [a.name for a in schema.arguments]
@@ -84,6 +87,14 @@ class OpInfo:
             text = self.texts[key] = self._text(dict(given))
         return text
 
+    def changed(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> "List[torch.Tensor]":
+        """The tensors that it writes to."""
+        found: "List[torch.Tensor]" = []
+        for name, value in list(zip(self.names, args)) + list(kwargs.items()):
+            if name in self.mutable:
+                collect(value, found)
+        return found
+
     def _text(self, given: Dict[str, Any]) -> str:
         for name, value in self.defaults.items():
             plain = plain_value(value)
@@ -92,6 +103,15 @@ class OpInfo:
         told = {name: given[name] for name in self.names
                 if name in given and name not in _NO_ARGUMENTS}
         return json.dumps(told, separators=(",", ":")) if told else ""
+
+
+def collect(value: Any, to: "List[torch.Tensor]") -> None:
+    """The tensors in an argument or result, in their order."""
+    if isinstance(value, torch.Tensor):
+        to.append(value)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            collect(item, to)
 
 
 def plain_value(value: Any) -> Any:

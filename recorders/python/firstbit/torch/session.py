@@ -17,7 +17,7 @@ import torch
 from .. import _library as lib
 from ..recorder import EventRef, Recorder
 from .collectives import settle
-from .contents import DTYPES, local, obstacle, readable, tensors_in
+from .contents import DTYPES, address_of, local, obstacle, readable, tensors_in
 from .core import new_core
 from .draws import Draws
 from .paths import Calls, Modules
@@ -138,11 +138,34 @@ class Session:
     def after_draw(self, before: Any, info: Any, out: Any, path: str) -> Optional[EventRef]:
         return self.guarded(self.draws.after, before, info, out, path)
 
+    def before_move(self, info: Any, args: Any, kwargs: Any) -> Any:
+        """An op may give a tensor other memory: where the ones that it writes to lie."""
+        return self.guarded(lambda: [(tensor, address_of(tensor))
+                                     for tensor in info.changed(args, kwargs)])
+
+    def after_move(self, before: Any) -> None:
+        self.guarded(self._forget_moved, before or ())
+
+    def _forget_moved(self, before: "List[tuple[torch.Tensor, int]]") -> None:
+        for tensor, address in before:
+            if address and address_of(tensor) != address:
+                self.core.forget(address)
+
+    def _forget_all_moved(self) -> None:
+        """Ops were not looked at for a while, in which storages may have moved."""
+        for address, weak in self.core.held():
+            storage = torch.UntypedStorage._new_with_weak_ptr(weak)
+            if storage is not None and storage.data_ptr() != address:
+                self.core.forget(address)
+
     # --- Steps ------------------------------------------------------------------------------------
 
     def _set_depth(self) -> None:
         """Ops are looked at only in steps that record them."""
-        self.ops = self.active and bool(self.recorder.wants & lib.CLASSES["ops"])
+        looked, self.ops = self.ops, self.active and bool(
+            self.recorder.wants & lib.CLASSES["ops"])
+        if self.ops and not looked:
+            self.guarded(self._forget_all_moved)
         if self.ops and not self.dispatching:
             self.dispatching = True
             self.core.__enter__()
