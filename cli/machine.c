@@ -22,7 +22,9 @@ int cli_threads(const cli_args *args, unsigned *out)
 
 int cli_isa(const cli_args *args, const fb_kernels **out)
 {
-    static const char *const names[FB_ISA_COUNT] = {"ref", "avx2", "avx512", "neon"};
+#define NAME(id, text) text,
+    static const char *const names[FB_ISA_COUNT] = {FB_ISA_LIST(NAME)};
+#undef NAME
     const char *environment = getenv("FIRSTBIT_ISA");
     size_t isa = 0;
 

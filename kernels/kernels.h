@@ -24,7 +24,15 @@
 
 enum { FB_CONTRACT = 1 };
 
-typedef enum fb_isa { FB_ISA_REF, FB_ISA_AVX2, FB_ISA_AVX512, FB_ISA_NEON, FB_ISA_COUNT } fb_isa;
+/* Instruction sets, (name in C, name for people), from narrow to wide: the last that a machine has
+ * is its best. docs/adding-an-instruction-set.md. */
+/* clang-format off */
+#define FB_ISA_LIST(X)                                                                             \
+    X(REF, "ref") X(AVX2, "avx2") X(AVX512, "avx512") X(NEON, "neon")
+/* clang-format on */
+#define FB_ISA_ENTRY(id, text) FB_ISA_##id,
+typedef enum fb_isa { FB_ISA_LIST(FB_ISA_ENTRY) FB_ISA_COUNT } fb_isa;
+#undef FB_ISA_ENTRY
 
 typedef enum fb_activation {
     FB_ACTIVATION_RELU,
