@@ -32,11 +32,13 @@ typedef struct fb__comparison {
         uint64_t step;
     } ended;
 
-    /* The first step of which no more than the state of generators differs. It is the finding where
-     * something of a later step differs, and a note where nothing does. */
+    /* The first step of which no more differs than what moves generators. It is the finding where
+     * their numbers reach something of a later step, and else a note. */
     struct fb__held {
         bool found, reached, tell, blame;
+        bool used_later; /* later steps may take what was drawn */
         uint64_t step;
+        uint64_t later; /* differing steps behind it that were judged */
     } held;
 } fb__comparison;
 

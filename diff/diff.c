@@ -114,12 +114,21 @@ typedef struct next_step {
     uint64_t step[FB_CLASS_COUNT];
 } next_step;
 
-static bool earliest(uint64_t *step, const next_step *next)
+/* Behind a generator that was moved every step may differ by its draws: where a number of them have
+ * reached nothing, only losses and parameters are asked. */
+static bool is_asked(const fb__comparison *c, int class_)
+{
+    enum { ASKED_MAX = 256 };
+
+    return c->held.later < ASKED_MAX || class_ == FB_CLASS_SCALARS || class_ == FB_CLASS_STATE;
+}
+
+static bool earliest(uint64_t *step, const fb__comparison *c, const next_step *next)
 {
     bool any = false;
 
     for (int k = 0; k < FB_CLASS_NOTES; k++)
-        if (next->found[k] && (!any || next->step[k] < *step)) {
+        if (next->found[k] && is_asked(c, k) && (!any || next->step[k] < *step)) {
             *step = next->step[k];
             any = true;
         }
@@ -138,14 +147,14 @@ static fb_status search(fb__comparison *c, fb_error *err)
             status = fb__chains_first(&next.found[k], &next.step[k], &c->chains, (fb_class)k,
                                       c->chains.first, true, err);
     while (status == FB_OK && !c->judged && !c->held.reached && !c->ended.found &&
-           earliest(&step, &next)) {
+           earliest(&step, c, &next)) {
         uint32_t classes;
 
         status = fb__chains_common(&classes, &c->chains, step, err);
         if (status == FB_OK)
             status = fb__judge_step(c, step, classes & FB__STATE_CLASSES, true, err);
         for (int k = 0; k < FB_CLASS_NOTES && status == FB_OK && !c->judged; k++)
-            if (next.found[k] && next.step[k] == step)
+            if (next.found[k] && next.step[k] == step && is_asked(c, k))
                 status = fb__chains_first(&next.found[k], &next.step[k], &c->chains, (fb_class)k,
                                           step + 1, false, err);
     }

@@ -71,6 +71,19 @@ static fb_diff_what what_of(const fb__step_event *e, bool in_b)
     return in_b ? FB_DIFF_ONLY_B : FB_DIFF_ONLY_A;
 }
 
+/* Calls that the two do in another order: the first speaks for all, of all steps. */
+static fb_status tell_order(fb__noted *noted, fb_diff_report *report, const fb__step *a,
+                            fb_error *err)
+{
+    for (size_t i = 0; i < a->count && !noted->told_order; i++)
+        if (a->events[i].exchanged && a->events[i].same_content) {
+            noted->told_order = true;
+            return tell(noted, report, a, &a->events[i], FB_DIFF_INPUTS,
+                        "called in another order, with equal results", err);
+        }
+    return FB_OK;
+}
+
 fb_status fb__note_step(fb__noted *noted, fb_diff_report *report, const fb__step_pair *pair,
                         const fb__step_notes *notes, fb_error *err)
 {
@@ -92,7 +105,7 @@ fb_status fb__note_step(fb__noted *noted, fb_diff_report *report, const fb__step
         keep_draw(noted, step, e, in_b);
         status = tell(noted, report, step, e, what_of(e, in_b), matter, err);
     }
-    return status;
+    return status == FB_OK ? tell_order(noted, report, &pair->a, err) : status;
 }
 
 const fb__noted_draw *fb__noted_draw_of(const fb__noted *noted, const char *stream)

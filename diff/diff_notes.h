@@ -23,7 +23,8 @@ enum { FB__NOTED_DRAWS_MAX = 64 };
 typedef struct fb__noted {
     fb__noted_draw draws[FB__NOTED_DRAWS_MAX];
     size_t draw_count;
-    uint64_t lines; /* all notes; those told one by one are in report->notes */
+    uint64_t lines;  /* all notes; those told one by one are in report->notes */
+    bool told_order; /* a note has said that calls stand in another order */
     bool has_first;
     fb_event_name first; /* the first note: with --strict it is the verdict's event */
     fb_diff_what first_what;

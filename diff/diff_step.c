@@ -117,14 +117,16 @@ static fb_status count_aligned(fb__comparison *c, uint64_t step, const fb__align
     return status;
 }
 
-/* What a step without a culprit means: notes, or a contradiction. */
+/* What a step without a culprit means: notes, or where nothing explains why its roots differ a
+ * contradiction. */
 static fb_status judge_innocent_step(fb__comparison *c, const fb__step_pair *pair,
-                                     const fb__step_notes *notes, bool roots_differ, fb_error *err)
+                                     const fb__step_notes *notes, bool is_contradiction,
+                                     fb_error *err)
 {
     if (pair->a.truncated || pair->b.truncated)
         return fb__undecidable(c, err,
                                "a step has more events than can be aligned in bounded memory");
-    if (roots_differ && notes->count == 0 && !pair->a.renamed && !pair->b.renamed)
+    if (is_contradiction && notes->count == 0 && !pair->a.renamed && !pair->b.renamed)
         return fb__undecidable(c, err,
                                "the roots of a step differ, its events do not: run firstbit "
                                "verify on both traces");
@@ -157,10 +159,12 @@ static fb_status judge_culprit(fb__comparison *c, const fb__step_pair *pair, fb_
     if (!c->held.blame && culprit->only_generators) {
         if (!c->held.found)
             c->held.step = step;
+        c->held.used_later |= culprit->used_later;
+        c->held.later += c->held.found;
         c->held.found = true;
         return FB_OK;
     }
-    if (!c->held.blame && c->held.found) {
+    if (!c->held.blame && c->held.found && (c->held.used_later || culprit->uses_draws)) {
         c->held.reached = true;
         return FB_OK;
     }
@@ -225,7 +229,8 @@ fb_status fb__judge_step(fb__comparison *c, uint64_t step, uint32_t classes, boo
         else if (culprit.found)
             status = judge_culprit(c, &pair, &culprit, step, err);
         else
-            status = judge_innocent_step(c, &pair, &notes, roots_differ, err);
+            status = judge_innocent_step(c, &pair, &notes, roots_differ && alignment.exchanged == 0,
+                                         err);
     }
     fb__step_notes_free(&notes);
     fb__step_pair_free(&pair);
@@ -237,8 +242,8 @@ fb_status fb__judge_held(fb__comparison *c, fb_error *err)
     uint32_t classes;
     fb_status status;
 
-    if (c->judged || !c->held.found)
-        return FB_OK;
+    if (!c->held.found || (c->judged && c->report->verdict != FB_DIFF_DIFFER))
+        return FB_OK; /* beside another finding it is a note */
     c->held.blame = c->held.reached;
     c->held.tell = !c->held.reached;
     status = fb__chains_common(&classes, &c->chains, c->held.step, err);

@@ -72,6 +72,11 @@ typedef struct aligner {
     fb__key_index in_a, in_b;
 } aligner;
 
+static const char *text_of(const char *text)
+{
+    return text == NULL ? "" : text;
+}
+
 /* Two inputs are the same when they are one event: by key, or because alignment made them so. */
 static bool same_input(const fb__step_pair *p, const fb__key_index *in_a, const fb__key_index *in_b,
                        fb_hash a, fb_hash b)
@@ -169,6 +174,13 @@ static bool same_sources(const aligner *al, const fb__step_event *a, const fb__s
     return true;
 }
 
+/* Whether one is of training and the other of an evaluation. */
+static bool called_otherwise(const fb__step_event *a, const fb__step_event *b)
+{
+    return a->called != b->called && a->called != FB__CALLED_UNKNOWN &&
+           b->called != FB__CALLED_UNKNOWN;
+}
+
 /* How alike two events of a group are; 0: not one event. Equal contents weigh more than all that
  * two different ones can have in common. */
 static unsigned likeness(const aligner *al, const fb__step_event *a, const fb__step_event *b)
@@ -178,7 +190,7 @@ static unsigned likeness(const aligner *al, const fb__step_event *a, const fb__s
     if (a->site->kind != b->site->kind || a->count != b->count ||
         is_real(a->site->dtype) != is_real(b->site->dtype))
         return 0;
-    if (fb_hash_equal(a->content, b->content))
+    if (fb_hash_equal(a->content, b->content) && !called_otherwise(a, b))
         return EQUAL;
     return ALIKE + (same_form(a->site, b->site) ? FORM : 0) +
            (same_sources(al, a, b) ? SOURCES : 0);
@@ -278,7 +290,9 @@ static fb_status unique_mates(uint32_t *mate, const fb__step_pair *p, const memb
 
         while (end < n + m && fb_hash_equal(all[end].content, all[i].content))
             end++;
-        if (end - i == 2 && all[i].side == 0 && all[i + 1].side == 1)
+        if (end - i == 2 && all[i].side == 0 && all[i + 1].side == 1 &&
+            !called_otherwise(&p->a.events[a[all[i].place].event],
+                              &p->b.events[b[all[i + 1].place].event]))
             mate[all[i].place] = all[i + 1].place;
         i = end;
     }
@@ -394,6 +408,103 @@ static fb_status pair_shifted_groups(const aligner *al, fb_error *err)
     return status;
 }
 
+/* --- Calls in another order ------------------------------------------------------------------- */
+
+/* A result of side b. */
+typedef struct call {
+    const fb__step_event *event;
+} call;
+
+static int compare_calls(const fb__step_event *a, const fb__step_event *b)
+{
+    const int group = memcmp(&a->group, &b->group, sizeof a->group);
+
+    return group != 0 ? group : memcmp(&a->content, &b->content, sizeof a->content);
+}
+
+static int by_group_and_content(const void *x, const void *y)
+{
+    const call *a = x, *b = y;
+    const int order = compare_calls(a->event, b->event);
+
+    return order != 0 ? order : a->event < b->event ? -1 : a->event > b->event;
+}
+
+/* A pair of results of one op that are not equal: each may be another call's. */
+static bool is_unequal(const fb__step_pair *p, const fb__step_event *a)
+{
+    return a->site->kind == FB_KIND_TENSOR && a->input_count > 0 && a->partner != NONE &&
+           !fb_hash_equal(a->content, p->b.events[a->partner].content);
+}
+
+/* The place in `sorted` of the first event of this group and content, or `count`. */
+static size_t lower_bound(const call *sorted, size_t count, const fb__step_event *e)
+{
+    size_t low = 0, high = count;
+
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+
+        if (compare_calls(sorted[middle].event, e) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* b's result of the same op from the same inputs with the same contents, which is paired with
+ * another call of a so far; NONE: there is none near. */
+static uint32_t same_call_elsewhere(const aligner *al, const fb__step_event *a, const call *sorted,
+                                    size_t count)
+{
+    enum { LOOKED_AT = 8 };
+    const fb__step_pair *p = al->pair;
+    const size_t first = lower_bound(sorted, count, a);
+
+    for (size_t i = first; i < count && i < first + LOOKED_AT; i++) {
+        const fb__step_event *b = sorted[i].event;
+
+        if (!fb_hash_equal(b->group, a->group) || !fb_hash_equal(b->content, a->content))
+            break;
+        if (is_unequal(p, &p->a.events[b->partner]) && !called_otherwise(a, b) &&
+            same_sources(al, a, b) &&
+            strcmp(text_of(a->site->arguments), text_of(b->site->arguments)) == 0)
+            return (uint32_t)(b - p->b.events);
+    }
+    return NONE;
+}
+
+/* A program that calls an op on this and then on that is aligned by contents with one that does so
+ * the other way round: occurrences count calls, and say nothing about what was called with. */
+static fb_status pair_exchanged_calls(fb__alignment *out, const aligner *al, fb_error *err)
+{
+    fb__step_pair *p = al->pair;
+    call *sorted = malloc((p->a.count + 1) * sizeof *sorted);
+    size_t count = 0;
+
+    if (sorted == NULL)
+        return out_of_memory(err);
+    for (size_t i = 0; i < p->a.count; i++)
+        if (is_unequal(p, &p->a.events[i]))
+            sorted[count++].event = &p->b.events[p->a.events[i].partner];
+    qsort(sorted, count, sizeof *sorted, by_group_and_content);
+    for (size_t i = 0; i < p->a.count && count > 0; i++) { /* inputs stand before what reads them */
+        fb__step_event *a = &p->a.events[i];
+        const uint32_t from = a->partner;
+        const uint32_t to = is_unequal(p, a) ? same_call_elsewhere(al, a, sorted, count) : NONE;
+
+        if (to == NONE)
+            continue;
+        pair_up(p, p->b.events[to].partner, from);
+        pair_up(p, (uint32_t)i, to);
+        a->exchanged = true;
+        out->exchanged++;
+    }
+    free(sorted);
+    return FB_OK;
+}
+
 /* --- Judging pairs ---------------------------------------------------------------------------- */
 
 /* Behind the last event that has a partner, a side whose other side is cut says nothing. Where
@@ -452,6 +563,8 @@ fb_status fb__align(fb__alignment *out, fb__step_pair *pair, fb_error *err)
         pair_by_key(pair, &al.in_b);
         status = pair_shifted_groups(&al, err);
     }
+    if (status == FB_OK)
+        status = pair_exchanged_calls(out, &al, err);
     if (status == FB_OK) {
         mark_beyond(&pair->a, &pair->b);
         mark_beyond(&pair->b, &pair->a);

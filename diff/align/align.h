@@ -12,7 +12,8 @@ typedef struct fb__alignment {
     uint64_t aligned; /* pairs, the common start of the step included */
     uint64_t equal;   /* of these */
     uint64_t only_a, only_b;
-    uint64_t moved; /* pairs that stand in another order on the two sides */
+    uint64_t moved;     /* pairs that stand in another order on the two sides */
+    uint64_t exchanged; /* pairs whose occurrences say another order, and whose contents agree */
 } fb__alignment;
 
 /* Sets partner, equal, same_inputs and same_content of every event. FB_E_MEMORY. */

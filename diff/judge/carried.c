@@ -80,7 +80,7 @@ static bool has_content(const fb__step *step, fb_hash hash)
 }
 
 static size_t find_carried(uint32_t *out, const fb__step *step, const fb__key_index *index,
-                           const uint8_t *marks, const fb__step *other)
+                           const uint16_t *marks, const fb__step *other)
 {
     size_t count = 0;
 

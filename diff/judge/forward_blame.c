@@ -58,7 +58,7 @@ static void mark_through(bool *through, const fb__step *step, const fb__key_inde
 }
 
 /* Whether a side has the op alone, and what is made from it is the same in spite of it. */
-static bool is_alone(const fb__step_event *e, uint8_t mark)
+static bool is_alone(const fb__step_event *e, uint16_t mark)
 {
     return e->partner == NONE && (mark & (FB__DIFFERS | FB__COUNTS)) == FB__DIFFERS;
 }
@@ -69,7 +69,7 @@ static bool has_other_arguments(const fb__step_event *e, const fb__step *other)
            strcmp(text(e->site->arguments), text(other->events[e->partner].site->arguments)) != 0;
 }
 
-static const fb__step_event *find(const bool *through, const fb__step *step, const uint8_t *marks,
+static const fb__step_event *find(const bool *through, const fb__step *step, const uint16_t *marks,
                                   const fb__step *other)
 {
     for (size_t i = 0; i < step->count; i++) {

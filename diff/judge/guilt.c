@@ -8,17 +8,12 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "diff/judge/carried.h"
+#include "diff/judge/guilt_own.h"
 
 enum { NONE = UINT32_MAX };
 
-/* One side of the pair, and what its marks are. */
-typedef struct side {
-    const fb__step *step;
-    const fb__key_index *index;
-    uint8_t *marks;
-} side;
+typedef fb__side side;
 
 static side side_a(const fb__guilt *g)
 {
@@ -33,270 +28,6 @@ static side side_b(const fb__guilt *g)
 static bool same_text(const char *a, const char *b)
 {
     return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
-}
-
-static bool is_gradient(const fb_site *site)
-{
-    return site->phase != FB_PHASE_FORWARD && site->slot != NULL &&
-           strncmp(site->slot, "grad", 4) == 0;
-}
-
-/* What is said of how a program is set up. It changes nothing by itself, and is the reason where
- * something else differs: a mode, a seed, an option of the optimizer. */
-static bool is_context(const fb__step_event *e)
-{
-    const bool alone = e->partner == NONE;
-
-    switch (e->site->kind) {
-    case FB_KIND_MODE:
-        return !alone;
-    case FB_KIND_SEED:
-        return alone;
-    case FB_KIND_SCALAR:
-        return alone && e->site->phase == FB_PHASE_OPTIMIZER;
-    default:
-        return false;
-    }
-}
-
-static bool is_reset(const fb_site *site)
-{
-    return site->kind == FB_KIND_MODE && same_text(site->op, "zero_grad");
-}
-
-static bool is_draw_of(const fb__step_event *e, const char *stream)
-{
-    return e->site->kind == FB_KIND_DRAW && same_text(e->site->stream, stream);
-}
-
-/* Whether a draw of this stream that both sides have says something else on the other side, and the
- * last one of the step does too: where that is equal the generator stands where it would have
- * stood, and what was drawn before counts by who reads it. */
-static bool stream_differs(const fb__step_pair *pair, const char *stream)
-{
-    bool differs = false, at_last = false;
-
-    for (size_t i = 0; i < pair->a.count; i++) {
-        const fb__step_event *e = &pair->a.events[i];
-
-        if (!is_draw_of(e, stream))
-            continue;
-        at_last = e->partner == NONE || !e->same_content;
-        differs |= e->partner != NONE && !e->same_content;
-    }
-    for (size_t i = pair->b.count; i > 0; i--)
-        if (is_draw_of(&pair->b.events[i - 1], stream)) {
-            at_last |= pair->b.events[i - 1].partner == NONE;
-            break;
-        }
-    return differs && at_last;
-}
-
-/* As many numbers from one state. */
-static bool is_same_draw(const fb__step_event *e, const fb__step_event *other)
-{
-    return e->stream_key == other->stream_key && e->counter == other->counter &&
-           e->count == other->count;
-}
-
-/* A draw that differs and that something reads counts by its reader, where the generator is behind
- * it where it is behind the other one. */
-static bool moves_alike(const fb__guilt *g, const fb__step_event *e, const fb__step_event *other)
-{
-    return !stream_differs(g->pair, e->site->stream) || is_same_draw(e, other);
-}
-
-/* --- What an event is by itself --------------------------------------------------------------- */
-
-/* Whether all inputs of an event have a mark, or any. Inputs from elsewhere have none. */
-static bool inputs_have(const side *s, const fb__step_event *e, uint8_t mark, bool all)
-{
-    for (uint32_t k = 0; k < e->input_count; k++) {
-        const uint32_t at =
-            fb__key_index_find(s->index, s->step, s->step->inputs[e->first_input + k]);
-        const bool has = at != NONE && (s->marks[at] & mark) != 0;
-
-        if (has != all)
-            return has;
-    }
-    return all;
-}
-
-static bool is_parameter(const fb__step *step, const fb__step_event *e, uint32_t k)
-{
-    const uint32_t site = step->input_sites[e->first_input + k];
-    return site < step->site_capacity && step->sites[site].site != NULL &&
-           step->sites[site].site->kind == FB_KIND_PARAM;
-}
-
-/* An equal result that is made from other state: a weight in the place of another. Which op of the
- * step computed it is nobody's concern, and a copy of a weight is a copy. */
-static bool reads_other_state(const fb__guilt *g, const fb__step_event *e)
-{
-    const fb__step *a = &g->pair->a, *b = &g->pair->b;
-    const fb__step_event *other = &b->events[e->partner];
-
-    if (same_text(e->site->path, "") || e->site->phase != FB_PHASE_FORWARD)
-        return false;
-    for (uint32_t k = 0; k < e->input_count && e->input_count == other->input_count; k++)
-        if (!fb_hash_equal(a->inputs[e->first_input + k], b->inputs[other->first_input + k]) &&
-            is_parameter(a, e, k) && is_parameter(b, other, k))
-            return true;
-    return false;
-}
-
-static const fb__step *other_side(const fb__guilt *g, const side *s)
-{
-    return s->step == &g->pair->a ? &g->pair->b : &g->pair->a;
-}
-
-/* Whether an input is the result of other numbers, not of the event itself. */
-static bool reads_other_numbers(const side *s, const fb__step_event *e)
-{
-    for (uint32_t k = 0; k < e->input_count; k++) {
-        const uint32_t at =
-            fb__key_index_find(s->index, s->step, s->step->inputs[e->first_input + k]);
-
-        if (at != NONE && (s->marks[at] & FB__DIFFERS) != 0 && !s->step->events[at].same_content)
-            return true;
-    }
-    return false;
-}
-
-/* The same op with the same arguments from the same inputs, whose contents are equal. What a clone
- * copies is a view, of which no recorder tells the order: it may be another one. */
-static bool is_same_call(const fb__guilt *g, const side *s, const fb__step_event *e)
-{
-    return e->same_inputs && !same_text(e->site->op, "clone") && !reads_other_numbers(s, e) &&
-           same_text(e->site->arguments, other_side(g, s)->events[e->partner].site->arguments);
-}
-
-/* Other numbers than the other side's, of a generator that is put back behind them. */
-static bool is_put_back(const fb__guilt *g, const side *s, const fb__step_event *e)
-{
-    return e->site->kind == FB_KIND_DRAW && e->partner != NONE && !e->same_content &&
-           !stream_differs(g->pair, e->site->stream) &&
-           !is_same_draw(e, &other_side(g, s)->events[e->partner]);
-}
-
-/* Such numbers, and nothing reads them. */
-static bool is_passing_draw(const fb__guilt *g, const side *s, const fb__step_event *e,
-                            uint8_t mark)
-{
-    const uint32_t at = e->input_count == 0 ? NONE
-                                            : fb__key_index_find(s->index, s->step,
-                                                                 s->step->inputs[e->first_input]);
-
-    return at != NONE && (mark & FB__READ) == 0 && is_put_back(g, s, &s->step->events[at]);
-}
-
-/* Whether the same op has the same inputs, of which no others differ than such numbers and what is
- * made from them. */
-static bool is_passing(const fb__guilt *g, const side *s, const fb__step_event *e)
-{
-    bool any = false;
-
-    if (e->site->kind != FB_KIND_TENSOR || e->partner == NONE || !e->same_inputs)
-        return false;
-    for (uint32_t k = 0; k < e->input_count; k++) {
-        const uint32_t at =
-            fb__key_index_find(s->index, s->step, s->step->inputs[e->first_input + k]);
-
-        if (at == NONE || (s->marks[at] & FB__DIFFERS) == 0)
-            continue;
-        if ((s->marks[at] & FB__PASSING) == 0 && !is_put_back(g, s, &s->step->events[at]))
-            return false;
-        any = true;
-    }
-    return any;
-}
-
-/* The same samples with the same contents: what is left is how the epoch was counted. */
-static bool is_same_batch(const fb__guilt *g, const side *s, const fb__step_event *e)
-{
-    const fb__step *own = s->step, *other = other_side(g, s);
-    const fb__step_event *x = &other->events[e->partner];
-
-    return e->count == x->count && e->index_count == x->index_count &&
-           fb_hash_equal(e->hash, x->hash) &&
-           (e->index_count == 0 ||
-            memcmp(own->indices + e->first_index, other->indices + x->first_index,
-                   e->index_count * sizeof *own->indices) == 0);
-}
-
-/* A difference that counts whatever becomes of it. One call with two results does, and a result
- * that nothing of the step reads; one that is made otherwise counts where what is made from it
- * does. */
-static bool counts_alone(const fb__guilt *g, const side *s, const fb__step_event *e, uint8_t mark)
-{
-    const bool ops = (g->pair->classes & 1u << FB_CLASS_OPS) != 0;
-    const bool paired = e->partner != NONE;
-
-    if (paired && e->same_content)
-        return s->step == &g->pair->a && e->site->kind == FB_KIND_TENSOR && reads_other_state(g, e);
-    switch (e->site->kind) {
-    case FB_KIND_TENSOR:
-        return is_gradient(e->site) || (paired && (mark & (FB__OUTSIDE | FB__PASSING)) == 0 &&
-                                        !is_passing_draw(g, s, e, mark) &&
-                                        ((mark & FB__READ) == 0 || is_same_call(g, s, e)));
-    case FB_KIND_DRAW:
-        if (!paired)
-            return stream_differs(g->pair, e->site->stream);
-        return !ops || (mark & FB__READ) == 0 ||
-               !moves_alike(g, e, &other_side(g, s)->events[e->partner]);
-    case FB_KIND_PARAM:
-        return paired || !ops || !same_text(e->site->op, "buffer");
-    case FB_KIND_SAMPLE:
-        return paired ? !is_same_batch(g, s, e) : !ops;
-    case FB_KIND_COLLECTIVE:
-        return paired || !ops;
-    case FB_KIND_MODE:
-        return !is_reset(e->site) && !ops;
-    default:
-        return !ops || !is_context(e);
-    }
-}
-
-/* What enters by itself, with contents that enter nowhere on the other side. */
-static bool has_entered_otherwise(const fb__guilt *g, const side *s, const fb__step_event *e)
-{
-    const fb__step *other = other_side(g, s);
-
-    if (e->partner != NONE)
-        return !e->same_content;
-    for (size_t i = 0; i < other->count; i++)
-        if (other->events[i].input_count == 0 && other->events[i].partner == NONE &&
-            fb_hash_equal(other->events[i].hash, e->hash))
-            return false;
-    return true;
-}
-
-static uint8_t marks_of(const fb__guilt *g, const side *s, const fb__step_event *e)
-{
-    const bool alone = e->partner == NONE;
-    uint8_t mark = s->marks[e - s->step->events] & FB__READ;
-
-    if (!e->equal && !e->beyond)
-        mark |= FB__DIFFERS;
-    if (e->site->kind == FB_KIND_TENSOR && inputs_have(s, e, FB__SOURCE, true))
-        mark |= FB__SOURCE;
-    /* Where no path is told either: in a module, or in a program that tells no inputs, an event
-     * without inputs is a result. What is only made otherwise did not enter. */
-    if ((mark & FB__SOURCE) != 0 && same_text(e->site->path, "") &&
-        (e->input_count == 0 ? has_entered_otherwise(g, s, e)
-                             : inputs_have(s, e, FB__OUTSIDE, false)))
-        mark |= FB__OUTSIDE;
-    if ((mark & FB__SOURCE) != 0 && alone && inputs_have(s, e, FB__CONSTANT, true))
-        mark |= FB__CONSTANT;
-    if ((mark & FB__DIFFERS) != 0 && alone && is_reset(e->site))
-        mark |= FB__RESET;
-    if ((e->flags & FB_EVENT_UNDEFINED) != 0)
-        mark &= (uint8_t)~FB__DIFFERS; /* no contents: nothing that could differ */
-    if ((mark & FB__DIFFERS) != 0 && is_passing(g, s, e))
-        mark |= FB__PASSING;
-    if ((mark & FB__DIFFERS) != 0 && counts_alone(g, s, e, mark))
-        mark |= FB__COUNTS;
-    return mark;
 }
 
 static bool is_real(fb_dtype dtype)
@@ -347,13 +78,6 @@ static void share_reads(const fb__guilt *g)
         g->a[i] |= g->b[j] & FB__READ;
         g->b[j] |= g->a[i] & FB__READ;
     }
-}
-
-/* Events stand behind their inputs in all files that a program wrote, so one pass is enough. */
-static void mark_side(const fb__guilt *g, const side *s)
-{
-    for (size_t i = 0; i < s->step->count; i++)
-        s->marks[i] = marks_of(g, s, &s->step->events[i]);
 }
 
 /* --- What reads it ---------------------------------------------------------------------------- */
@@ -426,8 +150,55 @@ static bool anything_counts(const side *s)
 static void count_context(const side *s)
 {
     for (size_t i = 0; i < s->step->count; i++)
-        if ((s->marks[i] & FB__DIFFERS) != 0 && is_context(&s->step->events[i]))
+        if ((s->marks[i] & FB__DIFFERS) != 0 && fb__is_context(&s->step->events[i]))
             s->marks[i] |= FB__COUNTS;
+}
+
+/* Whether a step has an event that training is made of. */
+static bool trains(const fb__step *step)
+{
+    for (size_t i = 0; i < step->count; i++) {
+        const fb_site *site = step->events[i].site;
+
+        if (site->kind == FB_KIND_PARAM || site->phase == FB_PHASE_BACKWARD ||
+            site->phase == FB_PHASE_LOSS || site->phase == FB_PHASE_OPTIMIZER)
+            return true;
+    }
+    return false;
+}
+
+/* What a program does behind its last update, in the last step of both: it trains no more. */
+static bool is_trailing(const fb__step_pair *pair)
+{
+    const fb__step *a = &pair->a, *b = &pair->b;
+
+    return a->step > 1 && !a->cut && !b->cut && a->step >= fb_trace_get_info(a->trace)->last_step &&
+           b->step >= fb_trace_get_info(b->trace)->last_step &&
+           pair->common_of_phase[FB_PHASE_BACKWARD] == 0 &&
+           pair->common_of_phase[FB_PHASE_LOSS] == 0 &&
+           pair->common_of_phase[FB_PHASE_OPTIMIZER] == 0 && !trains(a) && !trains(b);
+}
+
+/* Whether all numbers and parameters of a step have an equal partner. */
+static bool is_told_equal(const fb__step *step)
+{
+    for (size_t i = 0; i < step->count; i++) {
+        const fb__step_event *e = &step->events[i];
+
+        if ((e->site->kind == FB_KIND_SCALAR || e->site->kind == FB_KIND_PARAM) && !e->equal &&
+            !e->beyond)
+            return false;
+    }
+    return true;
+}
+
+static bool has_model(const fb__step *step)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if (step->events[i].site->phase == FB_PHASE_BACKWARD ||
+            (step->events[i].site->kind == FB_KIND_MODE && step->events[i].site->path != NULL))
+            return true;
+    return false;
 }
 
 fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair, fb_error *err)
@@ -435,12 +206,15 @@ fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair, fb_error *er
     enum { ROUNDS_MAX = 16 }; /* one or two do, except where events stand before their inputs */
     fb_status status;
 
-    *out = (fb__guilt){.pair = pair};
+    *out = (fb__guilt){.pair = pair,
+                       .trailing = is_trailing(pair),
+                       .told_equal = is_told_equal(&pair->a) && is_told_equal(&pair->b),
+                       .has_model = has_model(&pair->a) && has_model(&pair->b)};
     status = fb__key_index_make(&out->in_a, &pair->a, err);
     if (status == FB_OK)
         status = fb__key_index_make(&out->in_b, &pair->b, err);
-    out->a = calloc(pair->a.count + 1, 1);
-    out->b = calloc(pair->b.count + 1, 1);
+    out->a = calloc(pair->a.count + 1, sizeof *out->a);
+    out->b = calloc(pair->b.count + 1, sizeof *out->b);
     if (status == FB_OK && (out->a == NULL || out->b == NULL))
         status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging a step: out of memory");
     if (status != FB_OK)
@@ -449,8 +223,8 @@ fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair, fb_error *er
     mark_reads(&a);
     mark_reads(&b);
     share_reads(out);
-    mark_side(out, &a);
-    mark_side(out, &b);
+    fb__mark_own(out, &a);
+    fb__mark_own(out, &b);
     share_marks(out);
     fb__mark_carried(out);
     for (int round = 0; round < ROUNDS_MAX; round++) {

@@ -24,12 +24,16 @@ enum {
     FB__RESET = 32,    /* a call of zero_grad that the other side lacks: see judge.c */
     FB__READ = 64,     /* another event of the step is made from it */
     FB__PASSING = 128, /* differs by numbers of a generator that is put back behind them */
+    FB__MODEL = 256,   /* what a module, a draw, a gradient or a parameter gave went into it */
 };
 
 typedef struct fb__guilt {
     const fb__step_pair *pair;
     fb__key_index in_a, in_b;
-    uint8_t *a, *b; /* bits as above of each event */
+    uint16_t *a, *b; /* bits as above of each event */
+    bool trailing;   /* behind the last update of both runs */
+    bool told_equal; /* what the step tells of losses and updates is equal in numbers */
+    bool has_model;  /* both sides have modules or gradients in the step */
 } fb__guilt;
 
 /* FB_E_MEMORY. Free it in either case. */

@@ -16,7 +16,7 @@ enum { NONE = UINT32_MAX };
 /* --- Notes ------------------------------------------------------------------------------------ */
 
 /* The first of a chain stands for it: what is made from a note is not told. */
-static bool is_told(const fb__step *step, const fb__key_index *index, const uint8_t *marks,
+static bool is_told(const fb__step *step, const fb__key_index *index, const uint16_t *marks,
                     size_t i)
 {
     const fb__step_event *e = &step->events[i];
@@ -68,7 +68,7 @@ static void leave_out(fb__step_notes *notes, const fb__step_event *e)
 
 /* Whether an input of the event is itself a difference that counts, so that the event only passes
  * it on. A constant is blamed on what it was made for. */
-static bool inherits(const fb__step *step, const fb__key_index *index, const uint8_t *marks,
+static bool inherits(const fb__step *step, const fb__key_index *index, const uint16_t *marks,
                      const fb__step_event *e)
 {
     for (uint32_t k = 0; k < e->input_count; k++) {
@@ -115,7 +115,7 @@ typedef enum search {
     ANY        /* a cycle of blame: only in a trace that no program wrote, or misaligned */
 } search;
 
-static bool may_be_blamed(const fb__step_event *e, uint8_t mark, search how)
+static bool may_be_blamed(const fb__step_event *e, uint16_t mark, search how)
 {
     if ((mark & FB__COUNTS) == 0)
         return false;
@@ -156,7 +156,7 @@ static void find(fb__culprit *out, place *best, const fb__guilt *g, search how)
 
 /* Resets that one side has more before `end`; *last is the last of them. */
 static size_t count_resets(const fb__step_event **last, size_t *at, const fb__step *step,
-                           const uint8_t *marks, size_t end)
+                           const uint16_t *marks, size_t end)
 {
     size_t n = 0;
 
@@ -301,18 +301,76 @@ static void look_around(fb__culprit *out, const fb__step *a, place best)
     }
 }
 
-/* A seed, or where a generator stands at the end of a step: no numbers yet. */
-static bool is_state_of_generator(const fb_site *site)
+/* A seed, where a generator stands, or a draw with the tensor that took it and that nothing reads:
+ * it moves a generator, and no more. Who took a draw that no tensor names is not known. */
+static bool moves_generator(const fb__step *step, const fb__key_index *index,
+                            const fb__step_event *e, uint16_t mark)
 {
-    return site->kind == FB_KIND_SEED || fb__is_generator_state(site);
+    if (e->site->kind == FB_KIND_DRAW)
+        return (mark & FB__READ) != 0 || fb__is_generator_state(e->site);
+    if (e->site->kind == FB_KIND_SEED)
+        return true;
+    if (e->site->kind != FB_KIND_TENSOR || e->input_count == 0 || (mark & FB__READ) != 0)
+        return false;
+    for (uint32_t k = 0; k < e->input_count; k++) {
+        const uint32_t at = fb__key_index_find(index, step, step->inputs[e->first_input + k]);
+
+        if (at == NONE || step->events[at].site->kind != FB_KIND_DRAW)
+            return false;
+    }
+    return true;
 }
 
-static bool only_generators(const fb__step *step, const uint8_t *marks)
+/* ops: they are recorded in this step. Where they are not, a seed may have been used at once. */
+static bool only_generators(const fb__step *step, const fb__key_index *index, const uint16_t *marks,
+                            bool ops)
 {
     for (size_t i = 0; i < step->count; i++)
-        if ((marks[i] & FB__COUNTS) != 0 && !is_state_of_generator(step->events[i].site))
+        if ((marks[i] & FB__COUNTS) != 0 &&
+            ((!ops && step->events[i].site->kind == FB_KIND_SEED) ||
+             !moves_generator(step, index, &step->events[i], marks[i])))
             return false;
     return true;
+}
+
+/* Whether later steps may take what generators have given here: an order of which they take their
+ * share; whatever is drawn from a generator whose draws are not recorded. A DataLoader draws a
+ * single number for its workers. */
+static bool may_be_used_later(const fb__step *step, const uint16_t *marks)
+{
+    for (size_t i = 0; i < step->count; i++) {
+        const fb_site *site = step->events[i].site;
+
+        if ((marks[i] & FB__COUNTS) == 0)
+            continue;
+        if (site->kind == FB_KIND_SEED || (site->kind == FB_KIND_TENSOR && site->rank > 0) ||
+            (site->kind == FB_KIND_DRAW &&
+             (site->stream == NULL || strncmp(site->stream, "torch", 5) != 0)))
+            return true;
+    }
+    return false;
+}
+
+/* Whether numbers of a generator that differ reach what counts: a tensor that something reads; or
+ * samples and what enters from outside, as numbers that are drawn where nothing is recorded do. */
+static bool uses_draws(const fb__step *step, const fb__key_index *index, const uint16_t *marks)
+{
+    for (size_t i = 0; i < step->count; i++) {
+        const fb__step_event *e = &step->events[i];
+
+        if ((marks[i] & FB__COUNTS) == 0)
+            continue;
+        if (e->site->kind == FB_KIND_SAMPLE || (marks[i] & FB__OUTSIDE) != 0)
+            return true;
+        if (e->site->kind == FB_KIND_TENSOR && e->input_count > 0 && (marks[i] & FB__READ) != 0) {
+            const uint32_t at = fb__key_index_find(index, step, step->inputs[e->first_input]);
+
+            if (at != NONE && step->events[at].site->kind == FB_KIND_DRAW &&
+                (marks[at] & FB__DIFFERS) != 0)
+                return true;
+        }
+    }
+    return false;
 }
 
 fb_status fb__judge(fb__culprit *out, fb__step_notes *notes, const fb__step_pair *pair,
@@ -330,9 +388,14 @@ fb_status fb__judge(fb__culprit *out, fb__step_notes *notes, const fb__step_pair
     for (int how = ROOTS; how <= ANY && status == FB_OK && !out->found; how++)
         find(out, &best, &guilt, (search)how);
     if (status == FB_OK && out->found) {
-        out->only_generators = (pair->classes & 1u << FB_CLASS_OPS) != 0 &&
-                               only_generators(&pair->a, guilt.a) &&
-                               only_generators(&pair->b, guilt.b);
+        const bool ops = (pair->classes & 1u << FB_CLASS_OPS) != 0;
+
+        out->only_generators = only_generators(&pair->a, &guilt.in_a, guilt.a, ops) &&
+                               only_generators(&pair->b, &guilt.in_b, guilt.b, ops);
+        out->used_later =
+            may_be_used_later(&pair->a, guilt.a) || may_be_used_later(&pair->b, guilt.b);
+        out->uses_draws = !ops || uses_draws(&pair->a, &guilt.in_a, guilt.a) ||
+                          uses_draws(&pair->b, &guilt.in_b, guilt.b);
         blame_reset(out, &best, &guilt);
         blame_sample(out, &best, &guilt);
         status = blame_forward(out, &best, &guilt, err);

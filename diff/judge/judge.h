@@ -18,8 +18,10 @@ typedef struct fb__culprit {
     bool has_previous;
     fb_event_name previous; /* the last equal event before it */
     uint64_t later_equal;   /* equal events of the step behind it */
-    bool only_generators;   /* all that counts in the step are seeds, and where generators stand at
-                             * its end: what reads them is of later steps, or nothing */
+    bool only_generators; /* all that counts in the step are seeds, draws and where generators stand
+                           * at its end: what reads them is of later steps, or nothing */
+    bool used_later;      /* with only_generators: later steps may take what was drawn */
+    bool uses_draws;      /* draws that differ reach what counts in the step, or may do so */
 } fb__culprit;
 
 /* Differences of the step that reach no training state (guilt.h). Of a chain the first. */

@@ -178,6 +178,9 @@ static fb_status describe(fb__step_event *out, fb__step *step, const fb_event *e
     if (status != FB_OK)
         return status;
     note_work(step, site->site);
+    if (site->site->kind == FB_KIND_MODE && site->site->slot != NULL &&
+        strcmp(site->site->slot, "training") == 0)
+        step->called = event->value != 0 ? FB__CALLED_TO_TRAIN : FB__CALLED_TO_EVALUATE;
     *out = (fb__step_event){.key = fb_identity_hash(site->key, event->step, event->micro),
                             .group = fb_identity_hash(site->group, event->step, event->micro),
                             .content = content_of(site->site, event),
@@ -191,6 +194,7 @@ static fb_status describe(fb__step_event *out, fb__step *step, const fb_event *e
                             .site_number = event->site,
                             .micro = event->micro,
                             .flags = event->flags,
+                            .called = step->called,
                             .partner = UINT32_MAX};
     return FB_OK;
 }
@@ -315,6 +319,34 @@ static fb_status is_equal(bool *equal, fb__step_pair *p, const fb_event *a, cons
     return status;
 }
 
+bool fb__is_of_model(const fb_site *site)
+{
+    return site->kind == FB_KIND_PARAM || site->phase == FB_PHASE_BACKWARD ||
+           site->phase == FB_PHASE_OPTIMIZER || (site->path != NULL && site->path[0] != '\0');
+}
+
+static bool is_from_model(const fb__step *step, const fb_event *e)
+{
+    if (fb__is_of_model(step->sites[e->site].site))
+        return true;
+    for (uint32_t i = 0; i < e->input_count; i++) {
+        const fb__site_key *from = &step->sites[e->inputs[i].site]; /* met by add_inputs */
+
+        if (from->from_model || (e->inputs[i].step < step->step && fb__is_of_model(from->site)))
+            return true;
+    }
+    return false;
+}
+
+/* The common start is not kept: of each of its sites stays what went into it. */
+static void note_origin(fb__step_pair *p, const fb_event *a, const fb_event *b)
+{
+    const bool from_model = is_from_model(&p->a, a);
+
+    p->a.sites[a->site].from_model |= from_model;
+    p->b.sites[b->site].from_model |= from_model;
+}
+
 /* The last equal event stays known by number of site and micro-batch; its name is spelled out when
  * the common start is over. */
 typedef struct last_equal {
@@ -361,6 +393,7 @@ fb_status fb__step_pair_load(fb__step_pair *out, fb_trace *a, fb_trace *b, uint6
         status = is_equal(&equal, out, ea, eb, err);
         if (status == FB_OK && equal) {
             fb__step_note_names(&out->a, out->a.sites[ea->site].site, out->b.sites[eb->site].site);
+            note_origin(out, ea, eb);
             out->common++;
             out->common_of_phase[out->a.sites[ea->site].site->phase % FB__STEP_PHASES]++;
             last = (last_equal){true, ea->site, ea->micro};

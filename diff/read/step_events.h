@@ -22,6 +22,13 @@ enum {
     FB__STEP_PHASES = 16, /* more than there are */
 };
 
+/* The mode in which modules are called where an event stands. */
+typedef enum fb__called {
+    FB__CALLED_UNKNOWN,
+    FB__CALLED_TO_TRAIN,
+    FB__CALLED_TO_EVALUATE
+} fb__called;
+
 typedef struct fb__step_event {
     fb_hash key;     /* identity; module prefixes of wrappers left out */
     fb_hash group;   /* the same with occurrence 0: who shares it may have shifted */
@@ -34,6 +41,7 @@ typedef struct fb__step_event {
     uint32_t site_number;
     int32_t micro;
     uint32_t flags;
+    fb__called called;
     uint32_t first_input, input_count; /* keys of inputs, in fb__step.inputs */
     uint32_t first_index, index_count; /* sample indices, in fb__step.indices */
 
@@ -43,6 +51,7 @@ typedef struct fb__step_event {
     bool equal;       /* has a partner with equal content and inputs */
     bool same_inputs; /* has a partner, and names the same inputs in the same order */
     bool same_content;
+    bool exchanged; /* its partner is another call of the same op: done in another order */
 } fb__step_event;
 
 /* A site as a comparison sees it. */
@@ -50,6 +59,7 @@ typedef struct fb__site_key {
     const fb_site *site; /* NULL: not met yet */
     fb_hash key, group;
     fb_class class_;
+    bool from_model; /* in the common start: what stands for the model went into it */
 } fb__site_key;
 
 typedef struct fb__step {
@@ -65,8 +75,9 @@ typedef struct fb__step {
     size_t input_count, input_capacity, input_site_capacity;
     uint64_t *indices;
     size_t index_count, index_capacity;
-    bool truncated; /* the step has more events than are held */
-    bool ended;     /* the trace ended in this step */
+    fb__called called; /* by the last mode event that was read */
+    bool truncated;    /* the step has more events than are held */
+    bool ended;        /* the trace ended in this step */
     bool cut; /* truncated, or a torn trace ended in this step: what lacks here proves nothing */
     bool renamed; /* a path was told without the names of its wrappers, or equal samples come from
                    * datasets of different names: roots differ where events do not */
@@ -98,6 +109,9 @@ bool fb__is_generator_state(const fb_site *site);
 
 /* A path without the names of the wrappers around modules. */
 void fb__unwrap_path(char out[FB_NAME_MAX + 1], const char *path);
+
+/* What stands for the model by itself: an event of a module, a draw, a gradient, a parameter. */
+bool fb__is_of_model(const fb_site *site);
 
 /* Takes down that two equal events have different names where names do not count. */
 void fb__step_note_names(fb__step *step, const fb_site *a, const fb_site *b);

@@ -209,8 +209,10 @@ static void permuted(tape *t, side s)
 {
     const fb_ref from =
         draw(t, "torch.generator0", "randperm", s == NEIGHBOUR ? 6 : 5, s == WRONG ? 22 : 30);
-    (void)whole(t, "randperm", s, &from, 1);
-    next(t);
+    const fb_ref order = whole(t, "randperm", s, &from, 1);
+
+    next(t); /* what nothing reads in its own step is read in the next */
+    (void)op(t, "Net", "index", 40 + (uint64_t)s, &order, 1);
 }
 
 static void repeated(tape *t, side s)
