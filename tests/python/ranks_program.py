@@ -36,9 +36,20 @@ def work(rank, path, factor, port):
     dist.destroy_process_group()
 
 
+def main():
+    while True:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            number = free.getsockname()[1]
+        try:
+            mp.start_processes(work, args=(sys.argv[1], float(sys.argv[2]), number), nprocs=2,
+                               start_method="fork")
+        except mp.ProcessRaisedException as failure:
+            if "in use" in str(failure):  # somebody took the port meanwhile
+                continue
+            raise
+        break
+
+
 if __name__ == "__main__":
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number = free.getsockname()[1]
-    mp.start_processes(work, args=(sys.argv[1], float(sys.argv[2]), number), nprocs=2,
-                       start_method="fork")
+    main()

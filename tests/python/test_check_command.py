@@ -59,7 +59,7 @@ class Check(unittest.TestCase):
     def check(self, kind, *options):
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return subprocess.run([FIRSTBIT, "check", *options, "--", sys.executable, "train.py", kind],
-                              cwd=self.at, capture_output=True, text=True, timeout=200,
+                              cwd=self.at, capture_output=True, text=True, timeout=300,
                               env=environment)
 
     def answer(self, kind, *options):

@@ -61,7 +61,7 @@ class Command(unittest.TestCase):
 
     def run_in(self, *arguments, **more):
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        return subprocess.run(arguments, cwd=self.at, capture_output=True, text=True, timeout=100,
+        return subprocess.run(arguments, cwd=self.at, capture_output=True, text=True, timeout=300,
                               env=environment, **more)
 
     def record(self, word, trace="a.fbt", *options):

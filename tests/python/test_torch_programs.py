@@ -29,7 +29,7 @@ _PERTURB = -6  # M_PERTURB of mallopt(3): what fresh memory holds
 
 def diff(a, b):
     done = subprocess.run([FIRSTBIT, "diff", "--json", a, b], capture_output=True, text=True,
-                          timeout=100)
+                          timeout=300)
     if done.returncode not in (0, 1, 3):
         raise AssertionError(done.stderr)
     return json.loads(done.stdout)
@@ -93,7 +93,7 @@ with firstbit.torch.record(sys.argv[1], ops_steps=None):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-"""[1:], self.path("a")], capture_output=True, text=True, timeout=100)
+"""[1:], self.path("a")], capture_output=True, text=True, timeout=300)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
         with firstbit.open(self.path("a")) as trace:
             modes = [e for e in trace if e["slot"] == "autocast"]

@@ -97,20 +97,20 @@ def run(folder, *arguments, **environment):
     # Arguments that differ would be a cause.
     done = subprocess.run([sys.executable, os.path.join(HERE, "programs.py"), ".", *arguments],
                           cwd=folder, env={**os.environ, "FIRSTBIT_DEBUG": "1", **environment},
-                          capture_output=True, text=True, timeout=200)
+                          capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
         raise AssertionError(done.stderr)
     return dict(line.split() for line in done.stdout.splitlines())
 
 
 def firstbit(*arguments):
-    done = subprocess.run([FIRSTBIT, *arguments], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([FIRSTBIT, *arguments], capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout, done.stderr
 
 
 def firstbit_in(folder, *arguments, **environment):
     done = subprocess.run([FIRSTBIT, *arguments], cwd=folder, env={**os.environ, **environment},
-                          capture_output=True, text=True, timeout=100)
+                          capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -338,7 +338,7 @@ class Recordings(unittest.TestCase):
                                                                    "rank_c.fbt")]
         for path, factor in zip(paths, ("1", "1", "2")):
             done = subprocess.run([sys.executable, os.path.join(HERE, "ranks_program.py"), path,
-                                   factor], capture_output=True, text=True, timeout=100)
+                                   factor], capture_output=True, text=True, timeout=300)
             self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(diff(paths[0], paths[1])["verdict"], "same")
         self.assertEqual(diff(paths[0], paths[2])["verdict"], "differ")
@@ -348,6 +348,22 @@ class Recordings(unittest.TestCase):
                                                        paths[0])[1].splitlines()]
         self.assertEqual({(e["op"], e["arguments"]) for e in found},
                          {("all_reduce", '{"op":"sum"}')})
+
+    def test_a_collectives_tensors_are_held_as_long_as_its_group_holds_them(self):
+        import torch
+        from firstbit.torch import collectives
+
+        before = len(collectives._held)
+        tensor = torch.ones(2, requires_grad=True)
+        graph = tensor * torch.ones(2)  # refers to it outside of Python, as a group's thread does
+        graph = graph * tensor
+        collectives.hold([[tensor]], {})
+        del tensor
+        collectives.hold([], {})
+        self.assertEqual(len(collectives._held), before + 1)
+        del graph
+        collectives.hold([], {})
+        self.assertEqual(len(collectives._held), before)
 
     def test_a_generator_of_python_that_is_drawn_from_once_more_is_seen(self):
         program = ("""
@@ -364,8 +380,8 @@ with firstbit.torch.record(sys.argv[1], model=model, optimizer=optimizer):
         optimizer.step()
 """)
         paths = [os.path.join(self.folder.name, name) for name in ("py_a.fbt", "py_b.fbt")]
-        subprocess.run([sys.executable, "-c", program, paths[0]], check=True, timeout=100)
-        subprocess.run([sys.executable, "-c", program, paths[1], "more"], check=True, timeout=100)
+        subprocess.run([sys.executable, "-c", program, paths[0]], check=True, timeout=300)
+        subprocess.run([sys.executable, "-c", program, paths[1], "more"], check=True, timeout=300)
         first = diff(*paths)["first"]
         self.assertEqual((first["step"], first["path"], first["op"]), (2, "python", "state"))
 
@@ -395,7 +411,7 @@ with firstbit.torch.record(sys.argv[1], model=model, optimizer=optimizer):
         path = os.path.join(self.folder.name, "compiled.fbt")
         program = os.path.join(HERE, "compiled_program.py")
         plain, recorded = (subprocess.run([sys.executable, program, *more], capture_output=True,
-                                          text=True, timeout=200) for more in ((), (path,)))
+                                          text=True, timeout=300) for more in ((), (path,)))
         self.assertEqual(recorded.returncode, 0, recorded.stderr)
         self.assertEqual(recorded.stdout, plain.stdout)
         found = firstbit("show", "--json", "--step", "1", path)[1].splitlines()
@@ -449,7 +465,7 @@ with firstbit.torch.record(sys.argv[1], model=model, optimizer=optimizer):
     def test_a_strange_program_sees_and_computes_the_same(self):
         def strange(*trace):
             done = subprocess.run([sys.executable, os.path.join(HERE, "strange_program.py"), *trace],
-                                  capture_output=True, text=True, timeout=100)
+                                  capture_output=True, text=True, timeout=300)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             return done.stdout
 
@@ -491,7 +507,7 @@ with firstbit.torch.record("full.fbt", model=model, optimizer=optimizer, max_byt
         model(torch.randn(1, 2)).sum().backward()
         optimizer.step()
 print("trained")
-"""], cwd=self.folder.name, capture_output=True, text=True, timeout=100)
+"""], cwd=self.folder.name, capture_output=True, text=True, timeout=300)
         self.assertEqual((done.returncode, done.stdout), (0, "trained\n"), done.stderr)
         self.assertIn("the recording ended early", done.stderr)
 

@@ -82,13 +82,13 @@ class UpdateBank(unittest.TestCase):
             file.write(PROGRAM.replace("VARIANT", repr((variant, base))))
         subprocess.run([FIRSTBIT, "record", "--level", "values", "-o",
                         "%s-%s.fbt" % (variant, base), "--", sys.executable, "program.py"],
-                       cwd=cls.place.name, check=True, capture_output=True, timeout=100)
+                       cwd=cls.place.name, check=True, capture_output=True, timeout=300)
 
     def cause(self, variant, base):
         self.record(variant, base)
         result = subprocess.run([FIRSTBIT, "diff", "--json", "torch-%s.fbt" % base,
                                  "%s-%s.fbt" % (variant, base)], cwd=self.place.name, text=True,
-                                check=False, capture_output=True, timeout=100)
+                                check=False, capture_output=True, timeout=300)
         return json.loads(result.stdout)["cause"]
 
     def test_each_formula_is_named(self):

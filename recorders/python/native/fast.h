@@ -93,7 +93,7 @@ typedef struct fast_op {
     PyObject *ignored_inputs;     /* set of names */
     PyObject *mutable_names;      /* set of names, or NULL */
     bool passes;                  /* view or ignored: nothing is recorded */
-    bool undefined, random, moves, resizes;
+    bool undefined, random, moves, resizes, collective;
     uint64_t ignored_places, mutable_places; /* arguments by place, one bit each */
     uint64_t workspaces;                     /* outputs by place */
     fast_text *texts;                        /* arguments that were told */

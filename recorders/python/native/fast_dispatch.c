@@ -492,6 +492,19 @@ static PyObject *recorded_call(fast_core *c, op_call *call)
     return out;
 }
 
+/* A collective's tensors are kept until its process group has dropped them. */
+static int hold(fast_core *c, PyObject *args, PyObject *kwargs)
+{
+    PyObject *given = kwargs == NULL ? PyDict_New() : kwargs, *done = NULL;
+
+    if (given != NULL)
+        done = PyObject_CallMethod(c->session, "hold", "OO", args, given);
+    if (kwargs == NULL)
+        Py_XDECREF(given);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 PyObject *fast_dispatch(fast_core *c, PyObject *func, PyObject *args, PyObject *kwargs)
 {
     int64_t op = -1;
@@ -507,6 +520,8 @@ PyObject *fast_dispatch(fast_core *c, PyObject *func, PyObject *args, PyObject *
         return NULL;
     if (op < 0)
         return PyObject_Call(func, args, kwargs);
+    if (c->ops[op].collective && hold(c, args, kwargs) != 0 && is_raised(c))
+        return NULL;
     call.updating = is_set(c->session_dict, c->names.updating);
     if (c->ops[op].passes || (call.updating && !c->ops[op].random))
         return PyObject_Call(c->ops[op].call, args, kwargs);

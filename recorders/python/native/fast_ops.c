@@ -107,6 +107,7 @@ static int fill_op(fast_core *c, fast_op *op, PyObject *func)
     op->random = flag_of(info, "random", &failed);
     op->moves = flag_of(info, "moves", &failed);
     op->resizes = flag_of(info, "resizes", &failed);
+    op->collective = flag_of(info, "collective", &failed);
     op->ignored_places = places_of(names, op->ignored_inputs, &failed);
     op->mutable_places = places_of(names, op->mutable_names, &failed);
     op->workspaces = workspaces_of(info, &failed);

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Collectives that the program calls by name: one event for each tensor that it gets."""
 
+import ctypes
 import functools
 import json
-import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
 import torch
 
 from .contents import DTYPES, look, tensors_in
+from .ops import collect
 from .. import _library as lib
 
 if TYPE_CHECKING:
@@ -23,7 +24,30 @@ _WRITTEN = {"all_reduce": (0, "tensor"), "broadcast": (0, "tensor"), "reduce": (
             "_reduce_scatter_base": (0, "output"), "all_gather_into_tensor": (0, "output_tensor"),
             "reduce_scatter_tensor": (0, "output")}
 
-_SETTLES = 0.05  # seconds; what has to happen in it takes microseconds
+_held: Dict[int, torch.Tensor] = {}
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_held))  # never emptied by the interpreter's end
+
+
+def hold(args: Any, kwargs: Any) -> None:
+    """Keeps the tensors of a collective until its process group has dropped them.
+
+    That the dispatch mode saw a tensor gave it a Python object. Were that left to the group, its
+    thread would need the interpreter's lock to drop the tensor, while whoever ends the group may
+    wait for that thread with the lock in hand. With a reference in here the thread only counts.
+    """
+    for tensor in [t for t in _held.values() if _references(t) <= 1]:
+        _held.pop(id(tensor), None)
+    found: List[torch.Tensor] = []
+    collect([*args, *kwargs.values()], found)
+    _held.update((id(tensor), tensor) for tensor in found)
+
+
+def _references(tensor: torch.Tensor) -> int:
+    """How many hold it outside of Python, and one for its Python object."""
+    if hasattr(tensor, "_use_count"):
+        return tensor._use_count()
+    # Before PyTorch 2.1 the count is the second word of what the tensor's object points to.
+    return ctypes.c_size_t.from_address(tensor._cdata + 8).value
 
 
 def replace_all(session: "Session", replace: Callable[[Any, str, Any], None]) -> None:
@@ -51,27 +75,9 @@ def replace_all(session: "Session", replace: Callable[[Any, str, Any], None]) ->
             return work
         return call
 
-    def make_end(original: Any) -> Any:
-        @functools.wraps(original)
-        def destroy_process_group(*args: Any, **kwargs: Any) -> Any:
-            if session.dispatching:
-                settle()
-            return original(*args, **kwargs)
-        return destroy_process_group
-
     for name in _WRITTEN:
         if hasattr(distributed, name):
             replace(distributed, name, make)
-    replace(distributed, "destroy_process_group", make_end)
-
-
-def settle() -> None:
-    """Lets the threads of process groups drop the tensors of the last collective. Each has a Python
-    object, since the dispatch mode saw it, and to drop one takes the interpreter's lock; a group
-    that ends may wait for its threads with that lock in hand (gloo of PyTorch 1.13)."""
-    distributed = getattr(torch, "distributed", None)
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        time.sleep(_SETTLES)
 
 
 def _operation(name: str, args: Any, kwargs: Any) -> str:

@@ -221,6 +221,8 @@ class Core(TorchDispatchMode):
         info = self.infos.get(func)
         if info is None:
             info = self.infos[func] = OpInfo(func)
+        if info.collective:
+            session.hold(args, kwargs)
         if info.ignored or info.view or (session.updating and not info.random):
             return func(*args, **kwargs)
         inputs, path = session.guarded(self._inputs, info, args, kwargs) or ([], "")

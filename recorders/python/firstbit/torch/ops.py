@@ -34,7 +34,7 @@ class OpInfo:
     """Its name, its arguments, and which outputs mean nothing."""
 
     __slots__ = ("name", "view", "ignored", "undefined", "workspaces", "random", "moves", "mutable",
-                 "resizes", "names", "ignored_inputs", "defaults", "texts")
+                 "resizes", "collective", "names", "ignored_inputs", "defaults", "texts")
 
     def __init__(self, func: Any) -> None:
         schema = func._schema
@@ -45,6 +45,7 @@ class OpInfo:
         self.view = name == "_unsafe_view" or any(
             a is not None and not a.is_write for a in returns)
         self.ignored = name in _IGNORED or namespace in ("profiler", "prim", "c10d", "prims")
+        self.collective = namespace == "c10d"
         # What a functional collective gives is there when it has been waited for.
         self.undefined = name in _UNDEFINED or (
             namespace.endswith("c10d_functional") and name != "wait_tensor")

@@ -13,7 +13,7 @@ from .._stack import LIBRARIES, short
 
 _SOURCES_MAX = 500  # files
 _BYTES_MAX = 4 << 20  # of one file
-_PATIENCE = 10.0  # seconds that a rank waits for the name of the first one's recording
+_PATIENCE = 60.0  # seconds that a rank waits for the name of the first one's recording
 _ID_AT = 40  # of a trace's header: docs/trace-format.md
 
 _THREADS_MAX = 4  # that hash: what comes from memory comes no faster to more

@@ -16,7 +16,7 @@ import torch
 
 from .. import _library as lib
 from ..recorder import EventRef, Recorder
-from .collectives import settle
+from .collectives import hold
 from .contents import DTYPES, address_of, local, obstacle, readable, tensors_in
 from .core import new_core
 from .draws import Draws
@@ -137,6 +137,10 @@ class Session:
 
     def after_draw(self, before: Any, info: Any, out: Any, path: str) -> Optional[EventRef]:
         return self.guarded(self.draws.after, before, info, out, path)
+
+    def hold(self, args: Any, kwargs: Any) -> None:
+        """A process group is given these: whether ops are recorded or not."""
+        self.guarded(hold, args, kwargs)
 
     def before_move(self, info: Any, args: Any, kwargs: Any) -> Any:
         """An op may give a tensor other memory: where the ones that it writes to lie."""
@@ -487,8 +491,6 @@ class Session:
 
         self.guarded(finish)
         self.active = self.ops = False
-        if self.dispatching:
-            settle()
         self._leave()
         self.workers.close()
         if threading.get_ident() == self.thread or not self.moved:
