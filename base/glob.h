@@ -7,8 +7,8 @@
 
 #include <stdbool.h>
 
-/* Whether the glob matches "path", "path:slot" or "path.slot"; '*' also matches dots. NULL matches
- * everything. */
+/* Whether the glob matches "path", "path:slot" or "path.slot"; '*' also matches dots. Several globs
+ * are separated by commas. NULL matches everything. */
 bool fb__glob_matches(const char *glob, const char *path, const char *slot);
 
 #endif

@@ -252,15 +252,19 @@ static bool find_values(cli_checked *check, fb_diff_report *report)
 {
     const fb_diff_first *first = &report->first;
     char steps[32];
-    const fb_recorder_options options = {.size = sizeof options,
-                                         .level = FB_LEVEL_VALUES,
-                                         .ops_steps = steps,
-                                         .values_steps = steps,
-                                         .values_path = first->name.path};
+    fb_recorder_options options = {.size = sizeof options,
+                                   .level = FB_LEVEL_VALUES,
+                                   .ops_steps = steps,
+                                   .values_steps = steps,
+                                   .values_path = first->name.path};
     fb_diff_report again = {.verdict = FB_DIFF_SAME};
     bool seen, repeats;
 
     (void)snprintf(steps, sizeof steps, "%" PRIu64, first->name.step);
+    if (report->window_path != NULL && report->window_steps != NULL) { /* its inputs too */
+        options.ops_steps = options.values_steps = report->window_steps;
+        options.values_path = report->window_path;
+    }
     fprintf(stderr, "firstbit check: step %" PRIu64 " again, with the contents of ",
             first->name.step);
     cli_put(stderr, first->name.path);
@@ -272,6 +276,7 @@ static bool find_values(cli_checked *check, fb_diff_report *report)
               agree_through(report->name_b, check->trace[1], first->name.step);
     if (seen && is_same_event(&first->name, &again.first.name)) {
         take_values(&report->first, &again.first);
+        report->proof = again.proof;
         if (again.next != NULL)
             say(&report->next, "%s", again.next);
     }

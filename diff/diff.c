@@ -320,6 +320,8 @@ void fb_diff_report_free(fb_diff_report *report)
     }
     free(report->why);
     free(report->next);
+    free(report->window_steps);
+    free(report->window_path);
     free(report->depth);
     *report = (fb_diff_report){0};
 }

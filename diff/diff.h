@@ -124,6 +124,33 @@ typedef struct fb_diff_rounding {
     uint64_t missing;     /* losses, gradients and updates that have no partner */
 } fb_diff_rounding;
 
+/* What contents say of the first difference: the operation is evaluated in float64 from the
+ * recorded inputs, and each side's result is held against how far any order of its sums may be from
+ * that (docs/diff.md, "Proof from contents"). */
+typedef enum fb_diff_proof_verdict {
+    FB_DIFF_PROOF_NONE,     /* no contents, or an operation that is not evaluated */
+    FB_DIFF_PROOF_ROUNDING, /* both sides are as near as nearly all orders are */
+    FB_DIFF_PROOF_REAL,     /* one side is where no order comes to, the other is not */
+    FB_DIFF_PROOF_SUSPECT,  /* possible, but one side is much worse than the other */
+    FB_DIFF_PROOF_OPEN      /* possible, no order being likely, and both sides about as far */
+} fb_diff_proof_verdict;
+
+typedef struct fb_diff_proof {
+    fb_diff_proof_verdict verdict;
+    bool of_b;                    /* REAL, SUSPECT: it is b; else a */
+    char op[FB_NAME_MAX + 1];     /* that was evaluated */
+    uint64_t terms;               /* of the longest sum */
+    uint64_t elements, evaluated; /* of the result; of these */
+    double worst_a, worst_b;      /* largest error, in bounds */
+    double likely_a, likely_b;    /* the same in likely errors */
+    uint64_t element;             /* where the worse side is worst */
+    double exact, a, b;           /* there */
+    bool has_slice;               /* all that differs has one index along a dimension */
+    uint32_t slice_dim;
+    uint64_t slice, slices; /* that index, of how many */
+    double scale;           /* SUSPECT: a factor that explains the error; else NaN */
+} fb_diff_proof;
+
 typedef struct fb_diff_report {
     char *name_a, *name_b; /* the paths given */
     fb_diff_verdict verdict;
@@ -154,6 +181,10 @@ typedef struct fb_diff_report {
     fb_diff_list notes;    /* differences that never reach training state, and remarks */
 
     fb_diff_rounding rounding;
+    fb_diff_proof proof;
+    /* Steps and tensors whose contents make that proof, as `record --at --path` takes them; NULL
+     * where there is none to make. */
+    char *window_steps, *window_path;
 
     bool has_equal_through;
     uint64_t equal_through; /* all that was compared is equal up to and including this step */

@@ -12,6 +12,7 @@
 #include "diff/read/recorded_values.h"
 #include "diff/read/step_events.h"
 #include "diff/read/values.h"
+#include "diff/rounding/proof.h"
 #include "diff/rounding/rounding.h"
 
 /* --- The divergent event ---------------------------------------------------------------------- */
@@ -48,6 +49,8 @@ static fb_status blame(fb__comparison *c, const fb__step_pair *pair, fb__culprit
         r->environment_cleared = is_environment_cleared(&values);
         status = fb__find_cause(r, &k, err);
         r->has_cause = status == FB_OK;
+        if (status == FB_OK)
+            status = fb__proof_find(r, c->a, c->b, err);
         if (status == FB_OK)
             status = fb__rounding_measure_first(r, c->a, c->b, err);
         if (status == FB_OK)

@@ -41,13 +41,19 @@ static const cJSON *argv_of(const fb__headers *headers)
     return cJSON_IsString(framework) && cJSON_IsArray(argv) && argv->child != NULL ? argv : NULL;
 }
 
-/* "firstbit record --at 3 --path 'h.0.attn' --level values -- python3 train.py" */
-static void put_record(FILE *out, const fb_diff_first *first, const cJSON *argv)
+/* "firstbit record --at 3 --path 'h.0.attn' --level values -- python3 train.py": the contents of
+ * the event, and where that makes a proof, of its inputs. */
+static void put_record(FILE *out, const fb_diff_report *r, const cJSON *argv)
 {
     const cJSON *word;
 
-    fprintf(out, "firstbit record --at %" PRIu64 " --path ", first->name.step);
-    put_word(out, first->name.path);
+    if (r->window_steps != NULL && r->window_path != NULL) {
+        fprintf(out, "firstbit record --at %s --path ", r->window_steps);
+        put_word(out, r->window_path);
+    } else {
+        fprintf(out, "firstbit record --at %" PRIu64 " --path ", r->first.name.step);
+        put_word(out, r->first.name.path);
+    }
     fputs(" --level values --", out);
     cJSON_ArrayForEach(word, argv)
     {
@@ -86,9 +92,10 @@ static void put_command(FILE *out, const fb_diff_report *r, const fb__headers *h
         fprintf(out, " --to %" PRIu64 " --make ", first->name.step);
         put_pattern(out, first->name.path);
         fputs(" -o out/", out);
-    } else if (!replayable && argv != NULL && first->what == FB_DIFF_CONTENT && !first->has_value &&
+    } else if (!replayable && argv != NULL && first->what == FB_DIFF_CONTENT &&
+               (!first->has_value || r->window_steps != NULL) &&
                (kind == FB_KIND_TENSOR || kind == FB_KIND_PARAM)) {
-        put_record(out, first, argv);
+        put_record(out, r, argv);
     } else {
         put_show(out, first, first->what == FB_DIFF_ONLY_B ? r->name_b : r->name_a);
     }

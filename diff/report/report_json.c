@@ -11,6 +11,7 @@
 
 #include "base/sketch.h"
 #include "diff/diff.h"
+#include "diff/rounding/proof.h"
 #include "diff/rounding/rounding_text.h"
 #include "engine/files/json.h"
 
@@ -274,6 +275,7 @@ char *fb_diff_report_json(const fb_diff_report *report)
     add_compared(object, report);
     add_parts(object, report);
     fb__rounding_json(object, &report->rounding);
+    fb__proof_json(object, &report->proof);
     add_list(object, "expected", &report->expected);
     add_list(object, "notes", &report->notes);
     add_optional_count(object, "equal_through", report->has_equal_through, report->equal_through);

@@ -13,6 +13,7 @@
 #include "diff/read/headers.h"
 #include "diff/parts.h"
 #include "diff/number.h"
+#include "diff/rounding/proof.h"
 #include "diff/rounding/rounding_text.h"
 
 enum {
@@ -371,6 +372,9 @@ static void print_rounding(FILE *out, const fb_diff_report *r)
         fb__rounding_size_text(text, sizeof text, x);
         entry(out, "size", text);
     }
+    fb__proof_text(text, sizeof text, &r->proof);
+    if (text[0] != '\0')
+        entry(out, "proof", text);
     if (!x->used)
         return;
     if (x->has_name_b) {

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "diff/report/report_sections.h"
+#include "diff/rounding/proof.h"
 #include "diff/rounding/rounding_text.h"
 
 enum { NAMES_MAX = 30 };
@@ -55,11 +56,19 @@ static void put_names(FILE *out, const char *side, const fb_diff_list *names)
 void fb__put_rounding(FILE *out, const fb_diff_report *r)
 {
     const fb_diff_rounding *x = &r->rounding;
-    char text[256];
+    char text[640];
 
-    if (!x->used)
+    fb__proof_text(text, sizeof text, &r->proof);
+    if (!x->used && text[0] == '\0')
         return;
     fputs("<section class=\"card\">\n<h2>Rounding or real</h2>\n", out);
+    if (text[0] != '\0')
+        fb__put_tagged(out, "<p>The contents of the inputs, evaluated in float64: ", text,
+                       ".</p>\n");
+    if (!x->used) {
+        fputs("</section>\n", out);
+        return;
+    }
     fb__rounding_pairs_text(text, sizeof text, x);
     fb__put_tagged(out, "<p>Paired: ", text, ".</p>\n");
     fb__put_tagged(out, "<p class=\"note\">Envelope: ", x->envelope, ".</p>\n");

@@ -7,6 +7,7 @@
  * what its own inputs differ. What comes behind may grow as it likes.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,33 @@ static bool may_be_rounding(const fb_diff_report *r)
 {
     return r->has_cause && !r->engine && is_open(&r->cause) && r->has_first &&
            r->first.name.kind == FB_KIND_TENSOR && r->first.name.step > 0;
+}
+
+/* The contents say that no order of sums, and no other machine, made the difference. */
+static bool is_proved_otherwise(const fb_diff_report *r)
+{
+    return r->proof.verdict == FB_DIFF_PROOF_REAL ||
+           (r->proof.verdict == FB_DIFF_PROOF_SUSPECT && isfinite(r->proof.scale));
+}
+
+/* A cause that stands for another order of a sum is none then. */
+static fb_status refute(fb_diff_cause *cause, const fb_diff_report *r, fb_error *err)
+{
+    const fb_event_name *name = &r->first.name;
+
+    if (!r->has_cause || cause->confirmed ||
+        (strcmp(cause->name, "environment") != 0 && strcmp(cause->name, "rounding") != 0))
+        return FB_OK;
+    cause->name = name->phase == FB_PHASE_BACKWARD ? "backward-op" : "forward-op";
+    fb__say(cause,
+            "%s%s%s computes something else in %s: its inputs are equal, and no order of its sums "
+            "gives this",
+            name->path, name->path[0] != '\0' ? " " : "", name->op, r->proof.of_b ? "b" : "a");
+    fb__say_fix(cause,
+                "look at what %s does with its inputs in %s, and at what may have changed "
+                "them unseen: memory shared with NumPy, or a fault of the machine",
+                name->op, r->proof.of_b ? "b" : "a");
+    return cause->text != NULL && cause->fix != NULL ? FB_OK : out_of_memory(err);
 }
 
 static bool have_sketches(fb_trace *a, fb_trace *b)
@@ -197,7 +225,9 @@ fb_status fb__rounding_claim(fb_diff_report *report, const fb_diff_options *opti
     bool claimed = false, same_calls = false;
     fb_status status;
 
-    if (!may_be_rounding(report))
+    if (is_proved_otherwise(report))
+        return refute(&report->cause, report, err);
+    if (!may_be_rounding(report) || report->proof.verdict == FB_DIFF_PROOF_SUSPECT)
         return FB_OK;
     if (!have_sketches(a, b))
         return options->rounding ? leave_open(report, err) : FB_OK;
