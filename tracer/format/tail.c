@@ -72,8 +72,14 @@ static size_t area_bytes(size_t half_bytes)
     return FB_TAIL_HEAD_BYTES + FB_TAIL_HALVES * half_bytes;
 }
 
+/* Room behind the halves for the chunks of one of them and the footer, whatever else is full. */
+static size_t reserve_bytes(size_t half_bytes)
+{
+    return half_bytes + (size_t)4 * FB_FORMAT_ALIGN;
+}
+
 /* A mapped file whose blocks are all allocated: a write into it cannot fail later. */
-static uint8_t *map_file(fb_stage *s, size_t half_bytes)
+static uint8_t *map_file(fb_stage *s, size_t half_bytes, size_t reserve)
 {
     const size_t bytes = area_bytes(half_bytes);
     fb_size_guard guard;
@@ -81,7 +87,7 @@ static uint8_t *map_file(fb_stage *s, size_t half_bytes)
     int failure;
 
     fb__size_guard_begin(&guard);
-    failure = posix_fallocate(s->descriptor, 0, (off_t)bytes);
+    failure = posix_fallocate(s->descriptor, 0, (off_t)(bytes + reserve));
     fb__size_guard_end(&guard);
     if (failure != 0) {
         if (ftruncate(s->descriptor, 0) != 0) /* gives back what it got */
@@ -102,9 +108,11 @@ static bool open_file(fb_stage *s)
     if (s->descriptor < 0)
         return false;
     for (size_t half = FB_TAIL_HALF_MAX; half >= FB_TAIL_HALF_MIN && s->map == NULL; half /= 2) {
-        s->map = map_file(s, half);
+        s->map = map_file(s, half, reserve_bytes(half));
         s->half_bytes = half;
     }
+    if (s->map == NULL)
+        s->map = map_file(s, s->half_bytes, 0);
     s->on_disk = s->map != NULL;
     if (!s->on_disk) {
         (void)close(s->descriptor);
@@ -112,6 +120,20 @@ static bool open_file(fb_stage *s)
         s->descriptor = -1;
     }
     return s->on_disk;
+}
+
+void fb__stage_give_reserve(const fb_stage *s)
+{
+    if (s->on_disk && ftruncate(s->descriptor, (off_t)s->map_bytes) != 0)
+        errno = 0; /* then it stays */
+}
+
+void fb__stage_give_half(const fb_stage *s, unsigned half)
+{
+    if (s->on_disk &&
+        fallocate(s->descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)(FB_TAIL_HEAD_BYTES + half * s->half_bytes), (off_t)s->half_bytes) != 0)
+        errno = 0; /* not on every file system */
 }
 
 fb_status fb__stage_open(fb_stage *s, const char *trace_path, fb_hash id, fb_error *err)

@@ -126,15 +126,20 @@ typedef struct fb_stage {
 } fb_stage;
 
 /*
- * Makes the tail file of the trace, all of it preallocated, at most 1 MiB and what the disk has
- * left; where there is no room for 64 KiB, plain memory does. An old file of that name is replaced.
- * FB_E_MEMORY.
+ * Makes the tail file of the trace, all of it preallocated, at most 1.5 MiB and what the disk has
+ * left; where there is no room for 64 KiB, plain memory does. A third of it is a reserve. An old
+ * file of that name is replaced. FB_E_MEMORY.
  */
 FB_NODISCARD fb_status fb__stage_open(fb_stage *s, const char *trace_path, fb_hash id,
                                       fb_error *err);
 
 /* Unmaps; remove: the file too, since all of it is in the trace. */
 void fb__stage_close(fb_stage *s, bool remove);
+
+/* Give blocks back to a full disk, once nothing is staged any more: the reserve; a half whose rows
+ * are in the trace. */
+void fb__stage_give_reserve(const fb_stage *s);
+void fb__stage_give_half(const fb_stage *s, unsigned half);
 
 /* Begins to fill a half, whose rows must not be needed any more. */
 void fb__stage_begin(fb_stage *s, unsigned half);

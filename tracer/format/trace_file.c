@@ -110,6 +110,7 @@ fb_status fb__trace_file_append(fb_trace_file *file, const void *bytes, size_t c
     const int error_number = write_all(file->descriptor, bytes, count, file->bytes);
 
     if (error_number != 0) {
+        file->limited = error_number == EFBIG;
         if (ftruncate(file->descriptor, (off_t)file->bytes) != 0)
             errno = 0; /* the tail stays: readers stop before it */
         return fail_errno(err, file->path, error_number);

@@ -6,6 +6,7 @@
 #ifndef FB_TRACER_FORMAT_TRACE_FILE_H
 #define FB_TRACER_FORMAT_TRACE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ typedef struct fb_trace_file {
     uint64_t bytes;  /* end of the last whole append */
     char *path;      /* for messages, and its name in the end */
     char *temporary; /* its name until it is published, then NULL */
+    bool limited;    /* a limit of its size was reached, which is not the disk's */
 } fb_trace_file;
 
 /* Begins an empty file under a temporary name beside `path`, so that nobody ever sees a

@@ -261,38 +261,39 @@ fb_status fb_recorder_open(fb_recorder **out, const char *path, const fb_recorde
     return FB_OK;
 }
 
-/* Rows that have to outlive the tail. False when memory is out. */
-static bool keep_rows(fb_staged *staged, uint8_t **kept)
+/* Seals what is staged, or what a limit of the file's size leaves of it; false where some of it
+ * cannot be sealed. On a full disk the tail makes the room: first by its reserve, then by the half
+ * that went there. */
+static bool seal_rest(fb_recorder *r)
 {
-    *kept = malloc(staged->bytes + 1);
-    if (*kept == NULL)
-        return false;
-    memcpy(*kept, staged->rows, staged->bytes);
-    staged->rows = *kept;
-    return true;
+    const fb_staged current = {r->stage.rows, r->stage.used, r->stage.sequence};
+    const unsigned other = 1 - r->stage.half;
+
+    if (fb__sealing_rest(&r->sealing, current) || r->sealing.file.limited)
+        return true;
+    fb__stage_give_reserve(&r->stage);
+    if (fb__sealing_rest(&r->sealing, current))
+        return true;
+    if (r->sealing.half[other].sequence == 0)
+        fb__stage_give_half(&r->stage, other);
+    return fb__sealing_rest(&r->sealing, current);
 }
 
-/* Seals what is staged. Where the disk is full, the tail's own blocks make the room: its rows are
- * kept in memory meanwhile. */
-static void seal_rest(fb_recorder *r)
+/* The end of the file. Where rows are left in a tail that outlives the program there is none: a
+ * torn trace with its tail has all, a full one would lack them. */
+static bool put_end(fb_recorder *r)
 {
-    fb_staged current = {r->stage.rows, r->stage.used, r->stage.sequence};
-    fb_staged *left[FB_TAIL_HALVES];
-    uint8_t *kept[FB_TAIL_HALVES + 1] = {NULL};
-    size_t count;
-    bool all = true;
+    fb_error failure;
+    const bool sealed = seal_rest(r);
 
-    if (fb__sealing_rest(&r->sealing, current) || !r->stage.on_disk)
-        return;
-    count = fb__sealing_left(&r->sealing, left);
-    for (size_t i = 0; i < count; i++)
-        all = all && keep_rows(left[i], &kept[i]);
-    if (all && keep_rows(&current, &kept[FB_TAIL_HALVES])) {
-        fb__stage_close(&r->stage, true);
-        (void)fb__sealing_rest(&r->sealing, current);
-    }
-    for (int i = 0; i <= FB_TAIL_HALVES; i++)
-        free(kept[i]);
+    if (!sealed && r->stage.on_disk)
+        return false;
+    if (fb__sealing_stopped(&r->sealing))
+        fb__stage_close(&r->stage, true); /* its blocks may be the room */
+    if (fb__sealing_footer(&r->sealing, &failure) == FB_OK)
+        return true;
+    fb__sealing_stop(&r->sealing, &failure);
+    return false;
 }
 
 fb_status fb_recorder_close(fb_recorder *recorder, fb_error *err)
@@ -312,11 +313,7 @@ fb_status fb_recorder_close(fb_recorder *recorder, fb_error *err)
     if (fb__recorder_on(r) && r->direct && r->step_open)
         fb__recorder_end_step(r);
     fb__sealing_end(&r->sealing);
-    seal_rest(r);
-    status = fb__sealing_footer(&r->sealing, &failure);
-    if (status != FB_OK)
-        fb__sealing_stop(&r->sealing, &failure);
-    has_footer = status == FB_OK;
+    has_footer = put_end(r);
     if (fb__trace_file_close(&r->sealing.file, &failure) != FB_OK)
         fb__sealing_stop(&r->sealing, &failure);
     status = r->sealing.stopped ? r->sealing.error.status : FB_OK;

@@ -29,6 +29,7 @@ typedef struct fb_staged {
 
 typedef struct fb_sealing {
     pthread_t thread;
+    bool evicts;     /* rows that are in the file leave the caches */
     bool has_thread; /* else halves are sealed by who fills them */
     pthread_mutex_t lock;
     pthread_cond_t ready, done;
