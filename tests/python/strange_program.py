@@ -75,6 +75,11 @@ def step(model, optimizer, results):
     gradient.sum().backward()
     torch.jit.script(nn.Linear(2, 2))(torch.ones(1, 2))
     torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8).dequantize()
+    made = torch.Tensor([1.0, 2.0]) + torch.Tensor(torch.full((2,), 7.0).numpy()) + torch.Tensor(torch.ones(2))
+    sized = torch.Tensor(2, 2)
+    sized[0], sized[1] = made, Named([3.0, 4.0])
+    torch.Tensor(torch.Size([2])).zero_(), torch.Tensor(size=(2,)), torch.Tensor()
+    results.append(sized.tolist())
     z = torch.zeros(3)
     z.numpy()[0] = 5
     z[torch.tensor([0, 0])] += 1

@@ -432,9 +432,11 @@ class Hooks:
     # --- Subclasses -------------------------------------------------------------------------------
 
     def _subclasses(self) -> None:
-        """Before PyTorch 2 a tensor cannot become one of a subclass while a mode is active."""
+        """Before PyTorch 2 a tensor cannot become one of a subclass, nor be made by its class,
+        while a mode is active: it has a Python object already."""
         if hasattr(torch.Tensor, "untyped_storage"):
             return
+        session = self.session
 
         def make(original: Any) -> Any:
             @functools.wraps(original)
@@ -446,7 +448,22 @@ class Hooks:
                     del guard
             return as_subclass
 
+        def make_new(original: Any) -> Any:
+            @functools.wraps(original)
+            def new(cls: type, *args: Any, **kwargs: Any) -> Any:
+                guard = torch._C._DisableTorchDispatch()
+                try:
+                    tensor = original(cls, *args, **kwargs)
+                finally:
+                    del guard
+                if session.here() and session.ops and not set(kwargs) - {"size"} and all(
+                        isinstance(a, (int, torch.Size)) for a in args):
+                    session.guarded(session.made_of_sizes, tensor)
+                return tensor
+            return new
+
         self._replace(torch.Tensor, "as_subclass", make)
+        self._replace(torch.Tensor, "__new__", make_new)
 
     # --- Seeds ------------------------------------------------------------------------------------
 

@@ -359,6 +359,15 @@ class Session:
             return
         self.core.record(tensor, lib.KINDS["param"], phase, path, op, slot, inputs, False)
 
+    def made_of_sizes(self, tensor: torch.Tensor) -> None:
+        """By `torch.Tensor(2, 3)`: its contents mean nothing yet."""
+        if obstacle(tensor) is None:
+            path = self.modules.path
+            number = self.recorder.site("tensor", self.phase, path, "empty", "out",
+                                        dtype=DTYPES[tensor.dtype], shape=tuple(tensor.shape),
+                                        source=self.calls)
+            self.core.put(tensor, self.recorder.event(number, flags=lib.UNDEFINED), path)
+
     # --- Backward ---------------------------------------------------------------------------------
 
     def loss(self, tensors: Any) -> None:
