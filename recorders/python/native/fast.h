@@ -191,6 +191,8 @@ typedef struct fast_where {
     bool undefined; /* contents mean nothing until they are written */
     bool written; /* an op has just changed it in place; PyTorch counts that after the op returns to
                    * its caller: the count of the present and the next one belong to the event */
+    bool plain;   /* nothing is recorded of a tensor whose rows do not lie in memory */
+    bool remade;  /* what made the contents is the input, where it is known */
     bool stacked; /* a new site gets the program's call stack */
     uint64_t place; /* that the stack is of; of no meaning where not stacked */
 } fast_where;

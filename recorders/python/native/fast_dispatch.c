@@ -505,21 +505,28 @@ static int hold(fast_core *c, PyObject *args, PyObject *kwargs)
     return done == NULL ? -1 : 0;
 }
 
+/* Whether nothing is recorded of what this thread computes now. */
+static bool is_silent(const fast_core *c)
+{
+    return (c->left_thread != 0 && PyThread_get_thread_ident() == c->left_thread) ||
+           !is_set(c->session_dict, c->names.ops) || is_set(c->session_dict, c->names.waiting);
+}
+
 PyObject *fast_dispatch(fast_core *c, PyObject *func, PyObject *args, PyObject *kwargs)
 {
     int64_t op = -1;
     PyObject *out;
     op_call call;
 
-    if (c->session_dict == NULL ||
-        (c->left_thread != 0 && PyThread_get_thread_ident() == c->left_thread) ||
-        !is_set(c->session_dict, c->names.ops) || is_set(c->session_dict, c->names.waiting))
+    if (c->session_dict == NULL)
         return PyObject_Call(func, args, kwargs);
     op = fast_op_of(c, func);
     if (op < 0 && is_raised(c))
         return NULL;
     if (op < 0)
         return PyObject_Call(func, args, kwargs);
+    if ((c->ops[op].passes && !c->ops[op].collective) || is_silent(c))
+        return PyObject_Call(c->ops[op].call, args, kwargs);
     if (c->ops[op].collective && hold(c, args, kwargs) != 0 && is_raised(c))
         return NULL;
     call.updating = is_set(c->session_dict, c->names.updating);

@@ -254,37 +254,72 @@ static PyObject *ref_bytes(fb_ref ref)
     return PyBytes_FromStringAndSize((const char *)&ref, sizeof ref);
 }
 
+/* The interned string of the caller's: a reference. */
+static PyObject *interned(PyObject *string)
+{
+    Py_INCREF(string);
+    PyUnicode_InternInPlace(&string);
+    return string;
+}
+
+/* One event of a tensor that no op gives; None where fast_record records nothing. */
+static PyObject *record_one(fast_core *c, PyObject *tensor, fast_where where, PyObject *inputs)
+{
+    fb_ref *refs = NULL, ref;
+    int failed = -1;
+
+    if (inputs != Py_None && read_inputs(inputs, &refs, &where.input_count) != 0)
+        return NULL;
+    where.inputs = refs;
+    where.place = where.stacked ? fast_place_of_call(c) : 0;
+    where.path = interned(where.path);
+    where.op = interned(where.op);
+    where.slot = interned(where.slot);
+    if (c->session != NULL)
+        failed = fast_record(c, tensor, &where, &ref);
+    else
+        PyErr_SetString(PyExc_RuntimeError, "the recording has ended");
+    free(refs);
+    Py_DECREF(where.path);
+    Py_DECREF(where.op);
+    Py_DECREF(where.slot);
+    if (failed < 0)
+        return NULL;
+    return failed > 0 ? none() : ref_bytes(ref);
+}
+
 static PyObject *core_record(PyObject *self, PyObject *args)
 {
     fast_core *c = (fast_core *)self;
     PyObject *tensor, *phase, *inputs;
     fast_where where = {.kind = FB_KIND_NONE};
-    fb_ref *refs, ref;
-    int kind, stacked, failed;
+    int kind, stacked;
 
     if (!PyArg_ParseTuple(args, "OiOUUUO!p", &tensor, &kind, &phase, &where.path, &where.op,
-                          &where.slot, &PyList_Type, &inputs, &stacked) ||
-        read_inputs(inputs, &refs, &where.input_count) != 0)
+                          &where.slot, &PyList_Type, &inputs, &stacked))
         return NULL;
     where.kind = (fb_kind)kind;
     where.phase = fast_phase(c, phase);
-    where.inputs = refs;
     where.stacked = stacked;
-    where.place = stacked ? fast_place_of_call(c) : 0;
-    Py_INCREF(where.path);
-    Py_INCREF(where.op);
-    Py_INCREF(where.slot);
-    PyUnicode_InternInPlace(&where.path);
-    PyUnicode_InternInPlace(&where.op);
-    PyUnicode_InternInPlace(&where.slot);
-    failed = c->session == NULL ? -1 : fast_record(c, tensor, &where, &ref);
-    free(refs);
-    Py_DECREF(where.path);
-    Py_DECREF(where.op);
-    Py_DECREF(where.slot);
-    if (failed != 0 && PyErr_Occurred() == NULL)
-        PyErr_SetString(PyExc_RuntimeError, "the recording has ended");
-    return failed != 0 ? NULL : ref_bytes(ref);
+    return record_one(c, tensor, where, inputs);
+}
+
+static PyObject *core_record_plain(PyObject *self, PyObject *args)
+{
+    fast_core *c = (fast_core *)self;
+    PyObject *tensor, *phase, *inputs;
+    fast_where where = {.plain = true};
+    int kind;
+
+    if (!PyArg_ParseTuple(args, "OiOUUUO", &tensor, &kind, &phase, &where.path, &where.op,
+                          &where.slot, &inputs))
+        return NULL;
+    if (inputs != Py_None && !PyList_Check(inputs))
+        return PyErr_Format(PyExc_TypeError, "inputs of an event: a list, or None");
+    where.kind = (fb_kind)kind;
+    where.phase = fast_phase(c, phase);
+    where.remade = inputs == Py_None;
+    return record_one(c, tensor, where, inputs);
 }
 
 static PyObject *core_find(PyObject *self, PyObject *tensor)
@@ -366,6 +401,10 @@ static PyMethodDef core_methods[] = {
      "__torch_dispatch__(func, types, args, kwargs): calls an op and records what came."},
     {"record", core_record, METH_VARARGS,
      "record(tensor, kind, phase, path, op, slot, inputs, stacked): one event; its reference."},
+    {"record_plain", core_record_plain, METH_VARARGS,
+     "record_plain(tensor, kind, phase, path, op, slot, inputs): the same, or None of a tensor "
+     "that "
+     "does not lie in rows in memory. inputs: None for what made it."},
     {"find", core_find, METH_O, "find(tensor): the event that made its contents, or None."},
     {"put", core_put, METH_VARARGS, "put(tensor, ref, path, param): this event made its contents."},
     {"end_step", core_end_step, METH_NOARGS, "Forgets what belongs to one step."},

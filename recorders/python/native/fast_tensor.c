@@ -459,15 +459,13 @@ static int put_maker_of(fast_core *c, PyObject *tensor, const fast_where *w,
     return failed;
 }
 
-/* The number of the memory that a parameter lies in: tied ones have the same. 0 for other kinds. */
-static int storage_number(fast_core *c, PyObject *tensor, const fast_where *w,
-                          const fast_place *place, uint64_t *number)
+/* Makes the event to come a parameter's maker, for the number of the memory that it lies in: tied
+ * ones have the same. */
+static int put_param(fast_core *c, PyObject *tensor, const fast_where *w, const fast_place *place,
+                     uint64_t *number)
 {
     const fast_maker *maker;
 
-    *number = 0;
-    if (w->kind != FB_KIND_PARAM)
-        return 0;
     if (put_maker_of(c, tensor, w, place, 0, (fb_ref){UINT32_MAX, FB_MICRO_NONE, 0}) != 0)
         return -1;
     maker = fast_find_maker(c, place->address);
@@ -475,22 +473,62 @@ static int storage_number(fast_core *c, PyObject *tensor, const fast_where *w,
     return 0;
 }
 
-/* One event for a tensor, which from here on is what made its contents. */
+/* The maker is known, but for the event, which it did not have yet. */
+static void name_param_maker(fast_core *c, const fast_place *place, fb_ref ref)
+{
+    fast_maker *maker = fast_find_maker(c, place->address);
+
+    if (maker != NULL && maker->param)
+        maker->ref = ref;
+}
+
+static int record_contents(fast_core *c, PyObject *tensor, const fast_where *where,
+                           const fast_contents *contents, const fast_place *place, fb_ref *out)
+{
+    const bool param = where->kind == FB_KIND_PARAM && !contents->hidden;
+    uint64_t storage = 0;
+
+    if ((param && put_param(c, tensor, where, place, &storage) != 0) ||
+        event_of(c, where, contents, place, storage, out) != 0)
+        return -1;
+    if (param)
+        name_param_maker(c, place, *out);
+    else if (!contents->hidden)
+        return put_maker_of(c, tensor, where, place, contents->bytes, *out);
+    return 0;
+}
+
+/* One event for a tensor, which from here on is what made its contents. 1 where nothing is to be
+ * recorded of it. */
 int fast_record(fast_core *c, PyObject *tensor, const fast_where *where, fb_ref *out)
 {
     fast_contents contents = {.hidden = false};
-    uint64_t storage = 0;
+    fast_where remade = *where;
+    const fast_maker *maker;
     fast_place place;
-    int failed;
+    fb_ref made;
+    int failed = 0;
 
+    if (where->plain && !fast_is_tensor(c, tensor))
+        return 1;
     fast_place_of(c, tensor, &place);
-    if (!read_plain(c, tensor, &place, &contents) && read_any(c, tensor, &contents) != 0)
-        return -1;
-    failed = contents.hidden ? 0 : storage_number(c, tensor, where, &place, &storage);
+    if (!read_plain(c, tensor, &place, &contents)) {
+        if (where->plain)
+            return 1;
+        if (read_any(c, tensor, &contents) != 0)
+            return -1;
+    }
+    if (where->remade) {
+        maker = current_maker(c, place.address, place.version, &failed);
+        if (maker != NULL) {
+            made = maker->ref;
+            remade.inputs = &made;
+            remade.input_count = 1;
+            where = &remade;
+        }
+    }
     if (failed == 0)
-        failed = event_of(c, where, &contents, &place, storage, out);
+        failed = record_contents(c, tensor, where, &contents, &place, out);
     Py_XDECREF(contents.owner);
-    if (failed != 0 || contents.hidden)
-        return failed;
-    return put_maker_of(c, tensor, where, &place, contents.bytes, *out);
+    return failed;
 }

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 def is_compiled(module: torch.nn.Module) -> bool:
-    return (getattr(module, "_compiled_call_impl", None) is not None or
+    # In its dictionary: what a module lacks is looked for at length, before PyTorch 2.
+    return (module.__dict__.get("_compiled_call_impl") is not None or
             type(module).__name__ == "OptimizedModule")
 
 

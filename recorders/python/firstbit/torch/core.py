@@ -179,6 +179,13 @@ class Core(TorchDispatchMode):
             self.makers.put(tensor, ref, where, written, False, undefined)
         return ref
 
+    def record_plain(self, tensor: torch.Tensor, kind: int, phase: str, path: str, op: str,
+                     slot: str, inputs: Optional[List[EventRef]]) -> Optional[EventRef]:
+        """The same as `record`, without stack, of a tensor whose rows lie in this process's memory;
+        of others nothing is recorded, and it is None. inputs: None for the event that made its
+        contents. This core leaves all to `record`."""
+        return None
+
     def find(self, tensor: torch.Tensor) -> Optional[EventRef]:
         """The event that made its contents; None where nobody saw that."""
         maker = self.makers.find(tensor)

@@ -2,6 +2,7 @@
 """The random draws of ops."""
 
 import ctypes
+import functools
 import hashlib
 import sys
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
@@ -99,6 +100,7 @@ def state_number(state: torch.Tensor) -> int:
     return number_of(ctypes.string_at(state.data_ptr(), state.numel()))
 
 
+@functools.lru_cache(maxsize=16)  # a state is looked at again before the next draw
 def number_of(raw: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")
 

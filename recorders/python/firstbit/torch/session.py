@@ -349,7 +349,9 @@ class Session:
 
     def record_state(self, tensor: Any, phase: str, path: str, op: str, slot: str,
                      inputs: List[EventRef]) -> None:
-        if not isinstance(tensor, torch.Tensor):
+        kind = lib.KINDS["param"]
+        if not isinstance(tensor, torch.Tensor) or self.core.record_plain(
+                tensor, kind, phase, path, op, slot, inputs) is not None:
             return
         tensor = local(tensor)
         if obstacle(tensor) is not None or isinstance(
@@ -357,7 +359,7 @@ class Session:
             reason = obstacle(tensor) or "parameters without a shape yet"
             self.left_out[reason] = self.left_out.get(reason, 0) + 1
             return
-        self.core.record(tensor, lib.KINDS["param"], phase, path, op, slot, inputs, False)
+        self.core.record(tensor, kind, phase, path, op, slot, inputs, False)
 
     def made_of_sizes(self, tensor: torch.Tensor) -> None:
         """By `torch.Tensor(2, 3)`: its contents mean nothing yet."""
@@ -406,17 +408,21 @@ class Session:
             grad = parameter.grad
             if grad is None:
                 continue
-            grad = local(grad)
             if not self.ops:
+                grad = local(grad)
                 if obstacle(grad) is None:
                     number = self.recorder.site("tensor", "backward", name, "grad", "grad",
                                                 dtype=DTYPES[grad.dtype], shape=tuple(grad.shape))
                     self.grads[id(parameter)] = self.recorder.ref(number)
                 continue
-            made = self.core.find(grad) if obstacle(grad) is None else None
-            self.grads[id(parameter)] = self.core.record(
-                grad, lib.KINDS["tensor"], "backward", name, "grad", "grad",
-                [] if made is None else [made], False)
+            kind = lib.KINDS["tensor"]
+            made = self.core.record_plain(grad, kind, "backward", name, "grad", "grad", None)
+            if made is None:
+                grad = local(grad)
+                made = self.core.find(grad) if obstacle(grad) is None else None
+                made = self.core.record(grad, kind, "backward", name, "grad", "grad",
+                                        [] if made is None else [made], False)
+            self.grads[id(parameter)] = made
 
     def updated(self, optimizer: torch.optim.Optimizer) -> None:
         """The first optimizer's step ends a step of the run. One that was made since then takes its
