@@ -265,6 +265,39 @@ static int run_pair(const cli_args *args, fb_diff_options *how, cli_progress *pr
     return result;
 }
 
+/* "12:3": two steps from 1 on. */
+static bool read_align(fb_diff_options *how, const char *text)
+{
+    char *end, *rest;
+
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    how->align_a = strtoull(text, &end, 10);
+    if (*end != ':' || end[1] < '0' || end[1] > '9')
+        return false;
+    how->align_b = strtoull(end + 1, &rest, 10);
+    return *rest == '\0' && errno == 0 && how->align_a > 0 && how->align_b > 0;
+}
+
+static int take_align(const cli_args *args, fb_diff_options *how, size_t digests)
+{
+    const char *align = cli_value(args, "align");
+
+    if (align == NULL)
+        return 0;
+    if (!read_align(how, align))
+        return cli_fail(args, "--align: expected a step of A and one of B, as 12:3, not '%s'",
+                        align);
+    if (digests > 0 || args->positional_count > 2)
+        return cli_fail(args, "--align lays the steps of two traces beside each other");
+    if (cli_has(args, "rounding") || cli_has(args, "noise") || cli_has(args, "map") ||
+        cli_has(args, "expect"))
+        return cli_fail(args, "--align compares bits: not with --rounding, --noise, --map or "
+                              "--expect");
+    return 0;
+}
+
 /* Options that exclude each other, or what is given. */
 static int check(const cli_args *args, size_t digests)
 {
@@ -299,7 +332,7 @@ static int run(const cli_args *args)
 
     for (size_t i = 0; i < args->positional_count; i++)
         digests += fb_digest_is_file(args->positional[i]);
-    if (check(args, digests) != 0)
+    if (check(args, digests) != 0 || take_align(args, &how, digests) != 0)
         return CLI_TROUBLE;
     if (digests > 0)
         return run_digest(args);
@@ -329,6 +362,9 @@ static const cli_option options[] = {
      "a key of the configuration that may differ, and all\nbelow it: run a is made again with the "
      "value of b,\nand that is compared; repeatable",
      true},
+    {"align", 0, "A:B",
+     "compare from step A of the first and step B of the\nsecond on: a resumed run, shifted steps",
+     false},
     {"html", 0, "FILE", "also write the report as one page that needs no network", false},
     {"markdown", 0, NULL, "print the report for an issue or a pull request", false},
     {"json", 0, NULL, "one JSON object on stdout", false},
@@ -339,8 +375,8 @@ const cli_command cli_diff = {
     .name = "diff",
     .summary = "find the first event in which two traces part, and the cause",
     .synopsis = "A B [--bitwise | --rounding] [--noise TRACE]... [--map FILE] [--strict] "
-                "[--prefix] [--data PATH] [--expect KEY]... [--html "
-                "FILE] [--markdown] [--json]",
+                "[--prefix] [--data PATH] [--expect KEY]... [--align "
+                "A:B] [--html FILE] [--markdown] [--json]",
     .options = options,
     .positional_min = 2,
     .positional_max = FB_GROUPS_RUNS_MAX,

@@ -61,6 +61,10 @@ FB_NODISCARD fb_status fb__check_resume(fb__comparison *c, fb_error *err);
  * such a pair the verdict is there. Errors as fb_diff. */
 FB_NODISCARD fb_status fb__check_resumed(fb__comparison *c, fb_error *err);
 
+/* Steps that the caller has laid beside each other (options->align_a, align_b): the verdict is
+ * there. FB_E_USAGE where a trace does not have its step; else as fb_diff. */
+FB_NODISCARD fb_status fb__check_shifted(fb__comparison *c, fb_error *err);
+
 /* Equal chains speak for the events that they were made from. That these are the events in the file
  * takes reading all of it, which a comparison of large traces is spared: the report says so.
  * FB_E_CORRUPT, FB_E_IO, FB_E_MEMORY. */

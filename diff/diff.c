@@ -205,7 +205,9 @@ static fb_status compare(fb__comparison *c, const char *a, const char *b, fb_err
 
     if (status == FB_OK)
         status = find_scope(c, err);
-    if (status == FB_OK)
+    if (status == FB_OK && c->options->align_a > 0)
+        status = fb__check_shifted(c, err);
+    else if (status == FB_OK)
         status = fb__check_resumed(c, err);
     if (status == FB_OK && !c->judged)
         status = compare_by_rounding(c, err);
@@ -261,7 +263,7 @@ fb_status fb_diff(fb_diff_report *out, const char *a, const char *b, const fb_di
     const fb_diff_options *how = options != NULL ? options : &defaults;
     fb_status status = fb__diff_files(out, a, b, how, err);
 
-    if (status != FB_OK)
+    if (status != FB_OK || how->align_a > 0)
         return status;
     status = fb__diff_parts(out, how, err);
     if (status != FB_OK)

@@ -207,6 +207,8 @@ typedef struct fb_diff_options {
     const char *map;          /* file of names, diff/align/map_file.h; NULL: none */
     const char *const *noise; /* envelopes, or repeats of a's or b's program */
     size_t noise_count;
+    uint64_t align_a, align_b; /* compare from this step of a and of b on, of the main traces alone;
+                                * both 0: steps of one number, or what is found */
     bool no_verify;   /* equal chains are taken at their word: the caller has verified both */
     const char *data; /* a further place for the data of replays; NULL: none */
     void (*progress)(void *argument, const char *doing, uint64_t step, uint64_t to); /* or NULL */

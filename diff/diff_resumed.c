@@ -5,6 +5,7 @@
 #include "diff/comparison.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/error.h"
 #include "diff/align/resume.h"
@@ -46,6 +47,66 @@ fb_status fb__check_resume(fb__comparison *c, fb_error *err)
                : fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
 }
 
+static void take_first(fb_diff_report *r, const fb__resumed *d)
+{
+    r->verdict = FB_DIFF_DIFFER;
+    r->has_first = true;
+    r->first = (fb_diff_first){.what = FB_DIFF_CONTENT,
+                               .name = d->name,
+                               .number_a = d->number_a,
+                               .number_b = d->number_b,
+                               .dtype = d->dtype};
+}
+
+/* Of two that are equal as far as both go, one may have more steps left. */
+static fb_status say_shorter(fb__comparison *c, uint64_t step_a, uint64_t step_b, fb_error *err)
+{
+    const uint64_t left_a = fb_trace_get_info(c->a)->last_step - step_a;
+    const uint64_t left_b = fb_trace_get_info(c->b)->last_step - step_b;
+    char why[96];
+
+    if (left_a == left_b)
+        return FB_OK;
+    (void)snprintf(why, sizeof why, "%s ends first; equal through step %" PRIu64 " of a",
+                   left_a < left_b ? "a" : "b", c->report->equal_through);
+    return c->options->prefix ? fb__list_add(&c->report->left_out, err, "%s", why)
+                              : fb__undecidable(c, err, why);
+}
+
+fb_status fb__check_shifted(fb__comparison *c, fb_error *err)
+{
+    const uint64_t step_a = c->options->align_a, step_b = c->options->align_b;
+    fb_diff_report *r = c->report;
+    fb__resumed d;
+    fb_status status = fb__shifted_compare(&d, c->a, c->b, step_a, step_b, err);
+
+    if (status != FB_OK)
+        return status;
+    c->judged = true;
+    r->aligned = d.compared;
+    r->unaligned = d.unmatched;
+    r->has_equal_through = true;
+    r->equal_through = step_a - 1 + d.steps;
+    status = fb__list_add(&r->left_out, err,
+                          "steps before %" PRIu64 " of a and before %" PRIu64
+                          " of b; events that are no tensor, draw or scalar; other processes",
+                          step_a, step_b);
+    if (status == FB_OK)
+        status = fb__check_integrity(c, err);
+    if (status != FB_OK)
+        return status;
+    if (d.item == FB__RESUMED_EQUAL && d.compared == 0)
+        return fb__undecidable(c, err, "of the steps laid beside each other nothing was compared");
+    r->verdict = FB_DIFF_SAME;
+    if (d.item == FB__RESUMED_EQUAL)
+        return say_shorter(c, step_a, step_b, err);
+    take_first(r, &d);
+    fb__say_shifted(r, &d, step_a, step_b);
+    return r->cause.text != NULL && r->cause.fix != NULL
+               ? FB_OK
+               : fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
+}
+
 fb_status fb__check_resumed(fb__comparison *c, fb_error *err)
 {
     fb_diff_report *r = c->report;
@@ -73,13 +134,7 @@ fb_status fb__check_resumed(fb__comparison *c, fb_error *err)
     r->verdict = FB_DIFF_SAME;
     if (d.item == FB__RESUMED_EQUAL)
         return FB_OK;
-    r->verdict = FB_DIFF_DIFFER;
-    r->has_first = true;
-    r->first = (fb_diff_first){.what = FB_DIFF_CONTENT,
-                               .name = d.name,
-                               .number_a = d.number_a,
-                               .number_b = d.number_b,
-                               .dtype = d.dtype};
+    take_first(r, &d);
     fb__say_resumed(r, &d);
     return r->cause.text != NULL && r->cause.fix != NULL
                ? FB_OK

@@ -220,8 +220,83 @@ fb_status fb__resumed_compare(fb__resumed *out, fb_trace *a, fb_trace *b, fb_err
 
         out->is_b = side == 1;
         status = has_loaded(&loaded, p.part, err);
+        out->loaded = loaded;
         if (status == FB_OK && loaded)
             status = compare(&p, err);
     }
+    return status;
+}
+
+/* --- Steps that the caller lays beside each other --------------------------------------------- */
+
+/* What both are before the first step to compare: parameters and states of the optimizer. */
+static fb_status compare_before(pair *p, uint64_t step, fb_error *err)
+{
+    fb__table whole = {.trace = NULL}, part = {.trace = NULL};
+    fb_status status = fb__table_load(&whole, p->whole, &p->whole_start, p->out->from + step, err);
+
+    if (status == FB_OK)
+        status = fb__table_load(&part, p->part, &p->part_start, step, err);
+    for (uint32_t i = step == 0 ? 0 : part.start_count;
+         status == FB_OK && i < (step == 0 ? part.start_count : part.count) &&
+         p->out->item == FB__RESUMED_EQUAL;
+         i++) {
+        const fb__node *y = &part.nodes[i];
+        uint32_t at;
+
+        if (y->site->kind != FB_KIND_PARAM || y->site->path == NULL)
+            continue;
+        at = p->out->from + step == 0 ? fb__table_find_param(&whole, y->site->path)
+                                      : fb__table_find(&whole, y->key);
+        if (at != FB__NODE_NONE && !is_equal(&whole.nodes[at], y))
+            take(p, &whole, &whole.nodes[at], y,
+                 fb__node_is_param(y) ? FB__RESUMED_PARAMETER : FB__RESUMED_STATE);
+    }
+    if (status == FB_OK && step == 0 && p->out->from > 0)
+        compare_start(p, &whole);
+    fb__table_free(&whole);
+    fb__table_free(&part);
+    return status;
+}
+
+static fb_status check_step(fb_trace *t, uint64_t step, const char *name, fb_error *err)
+{
+    const fb_trace_info *info = fb_trace_get_info(t);
+
+    if (info->steps > 0 && step >= info->first_step && step <= info->last_step)
+        return FB_OK;
+    return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET,
+                    "no step %llu to align: %s has steps %llu to %llu", (unsigned long long)step,
+                    name, (unsigned long long)info->first_step,
+                    (unsigned long long)info->last_step);
+}
+
+fb_status fb__shifted_compare(fb__resumed *out, fb_trace *a, fb_trace *b, uint64_t step_a,
+                              uint64_t step_b, fb_error *err)
+{
+    const bool is_b = step_a >= step_b;
+    const uint64_t begin = is_b ? step_b : step_a;
+    pair p = {.whole = is_b ? a : b, .part = is_b ? b : a, .out = out};
+    fb_status status = check_step(a, step_a, "a", err);
+
+    *out = (fb__resumed){
+        .found = true, .is_b = is_b, .from = is_b ? step_a - step_b : step_b - step_a};
+    if (status == FB_OK)
+        status = check_step(b, step_b, "b", err);
+    if (status == FB_OK)
+        status = has_loaded(&out->loaded, p.part, err);
+    if (status == FB_OK)
+        status = fb__table_load(&p.part_start, p.part, NULL, 0, err);
+    if (status == FB_OK)
+        status = fb__table_load(&p.whole_start, p.whole, NULL, 0, err);
+    if (status == FB_OK)
+        status = compare_before(&p, begin - 1, err);
+    for (uint64_t step = begin; status == FB_OK && out->item == FB__RESUMED_EQUAL &&
+                                step <= fb_trace_get_info(p.part)->last_step &&
+                                out->from + step <= fb_trace_get_info(p.whole)->last_step;
+         step++)
+        status = compare_step(&p, step, err);
+    fb__table_free(&p.part_start);
+    fb__table_free(&p.whole_start);
     return status;
 }

@@ -22,6 +22,7 @@ typedef enum fb__resumed_item {
 
 typedef struct fb__resumed {
     bool found;                          /* one of the two goes on from a step of the other */
+    bool loaded;                         /* from a checkpoint */
     bool is_b;                           /* it is b */
     uint64_t from;                       /* of the other: that step */
     uint64_t steps, compared, unmatched; /* steps and tensors that both have, and have not */
@@ -37,5 +38,12 @@ typedef struct fb__resumed {
  * the other trace once. Statuses of the readers, FB_E_MEMORY. */
 FB_NODISCARD fb_status fb__resumed_compare(fb__resumed *out, fb_trace *a, fb_trace *b,
                                            fb_error *err);
+
+/* Lays step `step_a` of a beside step `step_b` of b, both at least 1, and the steps behind them at
+ * this distance; what both are before these steps is compared too. The side with the smaller number
+ * is taken for the one that goes on, from the other's step out->from. FB_E_USAGE where a trace does
+ * not have its step; else as above. */
+FB_NODISCARD fb_status fb__shifted_compare(fb__resumed *out, fb_trace *a, fb_trace *b,
+                                           uint64_t step_a, uint64_t step_b, fb_error *err);
 
 #endif

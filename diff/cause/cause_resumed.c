@@ -28,3 +28,29 @@ void fb__say_resumed(fb_diff_report *r, const fb__resumed *d)
             d->name.path[0] != '\0' ? " " : "", fb_slot_word(d->name.slot));
     fb__say_fix(&r->cause, "%s", lost[d->item][1]);
 }
+
+void fb__say_shifted(fb_diff_report *r, const fb__resumed *d, uint64_t step_a, uint64_t step_b)
+{
+    static const char *const causes[][2] = {
+        [FB__RESUMED_EQUAL] = {"unknown", ""},
+        [FB__RESUMED_PARAMETER] = {"init", "begin from the same parameters, or align other steps"},
+        [FB__RESUMED_STATE] = {"init", "begin from the same state of the optimizer"},
+        [FB__RESUMED_SCHEDULE] = {"schedule", "make the schedule count from the same step"},
+        [FB__RESUMED_GENERATOR] = {"rng-offset", "seed the generator before these steps in both"},
+        [FB__RESUMED_DATA] = {"data-order", "let both read the same samples in these steps"},
+        [FB__RESUMED_OTHER] = {"unknown", "compare what computes it in both"},
+    };
+    const fb_event_name *name = &d->name;
+
+    if (d->loaded && step_a != step_b) {
+        fb__say_resumed(r, d);
+        return;
+    }
+    r->has_cause = true;
+    r->cause.name = causes[d->item][0];
+    fb__say(&r->cause,
+            "with step %" PRIu64 " of a laid beside step %" PRIu64
+            " of b, %s%s%s differs, and all that it is made from is equal",
+            step_a, step_b, name->path, name->path[0] != '\0' ? " " : "", fb_slot_word(name->slot));
+    fb__say_fix(&r->cause, "%s", causes[d->item][1]);
+}

@@ -100,5 +100,7 @@ const char *fb__culprit_side(const fb__case *c);
 
 /* The cause of a resumed recording's first difference, by what it has otherwise. */
 void fb__say_resumed(fb_diff_report *report, const fb__resumed *difference);
+/* The same where the caller has laid these steps beside each other. */
+void fb__say_shifted(fb_diff_report *r, const fb__resumed *d, uint64_t step_a, uint64_t step_b);
 
 #endif

@@ -69,8 +69,8 @@ class Resumed(unittest.TestCase):
                         *map(str, arguments)], cwd=cls.folder.name, check=True,
                        capture_output=True)
 
-    def diff(self, a, b):
-        done = subprocess.run([FIRSTBIT, "diff", "--json", a, b], cwd=self.folder.name,
+    def diff(self, a, b, *flags):
+        done = subprocess.run([FIRSTBIT, "diff", "--json", *flags, a, b], cwd=self.folder.name,
                               capture_output=True, text=True, check=False)
         return json.loads(done.stdout)
 
@@ -80,6 +80,16 @@ class Resumed(unittest.TestCase):
             report = self.diff(*pair)
             self.assertEqual(report["verdict"], "same", report)
             self.assertGreater(report["compared"]["aligned"], 100)
+
+    def test_steps_laid_beside_each_other_by_hand_are_compared(self):
+        self.record("part.fbt", 3, 7, "nothing")
+        for steps in ("4:1", "6:3"):
+            report = self.diff("whole.fbt", "part.fbt", "--align", steps)
+            self.assertEqual(report["verdict"], "same", report)
+        report = self.diff("part.fbt", "whole.fbt", "--align", "1:5")
+        self.assertEqual((report["verdict"], report["cause"]["name"]),
+                         ("differ", "checkpoint-resume"), report)
+        self.assertEqual(report["first"]["slot"], "param")
 
     def test_what_a_run_has_not_brought_along_is_named(self):
         for lose, step, said in (("optimizer", 4, "the optimizer's state"),
