@@ -89,6 +89,9 @@ fb_status fb__note_step(fb__noted *noted, fb_diff_report *report, const fb__step
 {
     fb_status status = FB_OK;
 
+    if (notes->count > 0 && noted->step_count < FB__NOTED_STEPS_MAX)
+        noted->steps[noted->step_count++] =
+            (fb__noted_step){pair->a.step, noted->lines, report->notes.count, noted->draw_count};
     for (size_t i = 0; i < notes->count && status == FB_OK; i++) {
         const bool in_b = i >= notes->count_a;
         const fb__step *step = in_b ? &pair->b : &pair->a;
@@ -106,6 +109,18 @@ fb_status fb__note_step(fb__noted *noted, fb_diff_report *report, const fb__step
         status = tell(noted, report, step, e, what_of(e, in_b), matter, err);
     }
     return status == FB_OK ? tell_order(noted, report, &pair->a, err) : status;
+}
+
+void fb__notes_withdraw(fb__noted *noted, fb_diff_report *report, size_t at)
+{
+    const fb__noted_step *before = &noted->steps[at];
+
+    while (report->notes.count > before->told)
+        free(report->notes.at[--report->notes.count]);
+    noted->lines = before->lines;
+    noted->draw_count = before->draw_count;
+    noted->has_first = noted->has_first && before->lines > 0;
+    noted->step_count = at;
 }
 
 const fb__noted_draw *fb__noted_draw_of(const fb__noted *noted, const char *stream)

@@ -18,11 +18,19 @@ typedef struct fb__noted_draw {
     bool in_b;
 } fb__noted_draw;
 
-enum { FB__NOTED_DRAWS_MAX = 64 };
+/* How much had been taken down before a step, so that it can be judged again. */
+typedef struct fb__noted_step {
+    uint64_t step, lines;
+    size_t told, draw_count;
+} fb__noted_step;
+
+enum { FB__NOTED_DRAWS_MAX = 64, FB__NOTED_STEPS_MAX = 16 };
 
 typedef struct fb__noted {
     fb__noted_draw draws[FB__NOTED_DRAWS_MAX];
     size_t draw_count;
+    fb__noted_step steps[FB__NOTED_STEPS_MAX]; /* the first of those with notes */
+    size_t step_count;
     uint64_t lines;  /* all notes; those told one by one are in report->notes */
     bool told_order; /* a note has said that calls stand in another order */
     bool has_first;
@@ -38,6 +46,9 @@ FB_NODISCARD fb_status fb__list_add(fb_diff_list *list, fb_error *err, const cha
 FB_NODISCARD fb_status fb__note_step(fb__noted *noted, fb_diff_report *report,
                                      const fb__step_pair *pair, const fb__step_notes *notes,
                                      fb_error *err);
+
+/* Forgets the notes of steps[at] and of all steps behind it: they are judged again. */
+void fb__notes_withdraw(fb__noted *noted, fb_diff_report *report, size_t at);
 
 /* The earliest noted draw from this stream or seed of it; of stream NULL, the earliest seed of any.
  * NULL: none. */

@@ -4,6 +4,10 @@
  */
 #include "diff/comparison.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
 #include "diff/align/align.h"
 #include "diff/cause/causes.h"
 #include "diff/judge/first_event.h"
@@ -148,16 +152,119 @@ static bool is_foreign(const fb__comparison *c, const fb__step_pair *pair,
     return c->report->aligned == 0 || pair->a.count > FEW || pair->b.count > FEW;
 }
 
-/* What is done with a culprit: blamed at once, or where generators alone differ, later. */
-static fb_status judge_culprit(fb__comparison *c, const fb__step_pair *pair, fb__culprit *culprit,
-                               uint64_t step, fb_error *err)
+/* A step, loaded and judged. */
+typedef struct judged {
+    fb__step_pair pair;
+    fb__alignment alignment;
+    fb__judgement judgement;
+    fb__run_end end; /* whether one of the runs was over here */
+} judged;
+
+/* wanted: as fb__judge. Close it in either case. */
+static fb_status open_judged(judged *out, const fb__comparison *c, uint64_t step, uint32_t classes,
+                             const fb__earlier *wanted, fb_error *err)
 {
+    fb_status status;
+
+    *out = (judged){.end = FB__RUN_GOES_ON};
+    status = fb__step_pair_load(&out->pair, c->a, c->b, step, classes, err);
+    if (status == FB_OK) {
+        out->end = fb__run_end_of(&out->pair);
+        out->pair.a.cut |= out->end == FB__RUN_A_ENDED;
+        out->pair.b.cut |= out->end == FB__RUN_B_ENDED;
+        status = fb__align(&out->alignment, &out->pair, err);
+    }
+    if (status == FB_OK)
+        status = fb__judge(&out->judgement, &out->pair, wanted, err);
+    return status;
+}
+
+static void close_judged(judged *j)
+{
+    fb__judgement_free(&j->judgement);
+    fb__step_pair_free(&j->pair);
+}
+
+/* As open_judged, with the classes that both sides have of a step. */
+static fb_status open_noted(judged *out, fb__comparison *c, size_t at, const fb__earlier *wanted,
+                            fb_error *err)
+{
+    const uint64_t step = c->noted.steps[at].step;
+    uint32_t classes = 0;
+    fb_status status = fb__chains_common(&classes, &c->chains, step, err);
+
+    *out = (judged){0};
+    return status == FB_OK ? open_judged(out, c, step, classes & FB__STATE_CLASSES, wanted, err)
+                           : status;
+}
+
+/* Adds what an earlier step has read, for the steps before it. */
+static fb_status join(fb__earlier *to, const fb__earlier *more, fb_error *err)
+{
+    fb_hash *keys = realloc(to->keys, (to->count + more->count + 1) * sizeof *keys);
+
+    if (keys == NULL)
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging a step: out of memory");
+    memcpy(keys + to->count, more->keys, more->count * sizeof *keys);
+    *to = (fb__earlier){keys, to->count + more->count};
+    return FB_OK;
+}
+
+/* What differed in an earlier step and had no reader there is a note until a later step reads it
+ * and differs: then the first of it is to blame. Of two steps at most one is held in memory. */
+static fb_status blame_earlier(bool *found, fb__comparison *c, fb__earlier *reads, fb_error *err)
+{
+    size_t first = c->noted.step_count;
+    fb_status status = FB_OK;
+    judged j;
+
+    for (size_t at = first; at-- > 0 && status == FB_OK;) {
+        status = open_noted(&j, c, at, reads, err);
+        if (status == FB_OK && j.judgement.culprit.found) {
+            first = at;
+            status = join(reads, &j.judgement.reads, err);
+        }
+        close_judged(&j);
+    }
+    *found = first < c->noted.step_count;
+    if (status != FB_OK || !*found)
+        return status;
+    status = open_noted(&j, c, first, reads, err);
+    if (status == FB_OK) {
+        const uint64_t step = c->noted.steps[first].step;
+
+        fb__notes_withdraw(&c->noted, c->report, first);
+        set_equal_through(c, step);
+        status = fb__note_step(&c->noted, c->report, &j.pair, &j.judgement.notes, err);
+        if (status == FB_OK)
+            status = count_aligned(c, step, &j.alignment, err);
+        if (status == FB_OK)
+            status = blame(c, &j.pair, &j.judgement.culprit, step, err);
+    }
+    close_judged(&j);
+    return status;
+}
+
+/* Whether the event may be made from something of an earlier step. */
+static bool is_made(const fb__step_event *e)
+{
+    return e->site->kind == FB_KIND_TENSOR || e->site->kind == FB_KIND_PARAM ||
+           e->site->kind == FB_KIND_SCALAR;
+}
+
+/* What is done with a culprit: blamed at once, or where generators alone differ, later. */
+static fb_status judge_culprit(fb__comparison *c, judged *j, uint64_t step, fb_error *err)
+{
+    const uint32_t classes = j->pair.classes;
+    fb__culprit *culprit = &j->judgement.culprit;
     const bool in_b = culprit->a == NULL;
     const fb__step_event *event = in_b ? culprit->b : culprit->a;
+    bool found = false;
+    fb_status status = FB_OK;
     uint64_t at;
 
     if (c->held.tell)
-        return fb__note_step(&c->noted, c->report, pair,
+        return fb__note_step(&c->noted, c->report, &j->pair,
                              &(fb__step_notes){.at = &event, .count_a = !in_b, .count = 1}, err);
     if (!c->held.blame && culprit->only_generators) {
         if (!c->held.found)
@@ -171,9 +278,21 @@ static fb_status judge_culprit(fb__comparison *c, const fb__step_pair *pair, fb_
         c->held.reached = true;
         return FB_OK;
     }
+    if (c->noted.step_count > 0 && j->judgement.reads.count > 0 && is_made(event)) {
+        fb__earlier reads = j->judgement.reads;
+
+        j->judgement.reads = (fb__earlier){0};
+        close_judged(j);
+        status = blame_earlier(&found, c, &reads, err);
+        free(reads.keys);
+        if (status == FB_OK && !found)
+            status = open_judged(j, c, step, classes, NULL, err);
+    }
+    if (found || status != FB_OK)
+        return status;
     at = promote(c, culprit, step);
     set_equal_through(c, at);
-    return blame(c, pair, culprit, at, err);
+    return blame(c, &j->pair, culprit, at, err);
 }
 
 /* Whether the step is where one run was over. What it did behind its last update reaches nothing,
@@ -206,37 +325,25 @@ static fb_status take_end(fb__comparison *c, fb__run_end end, const fb__step_pai
 fb_status fb__judge_step(fb__comparison *c, uint64_t step, uint32_t classes, bool roots_differ,
                          fb_error *err)
 {
-    fb__step_pair pair;
-    fb__alignment alignment = {0};
-    fb__culprit culprit = {0};
-    fb__step_notes notes = {0};
-    fb__run_end end = FB__RUN_GOES_ON;
-    fb_status status = fb__step_pair_load(&pair, c->a, c->b, step, classes, err);
+    judged j;
+    fb_status status = open_judged(&j, c, step, classes, NULL, err);
+    const fb__culprit *culprit = &j.judgement.culprit;
 
+    if (status == FB_OK && (culprit->found || roots_differ))
+        status = count_aligned(c, step, &j.alignment, err);
     if (status == FB_OK) {
-        end = fb__run_end_of(&pair);
-        pair.a.cut |= end == FB__RUN_A_ENDED;
-        pair.b.cut |= end == FB__RUN_B_ENDED;
-        status = fb__align(&alignment, &pair, err);
-    }
-    if (status == FB_OK)
-        status = fb__judge(&culprit, &notes, &pair, err);
-    if (status == FB_OK && (culprit.found || roots_differ))
-        status = count_aligned(c, step, &alignment, err);
-    if (status == FB_OK) {
-        if (is_end(c, end, &pair, &culprit))
-            status = take_end(c, end, &pair, &culprit, err);
-        else if (is_foreign(c, &pair, &alignment))
+        if (is_end(c, j.end, &j.pair, culprit))
+            status = take_end(c, j.end, &j.pair, culprit, err);
+        else if (is_foreign(c, &j.pair, &j.alignment))
             status =
                 fb__undecidable(c, err, "no event of the first differing step could be aligned");
-        else if (culprit.found)
-            status = judge_culprit(c, &pair, &culprit, step, err);
+        else if (culprit->found)
+            status = judge_culprit(c, &j, step, err);
         else
-            status = judge_innocent_step(c, &pair, &notes, roots_differ && alignment.exchanged == 0,
-                                         err);
+            status = judge_innocent_step(c, &j.pair, &j.judgement.notes,
+                                         roots_differ && j.alignment.exchanged == 0, err);
     }
-    fb__step_notes_free(&notes);
-    fb__step_pair_free(&pair);
+    close_judged(&j);
     return status;
 }
 

@@ -201,7 +201,20 @@ static bool has_model(const fb__step *step)
     return false;
 }
 
-fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair, fb_error *err)
+/* What a later step reads reaches training there. What one side alone made is another way to go,
+ * which that step judges where it comes to an end. */
+static void mark_wanted(const side *a, const side *b, const fb__earlier *wanted)
+{
+    for (size_t i = 0; wanted != NULL && i < wanted->count; i++) {
+        const uint32_t at = fb__key_index_find(a->index, a->step, wanted->keys[i]);
+
+        if (at != NONE && a->step->events[at].partner != NONE)
+            (void)mark_read(a, b, wanted->keys[i]);
+    }
+}
+
+fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair, const fb__earlier *wanted,
+                         fb_error *err)
 {
     enum { ROUNDS_MAX = 16 }; /* one or two do, except where events stand before their inputs */
     fb_status status;
@@ -227,6 +240,7 @@ fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair, fb_error *er
     fb__mark_own(out, &b);
     share_marks(out);
     fb__mark_carried(out);
+    mark_wanted(&a, &b, wanted);
     for (int round = 0; round < ROUNDS_MAX; round++) {
         const bool any = spread(&a, &b);
 

@@ -36,8 +36,16 @@ typedef struct fb__guilt {
     bool has_model;  /* both sides have modules or gradients in the step */
 } fb__guilt;
 
-/* FB_E_MEMORY. Free it in either case. */
-FB_NODISCARD fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair, fb_error *err);
+/* What events of side a, in one step, read of the steps before it: identities. */
+typedef struct fb__earlier {
+    fb_hash *keys;
+    size_t count;
+} fb__earlier;
+
+/* wanted: what a later step has read, which counts where it differs; NULL: nothing. FB_E_MEMORY.
+ * Free it in either case. */
+FB_NODISCARD fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair,
+                                      const fb__earlier *wanted, fb_error *err);
 void fb__guilt_free(fb__guilt *guilt);
 
 #endif

@@ -373,16 +373,17 @@ static bool uses_draws(const fb__step *step, const fb__key_index *index, const u
     return false;
 }
 
-fb_status fb__judge(fb__culprit *out, fb__step_notes *notes, const fb__step_pair *pair,
+fb_status fb__judge(fb__judgement *judgement, const fb__step_pair *pair, const fb__earlier *wanted,
                     fb_error *err)
 {
+    fb__culprit *out = &judgement->culprit;
+    fb__step_notes *notes = &judgement->notes;
     place best = {0, 0, 0};
     fb__guilt guilt;
     fb_status status;
 
-    *out = (fb__culprit){0};
-    *notes = (fb__step_notes){0};
-    status = fb__guilt_find(&guilt, pair, err);
+    *judgement = (fb__judgement){0};
+    status = fb__guilt_find(&guilt, pair, wanted, err);
     if (status == FB_OK)
         status = collect(notes, &guilt, err);
     for (int how = ROOTS; how <= ANY && status == FB_OK && !out->found; how++)
@@ -403,12 +404,15 @@ fb_status fb__judge(fb__culprit *out, fb__step_notes *notes, const fb__step_pair
         leave_out(notes, out->b);
         look_around(out, &pair->a, best);
     }
+    if (status == FB_OK && out->found)
+        status = fb__earlier_collect(&judgement->reads, &guilt, err);
     fb__guilt_free(&guilt);
     return status;
 }
 
-void fb__step_notes_free(fb__step_notes *notes)
+void fb__judgement_free(fb__judgement *judgement)
 {
-    free(notes->at);
-    *notes = (fb__step_notes){0};
+    free(judgement->notes.at);
+    free(judgement->reads.keys);
+    *judgement = (fb__judgement){0};
 }

@@ -8,6 +8,7 @@
 
 #include "diff/align/align.h"
 #include "diff/diff.h"
+#include "diff/judge/earlier.h"
 #include "diff/read/step_events.h"
 
 /* A place in an aligned step. One of the two is NULL where that side lacks the event. */
@@ -31,9 +32,16 @@ typedef struct fb__step_notes {
     size_t count_a, count;
 } fb__step_notes;
 
-/* FB_E_MEMORY. out->found is false where all that differs is notes. Free the notes. */
-FB_NODISCARD fb_status fb__judge(fb__culprit *out, fb__step_notes *notes, const fb__step_pair *pair,
-                                 fb_error *err);
-void fb__step_notes_free(fb__step_notes *notes);
+typedef struct fb__judgement {
+    fb__culprit culprit; /* not found where all that differs is notes */
+    fb__step_notes notes;
+    fb__earlier reads; /* what the differences that count read of earlier steps */
+} fb__judgement;
+
+/* wanted: what a later step has read of this one, which therefore counts where it differs; NULL:
+ * nothing. FB_E_MEMORY. Free it in either case. */
+FB_NODISCARD fb_status fb__judge(fb__judgement *out, const fb__step_pair *pair,
+                                 const fb__earlier *wanted, fb_error *err);
+void fb__judgement_free(fb__judgement *judgement);
 
 #endif
