@@ -9,7 +9,7 @@
 
 /* The loop that follows is unrolled up to n times. */
 #if defined(__clang__)
-#define UNROLL(n) FB_PRAGMA(clang loop unroll_count(n))
+#define UNROLL(n) FB_PRAGMA(clang loop unroll(full))
 #else
 #define UNROLL(n) FB_PRAGMA(GCC unroll n)
 #endif
