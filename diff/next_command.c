@@ -32,21 +32,30 @@ static void put_word(FILE *out, const char *word)
 
 /* The command line of a program that `firstbit record` can run, as the recording saw it, without
  * what it hides; NULL: not told. */
-static const cJSON *argv_of(const fb__headers *headers)
+static const cJSON *argv_of(const fb__run_header *header)
 {
-    const cJSON *framework = cJSON_GetObjectItemCaseSensitive(headers->a.json, "framework");
-    const cJSON *environment = cJSON_GetObjectItemCaseSensitive(headers->a.json, "environment");
+    const cJSON *framework = cJSON_GetObjectItemCaseSensitive(header->json, "framework");
+    const cJSON *environment = cJSON_GetObjectItemCaseSensitive(header->json, "environment");
     const cJSON *argv = cJSON_GetObjectItemCaseSensitive(environment, "argv");
 
     return cJSON_IsString(framework) && cJSON_IsArray(argv) && argv->child != NULL ? argv : NULL;
+}
+
+static void put_argv(FILE *out, const cJSON *argv)
+{
+    const cJSON *word;
+
+    cJSON_ArrayForEach(word, argv)
+    {
+        fputc(' ', out);
+        put_word(out, cJSON_IsString(word) ? word->valuestring : "");
+    }
 }
 
 /* "firstbit record --at 3 --path 'h.0.attn' --level values -- python3 train.py": the contents of
  * the event, and where that makes a proof, of its inputs. */
 static void put_record(FILE *out, const fb_diff_report *r, const cJSON *argv)
 {
-    const cJSON *word;
-
     if (r->window_steps != NULL && r->window_path != NULL) {
         fprintf(out, "firstbit record --at %s --path ", r->window_steps);
         put_word(out, r->window_path);
@@ -55,11 +64,30 @@ static void put_record(FILE *out, const fb_diff_report *r, const cJSON *argv)
         put_word(out, r->first.name.path);
     }
     fputs(" --level values --", out);
-    cJSON_ArrayForEach(word, argv)
-    {
-        fputc(' ', out);
-        put_word(out, cJSON_IsString(word) ? word->valuestring : "");
+    put_argv(out, argv);
+}
+
+/* Whether it is rounding was asked, and sizes are not known: both once more with sketches, in the
+ * step before the first difference, which says what parameters are, and in that step. */
+static bool lacks_sketches(const fb_diff_report *r)
+{
+    return r->verdict == FB_DIFF_UNDECIDABLE &&
+           (r->level_a < FB_LEVEL_SKETCH || r->level_b < FB_LEVEL_SKETCH);
+}
+
+static void put_sketches(FILE *out, const fb_diff_report *r, const cJSON *const argv[2])
+{
+    const uint64_t step = r->first.name.step;
+
+    for (int side = 0; side < 2; side++) {
+        fprintf(out,
+                "firstbit record --level sketch --ops-steps %" PRIu64 ":%" PRIu64
+                " -o sketch-%c.fbt --",
+                step > 0 ? step - 1 : 0, step, 'a' + side);
+        put_argv(out, argv[side]);
+        fputs(" && ", out);
     }
+    fputs("firstbit diff --rounding sketch-a.fbt sketch-b.fbt", out);
 }
 
 /* A pattern that begins with the path. */
@@ -83,7 +111,7 @@ static void put_command(FILE *out, const fb_diff_report *r, const fb__headers *h
 {
     const fb_diff_first *first = &r->first;
     const fb_kind kind = first->name.kind;
-    const cJSON *argv = argv_of(headers);
+    const cJSON *const both[2] = {argv_of(&headers->a), argv_of(&headers->b)}, *argv = both[0];
     const bool replayable = headers->a.configuration != NULL;
 
     if (first->has_element && replayable) {
@@ -92,6 +120,8 @@ static void put_command(FILE *out, const fb_diff_report *r, const fb__headers *h
         fprintf(out, " --to %" PRIu64 " --make ", first->name.step);
         put_pattern(out, first->name.path);
         fputs(" -o out/", out);
+    } else if (lacks_sketches(r) && both[0] != NULL && both[1] != NULL) {
+        put_sketches(out, r, both);
     } else if (!replayable && argv != NULL && first->what == FB_DIFF_CONTENT &&
                (!first->has_value || r->window_steps != NULL) &&
                (kind == FB_KIND_TENSOR || kind == FB_KIND_PARAM)) {

@@ -420,9 +420,9 @@ static char *write_report(const fb_diff_report *report, bool guesses)
     print_parts(out, report);
     print_rounding(out, report);
     print_candidates(out, report);
-    if (report->has_cause)
+    if (report->has_cause && report->verdict == FB_DIFF_DIFFER)
         entry(out, "fix", report->cause.fix);
-    if (report->verdict == FB_DIFF_DIFFER)
+    if (report->verdict == FB_DIFF_DIFFER || report->verdict == FB_DIFF_UNDECIDABLE)
         print_next(out, report);
     print_list(out, "expect", &report->expected);
     if (report->expected.count > 0)
@@ -439,7 +439,8 @@ static char *write_report(const fb_diff_report *report, bool guesses)
 /* Guesses are shown where they leave the report on one screen. */
 char *fb_diff_report_text(const fb_diff_report *report)
 {
-    char *text = write_report(report, report->guess_count > 0 && !report->engine);
+    char *text = write_report(report, report->guess_count > 0 && !report->engine &&
+                                          report->verdict == FB_DIFF_DIFFER);
     size_t lines = 0;
 
     for (const char *at = text; at != NULL && *at != '\0'; at++)

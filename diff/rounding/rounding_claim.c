@@ -34,9 +34,19 @@ static bool is_open(const fb_diff_cause *cause)
     return false;
 }
 
+/* That a flag of the program differs says no more either. */
+static bool is_argv(const fb_diff_report *r)
+{
+    bool argv = false;
+
+    for (size_t i = 0; i < r->candidate_count; i++)
+        argv |= strcmp(r->candidates[i].what, "argv") == 0;
+    return argv && strcmp(r->cause.name, "config") == 0 && !r->cause.confirmed;
+}
+
 static bool may_be_rounding(const fb_diff_report *r)
 {
-    return r->has_cause && !r->engine && is_open(&r->cause) && r->has_first &&
+    return r->has_cause && !r->engine && (is_open(&r->cause) || is_argv(r)) && r->has_first &&
            r->first.name.kind == FB_KIND_TENSOR && r->first.name.step > 0;
 }
 
