@@ -20,7 +20,8 @@ static fb__sketch_f32 widest_sketch(void)
 {
 #if defined(FB_HAVE_AVX512)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-        return fb__sketch_f32_avx512;
+        return __builtin_cpu_supports("avx512bf16") ? fb__sketch_f32_avx512bf16
+                                                    : fb__sketch_f32_avx512;
 #endif
 #if defined(FB_HAVE_AVX2)
     if (__builtin_cpu_supports("avx2"))

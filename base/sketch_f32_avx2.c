@@ -76,6 +76,16 @@ static inline void vf_bf16(uint16_t *to, vf v)
                      _mm_packus_epi32(_mm256_castsi256_si128(up), _mm256_extracti128_si256(up, 1)));
 }
 
+static inline uint64_t vf_tiny(vf a)
+{
+    return vf_less(vf_abs(a), vf_set(0x1p-126f));
+}
+
+static inline void vf_bf16_normal(uint16_t *to, vf v)
+{
+    vf_bf16(to, v);
+}
+
 static inline vd vf_half(vf v, int h)
 {
     return _mm256_cvtps_pd(h == 0 ? _mm256_castps256_ps128(v) : _mm256_extractf128_ps(v, 1));
@@ -139,12 +149,13 @@ static inline vu vu_add(vu a, vu b)
     return _mm256_add_epi64(a, b);
 }
 
-static inline vu vu_words(vf v, int h)
+static inline vu vu_keyed(vf v, int h)
 {
-    const __m256i bits = _mm256_castps_si256(v);
+    const __m256i bits =
+        _mm256_xor_si256(_mm256_castps_si256(v), _mm256_set1_epi32((int32_t)FB_SKETCH_KEY));
 
-    return _mm256_cvtepu32_epi64(h == 0 ? _mm256_castsi256_si128(bits)
-                                        : _mm256_extracti128_si256(bits, 1));
+    return h == 0 ? _mm256_unpacklo_epi32(bits, _mm256_setzero_si256())
+                  : _mm256_unpackhi_epi32(bits, _mm256_setzero_si256());
 }
 
 /* The low 64 bits of a product, which AVX2 has of 32-bit factors only. */
@@ -158,10 +169,9 @@ static inline vu multiply(vu a, uint64_t b)
     return _mm256_add_epi64(_mm256_mul_epu32(a, low), _mm256_slli_epi64(cross, 32));
 }
 
-static inline vu vu_hash(vu bits, vu *hi)
+static inline vu vu_hash(vu keyed, vu *hi)
 {
-    vu z = multiply(_mm256_xor_si256(bits, _mm256_set1_epi64x((int64_t)FB_SKETCH_KEY)),
-                    FB_SKETCH_MUL1);
+    vu z = multiply(keyed, FB_SKETCH_MUL1);
 
     z = multiply(_mm256_xor_si256(z, _mm256_srli_epi64(z, 32)), FB_SKETCH_MUL2);
     z = _mm256_xor_si256(z, _mm256_srli_epi64(z, 29));

@@ -39,6 +39,9 @@ void fb__sketch_f32_avx2(fb__sketch_part *out, uint16_t *bf16, const float *x, s
 void fb__sketch_f32_avx512(fb__sketch_part *out, uint16_t *bf16, const float *x, size_t n,
                            uint64_t first, bool finite);
 
+void fb__sketch_f32_avx512bf16(fb__sketch_part *out, uint16_t *bf16, const float *x, size_t n,
+                               uint64_t first, bool finite);
+
 /* The definition. data: of the whole tensor; bf16 is left alone where fb__sketch_has_bf16 is
  * false. */
 void fb__sketch_plain(fb__sketch_part *out, uint16_t *bf16, fb_dtype dtype, const void *data,

@@ -112,6 +112,8 @@ static void every_instruction_set_gives_the_bits_of_the_definition(void **state)
             compare_with_plain(fb__sketch_f32_avx2, "avx2", every[i]);
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
             compare_with_plain(fb__sketch_f32_avx512, "avx512", every[i]);
+        if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bf16"))
+            compare_with_plain(fb__sketch_f32_avx512bf16, "avx512bf16", every[i]);
     }
 #endif
 }
