@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "diff/cause/causes.h"
+#include "diff/cause/evidence.h"
 
 static bool is_result(fb_kind kind)
 {
@@ -23,10 +24,14 @@ static void say_result(fb_diff_cause *out, const fb__case *c, const char *result
 {
     const fb_diff_first *first = &c->report->first;
     const char *name = first->name.path[0] != '\0' ? first->name.path : first->name.op;
+    char inputs[FB__INPUTS_TEXT];
 
     switch (first->what) {
     case FB_DIFF_CONTENT:
-        fb__say(out, "%s of %s differs, all that it is computed from is equal", result, name);
+        if (fb__other_inputs(inputs, sizeof inputs, c))
+            fb__say(out, "%s of %s differs: it %s", result, name, inputs);
+        else
+            fb__say(out, "%s of %s differs, all that it is computed from is equal", result, name);
         break;
     case FB_DIFF_ARGUMENTS:
         fb__say(out, "%s of %s is equal, its arguments are not", result, name);

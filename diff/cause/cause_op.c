@@ -149,7 +149,7 @@ static void say_one_sided(fb_diff_cause *out, const fb__case *c)
 bool fb__rule_forward_kind(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
-    char relation[128] = "";
+    char relation[128] = "", inputs[FB__INPUTS_TEXT];
     fb__argument_pair p;
     bool known;
 
@@ -168,10 +168,15 @@ bool fb__rule_forward_kind(fb_diff_cause *out, const fb__case *c)
                     fb__text(e->site->op));
         return true;
     }
-    if (!known)
+    if (fb__other_inputs(inputs, sizeof inputs, c))
+        fb__say(out, "%s%s%s %s%s%s", fb__text(e->site->path),
+                fb__text(e->site->path)[0] != '\0' ? ": " : "", fb__text(e->site->op), inputs,
+                known ? ": " : "", relation);
+    else if (known)
+        fb__say(out, "the output of %s (%s) differs, all that it is computed from is equal: %s",
+                fb__place_of(e), fb__text(e->site->op), relation);
+    else
         return false;
-    fb__say(out, "the output of %s (%s) differs, all that it is computed from is equal: %s",
-            fb__place_of(e), fb__text(e->site->op), relation);
     fb__say_fix(out, "compare %s (%s) in both", fb__place_of(e), fb__text(e->site->op));
     return true;
 }
@@ -189,6 +194,7 @@ static bool is_plain(const fb__case *c, bool backward)
 static void say_plain(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
+    char inputs[FB__INPUTS_TEXT];
     fb__argument_pair p;
 
     if (!fb__is_pair(c))
@@ -196,6 +202,8 @@ static void say_plain(fb_diff_cause *out, const fb__case *c)
     else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site))
         fb__say(out, "%s calls %s with %s %s | %s", fb__place_of(e), fb__text(e->site->op), p.name,
                 p.a, p.b);
+    else if (fb__other_inputs(inputs, sizeof inputs, c))
+        fb__say(out, "%s %s", fb__text(e->site->op), inputs);
     else
         fb__say(out, "%s of %s differs, all that it is computed from is equal",
                 fb__text(e->site->op), fb__place_of(e));

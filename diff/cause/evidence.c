@@ -128,25 +128,49 @@ bool fb__is_loss(const fb_site *site)
     return fb__is_one_of(fb__text(site->op), ops, sizeof ops / sizeof ops[0]);
 }
 
-bool fb__input_sketch(fb_sketch *out, const fb__case *c, const fb__step_event *e, uint32_t k)
+/* The k-th input where it stands in the common start of the step, which is not loaded. NULL: it
+ * does not, or the reader failed. Lives until the trace is read on. */
+static const fb_event *input_before(const fb__case *c, const fb__step_event *e, uint32_t k)
 {
     const fb__step *step = fb__step_of(c, e);
-    const fb__step_event *input = fb__input(c, e, k);
     const fb_event *x = NULL;
+    uint32_t site;
+
+    if (k >= e->input_count || fb_trace_seek(step->trace, step->step, NULL) != FB_OK)
+        return NULL;
+    site = step->input_sites[e->first_input + k];
+    while (site < step->site_capacity && fb_trace_next(step->trace, &x, NULL, NULL) == FB_OK &&
+           x != NULL && x->step == step->step)
+        if (x->site == site &&
+            fb_hash_equal(fb_identity_hash(step->sites[site].key, x->step, x->micro),
+                          step->inputs[e->first_input + k]))
+            return x;
+    return NULL;
+}
+
+bool fb__input_sketch(fb_sketch *out, const fb__case *c, const fb__step_event *e, uint32_t k)
+{
+    const fb__step_event *input = fb__input(c, e, k);
+    const fb_event *x;
 
     if (input != NULL)
-        return fb__sketch(out, step, input);
-    if (k >= e->input_count || fb_trace_seek(step->trace, step->step, NULL) != FB_OK)
+        return fb__sketch(out, fb__step_of(c, e), input);
+    x = input_before(c, e, k);
+    if (x == NULL || x->sketch == NULL)
         return false;
-    while (fb_trace_next(step->trace, &x, NULL, NULL) == FB_OK && x != NULL &&
-           x->step == step->step) {
-        if (x->site != step->input_sites[e->first_input + k] || x->micro != e->micro)
-            continue;
-        if (x->sketch != NULL)
-            *out = *x->sketch;
-        return x->sketch != NULL;
-    }
-    return false;
+    *out = *x->sketch;
+    return true;
+}
+
+bool fb__input_hash(fb_hash *out, const fb__case *c, const fb__step_event *e, uint32_t k)
+{
+    const fb__step_event *input = fb__input(c, e, k);
+    const fb_event *x = input == NULL ? input_before(c, e, k) : NULL;
+
+    if (input == NULL && x == NULL)
+        return false;
+    *out = input != NULL ? input->hash : x->hash;
+    return true;
 }
 
 /* --- Arguments -------------------------------------------------------------------------------- */

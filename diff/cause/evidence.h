@@ -46,8 +46,16 @@ const fb__step_event *fb__input(const fb__case *c, const fb__step_event *e, uint
 /* The sketch of the k-th input, where it is an event of the step, loaded or before that. */
 bool fb__input_sketch(fb_sketch *out, const fb__case *c, const fb__step_event *e, uint32_t k);
 
+/* Its hash, likewise. */
+bool fb__input_hash(fb_hash *out, const fb__case *c, const fb__step_event *e, uint32_t k);
+
 /* The site of the k-th input, of whatever step; NULL: there is none. */
 const fb_site *fb__input_site(const fb__case *c, const fb__step_event *e, uint32_t k);
+
+/* Where the two sides of the culprit do not read the same events, nor others of equal contents:
+ * what they read there, as the rest of a sentence: "reads relu_, add in a | add, relu_ in b". */
+enum { FB__INPUTS_TEXT = 400 }; /* bytes that hold any such text */
+bool fb__other_inputs(char *out, size_t size, const fb__case *c);
 
 /* Whether an op or tensor is of a kind. */
 bool fb__is_tensor(const fb__step_event *e); /* of an op, or a parameter */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * test_earlier.c - what is read in a later step than the one in which it was made: the step that
- * made it is the first to differ, and not the one that trains on it.
+ * test_recorded_inputs.c - what an op reads: something of an earlier step, which is then the first
+ * to differ, and not the op that trains on it; another event than in the other run, which is then
+ * named.
  */
 #include "recorded_case.h"
 
@@ -15,6 +16,9 @@ typedef enum twist {
     OTHER_NUMBER,        /* what step 0 prints differs */
     OTHER_OP,            /* step 2 computes otherwise */
     OTHER_NUMBER_AND_OP, /* both */
+    EXCHANGED,           /* step 2 reads two results in the other order */
+    EQUAL,               /* the two results are equal */
+    EQUAL_EXCHANGED,     /* as EXCHANGED, and the op computes otherwise */
 } twist;
 
 static fb_ref compute(tape *t, fb_phase phase, const char *path, const char *op, const char *slot,
@@ -42,11 +46,27 @@ static fb_ref enter(tape *t, const char *op, float value)
     return compute(t, FB_PHASE_INIT, "", op, "out", value, &in, 1);
 }
 
+/* Two results put together, weighed by their places. */
+static fb_ref put_together(tape *t, twist how, float *batch, fb_ref read)
+{
+    const bool equal = how == EQUAL || how == EQUAL_EXCHANGED;
+    const bool swapped = t->step == READ_AT && (how == EXCHANGED || how == EQUAL_EXCHANGED);
+    const float x = *batch, y = equal ? *batch : *batch + 2;
+    const fb_ref plain[2] = {compute(t, FB_PHASE_FORWARD, "", "sin", "out", x, &read, 1),
+                             compute(t, FB_PHASE_FORWARD, "", "cos", "out", y, &read, 1)};
+    const fb_ref other[2] = {plain[1], plain[0]};
+
+    *batch = swapped ? 2 * y + x + (float)equal : 2 * x + y;
+    return compute(t, FB_PHASE_FORWARD, "", "cat", "out", *batch, swapped ? other : plain, 2);
+}
+
 static void train(tape *t, twist how, float batch, fb_ref read)
 {
     const bool other = how == OTHER_OP || how == OTHER_NUMBER_AND_OP;
+    fb_ref made = put_together(t, how, &batch, read);
     const float out = batch * (t->step == READ_AT && other ? 3 : 2);
-    fb_ref made = compute(t, FB_PHASE_FORWARD, "fc", "addmm", "out", out, &read, 1);
+
+    made = compute(t, FB_PHASE_FORWARD, "fc", "addmm", "out", out, &made, 1);
 
     made = compute(t, FB_PHASE_BACKWARD, "fc.weight", "grad", "grad", out / 2, &made, 1);
     scalar(t, FB_PHASE_LOSS, "loss", "out", (double)out);
@@ -77,6 +97,7 @@ static const char *play(const test_folder *folder, const char *name, twist how)
     kept = enter(&t, "cat", batch);
     for (t.step = 1; t.step <= STEPS; t.step++) {
         fb_recorder_step(t.recorder, t.step);
+        t.known_count = 0;
         if (t.step < READ_AT)
             kept = compute(&t, FB_PHASE_FORWARD, "", "stack", "out", batch, &kept, 1);
         train(&t, how, t.step == READ_AT ? batch : 1,
@@ -136,12 +157,27 @@ static void a_note_of_an_earlier_step_takes_no_blame_for_a_later_one(void **stat
     }
 }
 
+static void an_op_that_reads_another_event_is_said_to(void **state)
+{
+    fb_diff_report r = compare(*state, PLAIN, EXCHANGED);
+
+    assert_int_equal(r.first.name.step, READ_AT);
+    assert_string_equal(r.first.name.op, "cat");
+    assert_non_null(strstr(r.cause.text, "cat reads sin, cos in a | cos, sin in b"));
+    fb_diff_report_free(&r);
+    r = compare(*state, EQUAL, EQUAL_EXCHANGED); /* equal numbers are equal, whoever made them */
+    assert_string_equal(r.first.name.op, "cat");
+    assert_non_null(strstr(r.cause.text, "all that it is computed from is equal"));
+    fb_diff_report_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_enters_early_and_is_read_late_is_blamed_where_it_enters),
         cmocka_unit_test(what_enters_and_is_read_by_nothing_is_a_note),
         cmocka_unit_test(a_note_of_an_earlier_step_takes_no_blame_for_a_later_one),
+        cmocka_unit_test(an_op_that_reads_another_event_is_said_to),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
