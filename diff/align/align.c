@@ -95,12 +95,26 @@ static void pair_up(fb__step_pair *p, uint32_t i, uint32_t j)
     p->b.events[j].partner = i;
 }
 
+/* Integers and booleans choose and count, floats compute: an op on the one is never the same op on
+ * the other. */
+static bool is_real(fb_dtype dtype)
+{
+    return dtype >= FB_DTYPE_F64 && dtype <= FB_DTYPE_C128;
+}
+
+static bool same_class(const fb_site *a, const fb_site *b)
+{
+    return a->kind == b->kind &&
+           (a->kind != FB_KIND_TENSOR || is_real(a->dtype) == is_real(b->dtype));
+}
+
 static void pair_by_key(fb__step_pair *p, const fb__key_index *in_b)
 {
     for (size_t i = 0; i < p->a.count; i++) {
         const uint32_t j = fb__key_index_find(in_b, &p->b, p->a.events[i].key);
 
-        if (j != NONE && p->b.events[j].partner == NONE)
+        if (j != NONE && p->b.events[j].partner == NONE &&
+            same_class(p->a.events[i].site, p->b.events[j].site))
             pair_up(p, (uint32_t)i, j);
     }
 }
@@ -143,13 +157,6 @@ static size_t group_end(const member *m, size_t from, size_t count)
     return end;
 }
 
-/* Integers and booleans choose and count, floats compute: an op on the one is never the same op on
- * the other. */
-static bool is_real(fb_dtype dtype)
-{
-    return dtype >= FB_DTYPE_F64 && dtype <= FB_DTYPE_C128;
-}
-
 static bool same_form(const fb_site *a, const fb_site *b)
 {
     if (a->dtype != b->dtype || a->rank != b->rank)
@@ -187,8 +194,7 @@ static unsigned likeness(const aligner *al, const fb__step_event *a, const fb__s
 {
     enum { EQUAL = 8, ALIKE = 1, FORM = 2, SOURCES = 2 };
 
-    if (a->site->kind != b->site->kind || a->count != b->count ||
-        is_real(a->site->dtype) != is_real(b->site->dtype))
+    if (a->count != b->count || !same_class(a->site, b->site))
         return 0;
     if (fb_hash_equal(a->content, b->content) && !called_otherwise(a, b))
         return EQUAL;

@@ -236,6 +236,8 @@ fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair, const fb__ea
     mark_reads(&a);
     mark_reads(&b);
     share_reads(out);
+    fb__mark_origin(&a);
+    fb__mark_origin(&b);
     fb__mark_own(out, &a);
     fb__mark_own(out, &b);
     share_marks(out);

@@ -157,6 +157,15 @@ static bool is_same_call(const fb__guilt *g, const side *s, const fb__step_event
            same_text(e->site->arguments, other_side(g, s)->events[e->partner].site->arguments);
 }
 
+/* The same numbers in another form: they count by what is made from them. */
+static bool is_reshaped(const fb__guilt *g, const side *s, const fb__step_event *e)
+{
+    const fb__step_event *other = &other_side(g, s)->events[e->partner];
+
+    return e->site->dtype == other->site->dtype && fb_hash_equal(e->hash, other->hash) &&
+           !fb_hash_is_zero(e->hash);
+}
+
 /* Other numbers than the other side's, of a generator that is put back behind them; behind the last
  * update, more or fewer of them from one state. */
 static bool is_put_back(const fb__guilt *g, const side *s, const fb__step_event *e)
@@ -178,13 +187,13 @@ static bool is_passing_draw(const fb__guilt *g, const side *s, const fb__step_ev
     return at != NONE && (mark & FB__READ) == 0 && is_put_back(g, s, &s->step->events[at]);
 }
 
-/* Whether the same op has the same inputs, of which no others differ than such numbers and what is
- * made from them. */
+/* Whether an op has such numbers, or what is made from them, among its inputs, and else no others
+ * that differ than what no model made: a form, labels to go with them. */
 static bool is_passing(const fb__guilt *g, const side *s, const fb__step_event *e)
 {
     bool any = false;
 
-    if (e->site->kind != FB_KIND_TENSOR || e->partner == NONE || !e->same_inputs)
+    if (e->site->kind != FB_KIND_TENSOR || e->partner == NONE)
         return false;
     for (uint32_t k = 0; k < e->input_count; k++) {
         const uint32_t at =
@@ -192,9 +201,10 @@ static bool is_passing(const fb__guilt *g, const side *s, const fb__step_event *
 
         if (at == NONE || (s->marks[at] & FB__DIFFERS) == 0)
             continue;
-        if ((s->marks[at] & FB__PASSING) == 0 && !is_put_back(g, s, &s->step->events[at]))
+        if ((s->marks[at] & FB__PASSING) != 0 || is_put_back(g, s, &s->step->events[at]))
+            any = true;
+        else if ((s->marks[at] & FB__SOURCE) == 0)
             return false;
-        any = true;
     }
     return any;
 }
@@ -239,11 +249,14 @@ static bool comes_from_model(const side *s, const fb__step_event *e)
     return false;
 }
 
-/* A number that a program of modules keeps beside them, and that nothing reads: what it prints. */
-static bool is_only_told(const fb__guilt *g, const fb__step_event *e, uint16_t mark)
+/* A number that a program of modules keeps beside them, on one side at least, and that nothing
+ * reads: what it prints. */
+static bool is_only_told(const fb__guilt *g, const side *s, const fb__step_event *e, uint16_t mark)
 {
-    return g->has_model && (mark & (FB__READ | FB__MODEL)) == 0 && e->input_count > 0 &&
-           e->site->phase == FB_PHASE_FORWARD;
+    const uint16_t other = (s->step == &g->pair->a ? g->b : g->a)[e->partner];
+
+    return g->has_model && (mark & FB__READ) == 0 && (mark & other & FB__MODEL) == 0 &&
+           e->input_count > 0 && e->site->phase == FB_PHASE_FORWARD;
 }
 
 /* Where ops are not recorded: whether what one side does more may have reached training. An
@@ -267,8 +280,8 @@ static bool counts_alone(const fb__guilt *g, const side *s, const fb__step_event
     case FB_KIND_TENSOR:
         return is_gradient(e->site) ||
                (paired && (mark & (FB__OUTSIDE | FB__PASSING)) == 0 &&
-                !is_passing_draw(g, s, e, mark) && !is_only_told(g, e, mark) &&
-                ((mark & FB__READ) == 0 || is_same_call(g, s, e)));
+                !is_passing_draw(g, s, e, mark) && !is_only_told(g, s, e, mark) &&
+                ((mark & FB__READ) == 0 || (is_same_call(g, s, e) && !is_reshaped(g, s, e))));
     case FB_KIND_DRAW:
         if (!paired)
             return stream_differs(g, e->site->stream);
@@ -304,12 +317,10 @@ static bool has_entered_otherwise(const fb__guilt *g, const side *s, const fb__s
 static uint16_t marks_of(const fb__guilt *g, const side *s, const fb__step_event *e)
 {
     const bool alone = e->partner == NONE;
-    uint16_t mark = s->marks[e - s->step->events] & FB__READ;
+    uint16_t mark = s->marks[e - s->step->events] & (FB__READ | FB__MODEL);
 
     if (!e->equal && !e->beyond)
         mark |= FB__DIFFERS;
-    if (comes_from_model(s, e))
-        mark |= FB__MODEL;
     if (e->site->kind == FB_KIND_TENSOR && inputs_have(s, e, FB__SOURCE, true))
         mark |= FB__SOURCE;
     /* Where no path is told either: in a module, or in a program that tells no inputs, an event
@@ -332,6 +343,13 @@ static uint16_t marks_of(const fb__guilt *g, const side *s, const fb__step_event
 }
 
 /* Events stand behind their inputs in all files that a program wrote, so one pass is enough. */
+void fb__mark_origin(const fb__side *s)
+{
+    for (size_t i = 0; i < s->step->count; i++)
+        if (comes_from_model(s, &s->step->events[i]))
+            s->marks[i] |= FB__MODEL;
+}
+
 void fb__mark_own(const fb__guilt *g, const side *s)
 {
     for (size_t i = 0; i < s->step->count; i++)

@@ -19,7 +19,10 @@ typedef struct fb__side {
  * something else differs: a mode, a seed, an option of the optimizer. */
 bool fb__is_context(const fb__step_event *event);
 
-/* Sets the marks of every event of a side. FB__READ must be there already, on both sides. */
+/* Sets FB__MODEL of every event of a side. */
+void fb__mark_origin(const fb__side *s);
+
+/* Sets the other marks. FB__READ and FB__MODEL must be there already, on both sides. */
 void fb__mark_own(const fb__guilt *g, const fb__side *s);
 
 #endif

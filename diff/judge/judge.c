@@ -4,6 +4,7 @@
  */
 #include "diff/judge/judge.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -386,6 +387,25 @@ fb_status fb__judge(fb__judgement *judgement, const fb__step_pair *pair, const f
     status = fb__guilt_find(&guilt, pair, wanted, err);
     if (status == FB_OK)
         status = collect(notes, &guilt, err);
+    if (getenv("DBG")) { /*DBG*/
+        for (int sd = 0; sd < 2; sd++) {
+            const fb__step *st = sd ? &pair->b : &pair->a;
+            uint16_t *m = sd ? guilt.b : guilt.a;
+            for (size_t i = 0; i < st->count; i++) {
+                const fb__step_event *e = &st->events[i];
+                if (m[i] & FB__DIFFERS)
+                    fprintf(stderr, "%c %zu n%lu %s %s #%d %s%s%s%s%s%s%s%s p%d sc%d si%d\n",
+                            sd ? 'b' : 'a', i, (unsigned long)e->number,
+                            e->site->path ? e->site->path : "-", e->site->op ? e->site->op : "-",
+                            e->site->kind, m[i] & FB__COUNTS ? "C" : "",
+                            m[i] & FB__SOURCE ? "S" : "", m[i] & FB__OUTSIDE ? "O" : "",
+                            m[i] & FB__CONSTANT ? "K" : "", m[i] & FB__RESET ? "R" : "",
+                            m[i] & FB__READ ? "r" : "", m[i] & FB__PASSING ? "P" : "",
+                            m[i] & FB__MODEL ? "M" : "", (int)e->partner, e->same_content,
+                            e->same_inputs);
+            }
+        }
+    }
     for (int how = ROOTS; how <= ANY && status == FB_OK && !out->found; how++)
         find(out, &best, &guilt, (search)how);
     if (status == FB_OK && out->found) {
