@@ -187,26 +187,18 @@ static bool is_passing_draw(const fb__guilt *g, const side *s, const fb__step_ev
     return at != NONE && (mark & FB__READ) == 0 && is_put_back(g, s, &s->step->events[at]);
 }
 
-/* Whether an op has such numbers, or what is made from them, among its inputs, and else no others
- * that differ than what no model made: a form, labels to go with them. */
+/* Whether an op has such numbers, or what is made from them, among its inputs. */
 static bool is_passing(const fb__guilt *g, const side *s, const fb__step_event *e)
 {
-    bool any = false;
-
-    if (e->site->kind != FB_KIND_TENSOR || e->partner == NONE)
-        return false;
-    for (uint32_t k = 0; k < e->input_count; k++) {
+    for (uint32_t k = 0; k < e->input_count && e->site->kind == FB_KIND_TENSOR; k++) {
         const uint32_t at =
             fb__key_index_find(s->index, s->step, s->step->inputs[e->first_input + k]);
 
-        if (at == NONE || (s->marks[at] & FB__DIFFERS) == 0)
-            continue;
-        if ((s->marks[at] & FB__PASSING) != 0 || is_put_back(g, s, &s->step->events[at]))
-            any = true;
-        else if ((s->marks[at] & FB__SOURCE) == 0)
-            return false;
+        if (at != NONE && (s->marks[at] & FB__DIFFERS) != 0 &&
+            ((s->marks[at] & FB__PASSING) != 0 || is_put_back(g, s, &s->step->events[at])))
+            return true;
     }
-    return any;
+    return false;
 }
 
 /* The same samples with the same contents: what is left is how the epoch was counted. */
@@ -266,6 +258,31 @@ static bool counts_unread(const fb__guilt *g)
     return (g->pair->classes & 1u << FB_CLASS_OPS) == 0 && !g->told_equal;
 }
 
+/* Whether all that an op reads are results of an earlier step: it tells of what is past. */
+static bool reads_the_past(const fb__step *step, const fb__step_event *e)
+{
+    for (uint32_t k = 0; k < e->input_count; k++) {
+        const uint32_t number = step->input_sites[e->first_input + k];
+        const fb__site_key *site = number < step->site_capacity ? &step->sites[number] : NULL;
+        const fb_hash key = step->inputs[e->first_input + k];
+
+        if (site == NULL || site->site == NULL || site->site->kind != FB_KIND_TENSOR ||
+            fb_hash_equal(key, fb_identity_hash(site->key, step->step, e->micro)) ||
+            fb_hash_equal(key, fb_identity_hash(site->key, step->step, FB_MICRO_NONE)))
+            return false;
+    }
+    return e->input_count > 0;
+}
+
+/* A result that one side makes of this step and the other of the one before, and that nothing
+ * reads: the same is told, later. */
+static bool is_told_later(const fb__guilt *g, const side *s, const fb__step_event *e, uint16_t mark)
+{
+    return (mark & FB__READ) == 0 &&
+           reads_the_past(s->step, e) !=
+               reads_the_past(other_side(g, s), &other_side(g, s)->events[e->partner]);
+}
+
 /* A difference that counts whatever becomes of it. One call with two results does, and a result
  * that nothing of the step reads; one that is made otherwise counts where what is made from it
  * does. */
@@ -281,6 +298,7 @@ static bool counts_alone(const fb__guilt *g, const side *s, const fb__step_event
         return is_gradient(e->site) ||
                (paired && (mark & (FB__OUTSIDE | FB__PASSING)) == 0 &&
                 !is_passing_draw(g, s, e, mark) && !is_only_told(g, s, e, mark) &&
+                !is_told_later(g, s, e, mark) &&
                 ((mark & FB__READ) == 0 || (is_same_call(g, s, e) && !is_reshaped(g, s, e))));
     case FB_KIND_DRAW:
         if (!paired)
