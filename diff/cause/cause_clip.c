@@ -37,6 +37,42 @@ bool fb__rule_clip_kind(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+static size_t count_clips(const fb__step *step)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < step->count; i++)
+        n += step->events[i].site->kind == FB_KIND_SCALAR &&
+             strcmp(fb__text(step->events[i].site->path), "clip") == 0 &&
+             strcmp(fb__text(step->events[i].site->slot), "grad_norm") == 0;
+    return n;
+}
+
+/* Signature: gradients are gathered otherwise, and one side clips them more often in the step; or a
+ * gradient is clamped by hand on one side only. */
+bool fb__rule_clip_count(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const fb_site *from = fb__input_site(c, e, 0);
+    const size_t a = count_clips(&c->pair->a), b = count_clips(&c->pair->b);
+
+    if (e->site->kind != FB_KIND_TENSOR)
+        return false;
+    if (!fb__is_pair(c) && from != NULL && fb__is_gradient(from) && fb__op_is(e->site, "clamp"))
+        fb__say(out, "only %s clamps its gradients (%s)", fb__culprit_side(c),
+                fb__text(e->site->op));
+    else if (e->site->phase == FB_PHASE_BACKWARD && a != b && a > 0 && b > 0)
+        fb__say(out,
+                "a clips its gradients %zu times in the step, b %zu times: clipped after each "
+                "backward pass they are other gradients",
+                a, b);
+    else
+        return false;
+    fb__say_fix(out, "clip the same parameters to the same norm in both, between the last backward "
+                     "pass and the update");
+    return true;
+}
+
 /* --- Scales ----------------------------------------------------------------------------------- */
 
 static bool is_gradient_or_clip(const fb_site *site)

@@ -3,6 +3,7 @@
  * cause_mask.c - causes in what is hidden and where things stand: masks and positions.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "diff/cause/evidence.h"
@@ -14,6 +15,9 @@ static const char *const mask_ops[] = {
     "triu",         "triu_",          "bitwise_not",    "logical_not", "bitwise_not_",
     "tril_indices", "triu_indices",   "logical_and",    "bitwise_and", "logical_or",
     "bitwise_or",   "masked_scatter", "_masked_softmax"};
+/* Arithmetic of indices, before they are compared. */
+static const char *const index_ops[] = {"add", "sub",    "rsub",         "mul",      "neg",
+                                        "abs", "arange", "floor_divide", "remainder"};
 static const char *const position_ops[] = {"arange", "flip", "roll", "cumsum", "outer", "linspace"};
 
 static bool reads_a_mask(const fb_site *site)
@@ -153,12 +157,49 @@ static bool has_hidden_scores(const fb__case *c, const fb__step_event *e)
     return joins && (has_hidden(&c->pair->a, a) || has_hidden(&c->pair->b, b));
 }
 
+static bool reads_a_choice(const fb_site *site)
+{
+    return reads_a_mask(site) || is_embedding(site) || fb__is_loss(site);
+}
+
+/* Whole numbers that are compared, and hide: those of an embedding are positions or data, those of
+ * a loss targets. */
+static bool makes_a_mask(const fb__case *c, const fb__step_event *e)
+{
+    const fb__step_event *reader = fb__reader(c, e, reads_a_choice, 4096);
+
+    return reader != NULL && reads_a_mask(reader->site) &&
+           (fb__is_real(reader->site->dtype) || reader->site->dtype == FB_DTYPE_BOOL);
+}
+
+/* An op by a number that hides what it is added to: (1 - mask) * -3.4e38. */
+static bool is_hiding_factor(const fb_site *site)
+{
+    char number[64];
+
+    return site != NULL && fb__op_is(site, "mul") &&
+           fb__argument(number, sizeof number, site, "other") && strtod(number, NULL) <= -9999;
+}
+
+/* What becomes such a factor, or is added to what a softmax reads as one. */
+static bool feeds_hiding_factor(const fb__case *c, const fb__step_event *e)
+{
+    if (!fb__is_real(e->site->dtype))
+        return false;
+    if (fb__op_is(e->site, "add"))
+        for (uint32_t k = 0; k < e->input_count; k++)
+            if (is_hiding_factor(fb__input_site(c, e, k)))
+                return true;
+    return is_hiding_factor(e->site) || fb__reader(c, e, is_hiding_factor, 8) != NULL;
+}
+
 static bool is_mask(const fb__case *c, const fb__step_event *e)
 {
-    enum { NEAR = 4096 };
     fb__argument_pair p;
 
-    if (fb__is_one_of(fb__text(e->site->op), mask_ops, COUNT_OF(mask_ops)))
+    /* Where whole numbers are filled they are labels or tokens. */
+    if (fb__is_one_of(fb__text(e->site->op), mask_ops, COUNT_OF(mask_ops)) &&
+        (!fb__is_integer(e->site->dtype) || makes_a_mask(c, e)))
         return true;
     if (e->site->kind == FB_KIND_PARAM)
         return e->site->dtype == FB_DTYPE_BOOL || is_mask_name(fb__text(e->site->path));
@@ -168,8 +209,11 @@ static bool is_mask(const fb__case *c, const fb__step_event *e)
                 (strcmp(p.name, "is_causal") == 0 || strstr(p.name, "mask") != NULL ||
                  strstr(p.name, "window") != NULL));
     if (e->site->dtype == FB_DTYPE_BOOL)
-        return fb__reader(c, e, reads_a_mask, NEAR) != NULL;
-    return has_hidden_scores(c, e);
+        return fb__reader(c, e, reads_a_mask, 4096) != NULL;
+    if (fb__is_integer(e->site->dtype))
+        return fb__is_one_of(fb__text(e->site->op), index_ops, COUNT_OF(index_ops)) &&
+               makes_a_mask(c, e);
+    return feeds_hiding_factor(c, e) || has_hidden_scores(c, e);
 }
 
 static bool is_position(const fb__case *c, const fb__step_event *e)

@@ -58,13 +58,43 @@ static bool is_other_reduction(const fb__case *c)
 static bool is_other_factor(const fb__case *c)
 {
     const fb_site *site = fb__culprit_event(c)->site;
+    fb__argument_pair p;
     double a, b;
 
     if (losses(&a, &b, c) && fabs(b - a) <= 1e-5 * fabs(a))
         return false; /* it makes no difference but of rounding */
-    return fb__is_scalar(site) && is_forward(site->phase) &&
-           (fb__op_is(site, "div") || fb__op_is(site, "mul") || fb__op_is(site, "sum") ||
-            fb__op_is(site, "mean") || fb__op_is(site, "add"));
+    if (!fb__is_scalar(site) || !is_forward(site->phase))
+        return false;
+    if (fb__op_is(site, "div") || fb__op_is(site, "mul"))
+        return true;
+    return (fb__op_is(site, "sum") || fb__op_is(site, "mean")) &&
+           (!fb__is_pair(c) || fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site));
+}
+
+/* Ops that count by comparing. */
+static const char *const counts[] = {
+    "ne",          "eq",          "gt",          "lt",         "ge", "le", "count_nonzero",
+    "bitwise_not", "logical_not", "bitwise_and", "logical_and"};
+
+/* Numbers that are no count any more. */
+static bool is_computing(const fb_site *site)
+{
+    return fb__is_real(site->dtype) &&
+           (site->rank > 0 || fb__op_is(site, "mul") || fb__op_is(site, "div"));
+}
+
+/* A count that one side alone makes, of targets or tokens, and that the loss is divided or
+ * multiplied by. */
+static bool is_other_count(const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c), *reader;
+
+    if (fb__is_pair(c) || !is_forward(e->site->phase) || e->site->kind != FB_KIND_TENSOR ||
+        fb__text(e->site->path)[0] != '\0' ||
+        !fb__is_one_of(fb__text(e->site->op), counts, sizeof counts / sizeof counts[0]))
+        return false;
+    reader = fb__reader(c, e, is_computing, 64);
+    return reader != NULL && fb__is_scalar(reader->site);
 }
 
 /* Whether the norm of all gradients has the loss's factor: what clipping hides in the gradients. */
@@ -141,6 +171,12 @@ static bool say_weights(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+static void say_fix_of_normalization(fb_diff_cause *out)
+{
+    fb__say_fix(out, "divide the loss by the same number in both: by all targets that count in the "
+                     "batch, once");
+}
+
 /* Signature: one factor on all gradients, from the loss on; or another reduction. */
 bool fb__rule_loss_normalization(fb_diff_cause *out, const fb__case *c)
 {
@@ -150,6 +186,14 @@ bool fb__rule_loss_normalization(fb_diff_cause *out, const fb__case *c)
     double a, b, x, y;
     bool scaled;
 
+    if (is_other_count(c)) {
+        fb__gradients_of(&g, c);
+        say_factor(factor, sizeof factor, c, &g);
+        fb__say(out, "only %s counts what it divides or multiplies its loss by (%s)%s",
+                fb__culprit_side(c), fb__text(e->site->op), factor);
+        say_fix_of_normalization(out);
+        return true;
+    }
     if (!is_at_the_loss(c) && e->site->phase != FB_PHASE_BACKWARD)
         return false;
     if (say_weights(out, c))
@@ -178,7 +222,6 @@ bool fb__rule_loss_normalization(fb_diff_cause *out, const fb__case *c)
         fb__say(out, "only %s has %s on the loss%s", fb__culprit_side(c), fb__text(e->site->op),
                 factor);
     }
-    fb__say_fix(out, "divide the loss by the same number in both: by all targets that count in the "
-                     "batch, once");
+    say_fix_of_normalization(out);
     return true;
 }

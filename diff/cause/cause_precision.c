@@ -3,6 +3,7 @@
  * cause_precision.c - causes in the type in which a tensor is computed or kept: rounded to fewer
  * bits.
  */
+#include <string.h>
 
 #include "base/hash.h"
 #include "diff/cause/evidence.h"
@@ -58,18 +59,40 @@ static bool is_rounded_twin(const char **side, const char **type, bool *exactly,
     return false;
 }
 
+static bool is_cast(const fb_site *site)
+{
+    return fb__op_is(site, "_to_copy") || fb__op_is(site, "to") || fb__op_is(site, "copy") ||
+           fb__op_is(site, "type_as");
+}
+
+/* Whether the side computes more than the other in the same module: a cast to more bits is made for
+ * an op, and goes where that goes. */
+static bool serves_another_op(const fb__case *c, const fb__step_event *e)
+{
+    const fb__step *step = fb__step_of(c, e);
+
+    for (size_t i = 0; i < step->count; i++) {
+        const fb__step_event *x = &step->events[i];
+
+        if (x->partner == UINT32_MAX && !x->beyond && x->site->kind == FB_KIND_TENSOR &&
+            x->site->phase == e->site->phase && fb__is_real(x->site->dtype) && !is_cast(x->site) &&
+            strcmp(fb__text(x->site->path), fb__text(e->site->path)) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* An op that one side lacks and that does nothing but change the type. */
 static bool is_extra_cast(const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
     const fb_site *from = fb__input_site(c, e, 0);
 
-    if (!fb__op_is(e->site, "_to_copy") && !fb__op_is(e->site, "to") &&
-        !fb__op_is(e->site, "copy_") && !fb__op_is(e->site, "type_as"))
+    if (!is_cast(e->site) || !fb__is_real(e->site->dtype))
         return false;
-    if (!fb__is_real(e->site->dtype))
-        return false;
-    return is_narrow(e->site->dtype) ||
+    if (is_narrow(e->site->dtype))
+        return true;
+    return !serves_another_op(c, e) &&
            (from != NULL && fb__is_real(from->dtype) && from->dtype != e->site->dtype);
 }
 

@@ -39,17 +39,19 @@ static const fb__step_event *own_parameter(const char **side, const fb__case *c)
     return found[0] != NULL ? found[0] : found[1];
 }
 
-/* What an op of the module `module` reads in step 1 of a trace: a parameter of another module. */
+/* What an op of the module `module` reads in its first forward pass: a parameter of another module.
+ * Without an optimizer that pass is in step 0. */
 static const char *borrowed(fb_trace *trace, const char *module, size_t length)
 {
     const fb_event *e = NULL;
 
-    if (fb_trace_seek(trace, 1, NULL) != FB_OK)
+    if (fb_trace_seek(trace, 0, NULL) != FB_OK)
         return NULL;
-    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && e->step == 1) {
+    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && e->step <= 1) {
         const fb_site *site = fb_trace_site(trace, e->site);
 
-        if (site == NULL || site->phase != FB_PHASE_FORWARD ||
+        if (site == NULL || site->kind != FB_KIND_TENSOR ||
+            (site->phase != FB_PHASE_FORWARD && site->phase != FB_PHASE_INIT) ||
             strncmp(fb__text(site->path), module, length) != 0 ||
             fb__text(site->path)[length] != '\0')
             continue;
@@ -65,35 +67,128 @@ static const char *borrowed(fb_trace *trace, const char *module, size_t length)
     return NULL;
 }
 
-static void say_own(fb_diff_cause *out, const fb__case *c, const fb__step_event *e,
-                    const char *side)
+/* The parameter that the other side computes with where one has its own; NULL: a module has a
+ * parameter more, and that is no tie. */
+static const char *shared_instead(const fb__case *c, const fb__step_event *e, const char *side)
 {
-    const bool in_a = side[0] == 'a';
     const char *path = fb__text(e->site->path), *dot = strrchr(path, '.');
-    const char *shared = borrowed(in_a ? c->pair->b.trace : c->pair->a.trace, path,
-                                  dot == NULL ? strlen(path) : (size_t)(dot - path));
 
-    if (shared != NULL)
-        fb__say(out,
-                "%s has a parameter of its own at %s, where %s computes with %s: the tie is "
-                "broken",
-                side, path, in_a ? "b" : "a", shared);
-    else
-        fb__say(out, "only %s has parameter %s", side, path);
-    fb__say_fix(out, "share %s in both or in neither, and after loading too", path);
+    return borrowed(side[0] == 'a' ? c->pair->b.trace : c->pair->a.trace, path,
+                    dot == NULL ? strlen(path) : (size_t)(dot - path));
 }
 
-/* Signature: one side has a parameter more, or an op reads another parameter than on the other. */
+/* How many tensors the first op of a module reads; 0: it has none up to step 1. */
+static uint32_t count_inputs(fb_trace *trace, const char *module, size_t length)
+{
+    const fb_event *e = NULL;
+
+    if (fb_trace_seek(trace, 0, NULL) != FB_OK)
+        return 0;
+    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && e->step <= 1) {
+        const fb_site *site = fb_trace_site(trace, e->site);
+
+        if (site != NULL && site->kind == FB_KIND_TENSOR && site->phase != FB_PHASE_BACKWARD &&
+            e->input_count > 1 && strncmp(fb__text(site->path), module, length) == 0 &&
+            fb__text(site->path)[length] == '\0')
+            return e->input_count;
+    }
+    return 0;
+}
+
+/* Whether the module computes from as many tensors on the side that lacks one of its parameters:
+ * from another's, then. A layer without a bias reads one tensor less. */
+static bool computes_all_the_same(const fb__case *c, const fb__step_event *own)
+{
+    const char *path = fb__text(own->site->path), *dot = strrchr(path, '.');
+    const size_t length = dot == NULL ? strlen(path) : (size_t)(dot - path);
+    const uint32_t a = count_inputs(c->pair->a.trace, path, length);
+
+    return a > 0 && a == count_inputs(c->pair->b.trace, path, length);
+}
+
+/* What the modules of a run compute in the first step that has any: how much, and whether one of
+ * them is the one of this name. */
+typedef struct modules {
+    size_t ops;
+    bool has;
+} modules;
+
+static modules count_modules(fb_trace *trace, const char *module, size_t length)
+{
+    const fb_event *e = NULL;
+    modules m = {0, false};
+    uint64_t step = 0;
+
+    if (fb_trace_seek(trace, 0, NULL) != FB_OK)
+        return m;
+    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && e->step <= 1) {
+        const fb_site *site = fb_trace_site(trace, e->site);
+
+        if (site == NULL || site->kind != FB_KIND_TENSOR || fb__text(site->path)[0] == '\0' ||
+            (site->phase != FB_PHASE_FORWARD && site->phase != FB_PHASE_INIT))
+            continue;
+        m.ops = e->step == step ? m.ops + 1 : 1;
+        step = e->step;
+        m.has |= strncmp(site->path, module, length) == 0 &&
+                 (site->path[length] == '\0' || site->path[length] == '.');
+    }
+    return m;
+}
+
+/* Whether a module of which one side has parameters is called by no name on the other, which
+ * computes as much all the same: with another module in its place, twice. */
+static bool is_called_twice(const fb__case *c, const fb__step_event *own)
+{
+    const char *path = fb__text(own->site->path), *dot = strrchr(path, '.');
+    const size_t length = dot == NULL ? strlen(path) : (size_t)(dot - path);
+    const modules a = count_modules(c->pair->a.trace, path, length);
+    const modules b = count_modules(c->pair->b.trace, path, length);
+
+    return a.has != b.has && a.ops == b.ops;
+}
+
+/* A second instance of a model, by its name ("DQN#2.layer.weight"), that one side lacks. */
+static bool is_second_instance(const fb__step_event *e)
+{
+    const char *path = fb__text(e->site->path), *hash = strchr(path, '#');
+    const char *dot = strchr(path, '.');
+
+    return hash != NULL && (dot == NULL || hash < dot);
+}
+
+/* Signature: one side has a parameter of its own where the other computes with another module's, or
+ * an op reads another parameter than on the other. */
 bool fb__rule_aliasing(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c), *own;
-    const char *side;
+    const char *side, *shared;
 
     if (e->site->phase == FB_PHASE_INIT) {
         own = own_parameter(&side, c);
-        if (own == NULL)
+        if (own != NULL && is_second_instance(own)) {
+            fb__say(out, "%s has a second model (%.*s), %s uses one for both", side,
+                    (int)strcspn(own->site->path, "."), own->site->path,
+                    side[0] == 'a' ? "b" : "a");
+            fb__say_fix(out, "make a copy of the model (copy.deepcopy) in both, or in neither");
+            return true;
+        }
+        if (own != NULL && is_called_twice(c, own)) {
+            fb__say(out, "%s has a layer of its own at %s, %s calls another layer twice instead",
+                    side, fb__text(own->site->path), side[0] == 'a' ? "b" : "a");
+            fb__say_fix(out, "make each layer anew (or copy it) in both, or share it in both");
+            return true;
+        }
+        shared = own == NULL ? NULL : shared_instead(c, own, side);
+        if (shared == NULL && own != NULL && computes_all_the_same(c, own))
+            shared = "another parameter";
+        if (shared == NULL)
             return false;
-        say_own(out, c, own, side);
+        fb__say(out,
+                "%s has a parameter of its own at %s, where %s computes with %s: the tie is "
+                "broken",
+                side, fb__text(own->site->path), side[0] == 'a' ? "b" : "a", shared);
+        fb__say_fix(out, "share %s in both or in neither, and after loading too",
+                    fb__text(own->site->path));
         return true;
     }
     if (c->report->first.what != FB_DIFF_INPUTS || e->site->kind != FB_KIND_TENSOR)
@@ -162,6 +257,29 @@ static const fb_site *lone_writer(bool *in_a, const fb__case *c, uint32_t k)
     return *in_a ? x : y;
 }
 
+static void say_copy_first(fb_diff_cause *out)
+{
+    fb__say_fix(out, "copy before writing: clone() or copy.deepcopy(), or an op that is not in "
+                     "place");
+}
+
+static bool is_any(const fb_site *site)
+{
+    return site->kind == FB_KIND_TENSOR;
+}
+
+/* A copy that one side alone makes, before an op writes to it. */
+static bool is_copied_to_write(const fb__case *c, const fb__step_event *e)
+{
+    const fb__step_event *reader;
+
+    if (fb__is_pair(c) || e->site->kind != FB_KIND_TENSOR || !fb__op_is(e->site, "clone") ||
+        fb__text(e->site->path)[0] != '\0')
+        return false;
+    reader = fb__reader(c, e, is_any, 256);
+    return reader != NULL && is_in_place(reader->site) && fb__input(c, reader, 0) == e;
+}
+
 /* Signature: an op reads on one side what an op in place, or the optimizer, has written to the very
  * tensor that the other side reads unwritten, and the other side writes to a copy instead. */
 bool fb__rule_overwritten(fb_diff_cause *out, const fb__case *c)
@@ -172,6 +290,14 @@ bool fb__rule_overwritten(fb_diff_cause *out, const fb__case *c)
     bool in_a = false;
     const char *op;
 
+    if (is_copied_to_write(c, e)) {
+        fb__say(out,
+                "%s copies (%s) what it writes to, %s writes into the original: it is other "
+                "data when it is read again",
+                fb__culprit_side(c), fb__text(e->site->op), c->culprit->a != NULL ? "b" : "a");
+        say_copy_first(out);
+        return true;
+    }
     if (!fb__is_pair(c) || e->site->kind != FB_KIND_TENSOR || e->site->phase == FB_PHASE_BACKWARD ||
         c->culprit->a->input_count != c->culprit->b->input_count)
         return false;
@@ -191,8 +317,7 @@ bool fb__rule_overwritten(fb_diff_cause *out, const fb__case *c)
     else
         fb__say(out, "in %s %s works on %s itself, which the optimizer updates; in %s on a copy",
                 in_a ? "a" : "b", op, fb__text(writer->path), in_a ? "b" : "a");
-    fb__say_fix(out, "copy before writing: clone() or copy.deepcopy(), or an op that is not in "
-                     "place");
+    say_copy_first(out);
     return true;
 }
 

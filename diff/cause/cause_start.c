@@ -3,6 +3,7 @@
  * cause_start.c - causes before training begins: how parameters are initialized, how data is
  * prepared.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -89,6 +90,10 @@ bool fb__rule_init_kind(fb_diff_cause *out, const fb__case *c)
 static const char *const statistics[] = {"mean",     "std",  "var",  "var_mean", "std_mean",
                                          "quantile", "amin", "amax", "median",   "min",
                                          "max",      "sum",  "norm", "aminmax"};
+
+/* Ops that make numbers of nothing. */
+static const char *const constants[] = {"linspace", "arange", "ones",    "zeros",
+                                        "full",     "eye",    "logspace"};
 
 static bool covers(const fb__case *c, const fb__step_event *e)
 {
@@ -209,6 +214,39 @@ static bool comes_again(const fb__case *c, const fb__step_event *e)
     return false;
 }
 
+/* Whether an event of step 0 is made from numbers of the program alone: a schedule of noise, a
+ * table of angles. No draw, no tensor from outside goes into it. */
+static bool is_constant(const fb__case *c, const fb__step_event *e)
+{
+    const fb__step *step = fb__step_of(c, e);
+    bool *constant = calloc(step->site_capacity + 1, sizeof *constant), all = false;
+    const fb_event *x = NULL;
+
+    if (constant == NULL || fb_trace_seek(step->trace, step->step, NULL) != FB_OK) {
+        free(constant);
+        return false;
+    }
+    while (fb_trace_next(step->trace, &x, NULL, NULL) == FB_OK && x != NULL &&
+           x->step == step->step && !all) {
+        const fb_site *site = fb_trace_site(step->trace, x->site);
+        bool made = site != NULL && site->kind == FB_KIND_TENSOR && fb__is_real(site->dtype);
+
+        if (x->site >= step->site_capacity)
+            continue;
+        for (uint32_t k = 0; k < x->input_count; k++)
+            made &= x->inputs[k].site < step->site_capacity && constant[x->inputs[k].site];
+        if (x->input_count == 0)
+            made &= site != NULL &&
+                    fb__is_one_of(fb__text(site->op), constants, COUNT_OF(constants)) &&
+                    strcmp(fb__text(site->slot), "out") == 0;
+        constant[x->site] = made;
+        all = x->site == e->site_number;
+    }
+    all = e->site_number < step->site_capacity && constant[e->site_number];
+    free(constant);
+    return all;
+}
+
 /* Signature: a tensor outside of the model differs before training begins, and neither a parameter
  * nor a batch does: it is data that the program itself cuts into batches. */
 bool fb__rule_made_input(fb_diff_cause *out, const fb__case *c)
@@ -219,11 +257,87 @@ bool fb__rule_made_input(fb_diff_cause *out, const fb__case *c)
     if (e->site->kind != FB_KIND_TENSOR || fb__text(e->site->path)[0] != '\0' ||
         e->site->phase != FB_PHASE_INIT || fb__first_different(a, FB_KIND_PARAM) != NULL ||
         fb__first_different(a, FB_KIND_SAMPLE) != NULL ||
-        fb_trace_get_info(a->trace)->last_step == 0 || comes_again(c, e))
+        fb_trace_get_info(a->trace)->last_step == 0 || comes_again(c, e) || is_constant(c, e))
         return false;
     fb__say(out, "what training reads is made otherwise before it begins (%s)",
             fb__text(e->site->op));
     fb__say_fix(out, "compare the preparation of the data: cuts, shifts, normalization");
+    return true;
+}
+
+/* The draw that made the first value of a parameter, in step 0 of a trace; NULL: none is told. */
+static const fb_site *drawn_by(fb_trace *trace, fb_hash value)
+{
+    const fb_event *x = NULL;
+
+    if (fb_trace_seek(trace, 0, NULL) != FB_OK)
+        return NULL;
+    while (fb_trace_next(trace, &x, NULL, NULL) == FB_OK && x != NULL && x->step == 0) {
+        const fb_site *site = fb_trace_site(trace, x->site), *from;
+
+        if (site == NULL || site->kind != FB_KIND_TENSOR || x->input_count == 0 ||
+            !fb_hash_equal(x->hash, value))
+            continue;
+        from = fb_trace_site(trace, x->inputs[0].site);
+        if (from != NULL && from->kind == FB_KIND_DRAW)
+            return from;
+    }
+    return NULL;
+}
+
+static bool is_drawn_alike(const fb_site *x, const fb_site *y)
+{
+    return x != NULL && y != NULL &&
+           strcmp(fb__text(x->distribution), fb__text(y->distribution)) == 0 &&
+           x->parameters[0] == y->parameters[0] && x->parameters[1] == y->parameters[1];
+}
+
+static bool is_any_tensor(const fb_site *site)
+{
+    return site->kind == FB_KIND_TENSOR;
+}
+
+/* The parameter of step 0 whose first value an event is. */
+static const fb__step_event *parameter_of(const fb__step *step, fb_hash value)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if (step->events[i].site->kind == FB_KIND_PARAM &&
+            step->events[i].site->phase == FB_PHASE_INIT &&
+            fb_hash_equal(step->events[i].hash, value))
+            return &step->events[i];
+    return NULL;
+}
+
+/* Signature: a draw that one side lacks fills a parameter, which the other lacks, or fills from
+ * another distribution. Filled twice from one, it would be a draw more. */
+bool fb__rule_other_filling(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c), *made, *parameter;
+    const fb__step *step = fb__step_of(c, e),
+                   *other = step == &c->pair->a ? &c->pair->b : &c->pair->a;
+    const fb_site *from;
+
+    if (e->site->kind != FB_KIND_DRAW || e->site->phase != FB_PHASE_INIT || fb__is_pair(c))
+        return false;
+    made = fb__reader(c, e, is_any_tensor, 4);
+    parameter = made == NULL ? NULL : parameter_of(step, made->hash);
+    if (parameter == NULL)
+        return false;
+    if (parameter->partner == NONE) {
+        fb__say(out, "the models are built otherwise: only %s has %s, and draws its first value",
+                fb__culprit_side(c), fb__text(parameter->site->path));
+        fb__say_fix(out, "compare the layers of the two models: biases, sizes, their order");
+        return true;
+    }
+    from = drawn_by(other->trace, other->events[parameter->partner].hash);
+    if (parameter->same_content || is_drawn_alike(e->site, from))
+        return false;
+    fb__say(out, "%s fills %s from %s(%g, %g), %s leaves it %s", fb__culprit_side(c),
+            fb__text(parameter->site->path), fb__text(e->site->distribution),
+            e->site->parameters[0], e->site->parameters[1], c->culprit->a != NULL ? "b" : "a",
+            from != NULL ? "as its layer made it" : "otherwise");
+    fb__say_fix(out, "initialize %s alike in both: is the function that fills the weights called?",
+                fb__text(parameter->site->path));
     return true;
 }
 
@@ -243,6 +357,17 @@ static bool is_other_content(const fb__case *c)
 
     return is_entry(c) || (fb__is_pair(c) && a->site->kind == FB_KIND_SAMPLE &&
                            a->count == b->count && !fb_hash_equal(a->hash, b->hash));
+}
+
+/* The only element of a tensor, where its sketch was recorded. */
+static bool number_of(double *out, const fb__step *step, const fb__step_event *e)
+{
+    fb_sketch s;
+
+    if (!fb__sketch(&s, step, e) || s.elements != 1)
+        return false;
+    *out = s.sum;
+    return true;
 }
 
 /* A generator outside of torch that a run seeds up to the culprit; NULL: none, or `like` is given
@@ -295,6 +420,24 @@ bool fb__rule_unseeded(fb_diff_cause *out, const fb__case *c)
             fb__place_of(fb__culprit_event(c)));
     fb__say_fix(out, "seed %s alike in both, before anything draws from it",
                 fb__text(site->stream));
+    return true;
+}
+
+/* Signature: a single number that a module makes a tensor of, to compute with. */
+bool fb__rule_other_number(fb_diff_cause *out, const fb__case *c)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+    double x, y;
+
+    if (!is_entry(c) || site->rank > 0 || fb__text(site->path)[0] == '\0')
+        return false;
+    if (number_of(&x, &c->pair->a, c->culprit->a) && number_of(&y, &c->pair->b, c->culprit->b))
+        fb__say(out, "%s computes %s with %g | %g", fb__place_of(fb__culprit_event(c)),
+                fb__text(site->op), x, y);
+    else
+        fb__say(out, "%s computes %s with another number", fb__place_of(fb__culprit_event(c)),
+                fb__text(site->op));
+    fb__say_fix(out, "compare the number that goes into %s at that line", fb__text(site->op));
     return true;
 }
 

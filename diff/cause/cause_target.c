@@ -213,7 +213,8 @@ bool fb__rule_loss_target(fb_diff_cause *out, const fb__case *c)
         fb__say_fix(out, "compare the targets: shifted once, and which index is ignored");
         return true;
     }
-    if (!is_forward(e->site->phase))
+    /* Without an optimizer the first forward pass stands before the first step. */
+    if (!is_forward(e->site->phase) && e->site->phase != FB_PHASE_INIT)
         return false;
     if (fb__is_pair(c) && fb__is_loss(e->site))
         (void)fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site);

@@ -274,11 +274,11 @@ static bool reads_the_past(const fb__step *step, const fb__step_event *e)
     return e->input_count > 0;
 }
 
-/* A result that one side makes of this step and the other of the one before, and that nothing
+/* A number that one side makes of this step and the other of the one before, and that nothing
  * reads: the same is told, later. */
 static bool is_told_later(const fb__guilt *g, const side *s, const fb__step_event *e, uint16_t mark)
 {
-    return (mark & FB__READ) == 0 &&
+    return (mark & FB__READ) == 0 && e->site->rank == 0 && same_text(e->site->path, "") &&
            reads_the_past(s->step, e) !=
                reads_the_past(other_side(g, s), &other_side(g, s)->events[e->partner]);
 }

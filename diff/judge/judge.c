@@ -4,7 +4,6 @@
  */
 #include "diff/judge/judge.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -322,13 +321,23 @@ static bool moves_generator(const fb__step *step, const fb__key_index *index,
     return true;
 }
 
-/* ops: they are recorded in this step. Where they are not, a seed may have been used at once. */
+/* Whether it is told where generators stand at the end of the step: then a seed that was put back
+ * is known to be. */
+static bool tells_states(const fb__step *step)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if (fb__is_generator_state(step->events[i].site))
+            return true;
+    return false;
+}
+
+/* known: what a seed does would show. Else it may have been used at once. */
 static bool only_generators(const fb__step *step, const fb__key_index *index, const uint16_t *marks,
-                            bool ops)
+                            bool known)
 {
     for (size_t i = 0; i < step->count; i++)
         if ((marks[i] & FB__COUNTS) != 0 &&
-            ((!ops && step->events[i].site->kind == FB_KIND_SEED) ||
+            ((!known && step->events[i].site->kind == FB_KIND_SEED) ||
              !moves_generator(step, index, &step->events[i], marks[i])))
             return false;
     return true;
@@ -387,32 +396,16 @@ fb_status fb__judge(fb__judgement *judgement, const fb__step_pair *pair, const f
     status = fb__guilt_find(&guilt, pair, wanted, err);
     if (status == FB_OK)
         status = collect(notes, &guilt, err);
-    if (getenv("DBG")) { /*DBG*/
-        for (int sd = 0; sd < 2; sd++) {
-            const fb__step *st = sd ? &pair->b : &pair->a;
-            uint16_t *m = sd ? guilt.b : guilt.a;
-            for (size_t i = 0; i < st->count; i++) {
-                const fb__step_event *e = &st->events[i];
-                if (m[i] & FB__DIFFERS)
-                    fprintf(stderr, "%c %zu n%lu %s %s #%d %s%s%s%s%s%s%s%s p%d sc%d si%d\n",
-                            sd ? 'b' : 'a', i, (unsigned long)e->number,
-                            e->site->path ? e->site->path : "-", e->site->op ? e->site->op : "-",
-                            e->site->kind, m[i] & FB__COUNTS ? "C" : "",
-                            m[i] & FB__SOURCE ? "S" : "", m[i] & FB__OUTSIDE ? "O" : "",
-                            m[i] & FB__CONSTANT ? "K" : "", m[i] & FB__RESET ? "R" : "",
-                            m[i] & FB__READ ? "r" : "", m[i] & FB__PASSING ? "P" : "",
-                            m[i] & FB__MODEL ? "M" : "", (int)e->partner, e->same_content,
-                            e->same_inputs);
-            }
-        }
-    }
     for (int how = ROOTS; how <= ANY && status == FB_OK && !out->found; how++)
         find(out, &best, &guilt, (search)how);
     if (status == FB_OK && out->found) {
         const bool ops = (pair->classes & 1u << FB_CLASS_OPS) != 0;
 
-        out->only_generators = only_generators(&pair->a, &guilt.in_a, guilt.a, ops) &&
-                               only_generators(&pair->b, &guilt.in_b, guilt.b, ops);
+        const bool known =
+            ops || guilt.trailing || (tells_states(&pair->a) && tells_states(&pair->b));
+
+        out->only_generators = only_generators(&pair->a, &guilt.in_a, guilt.a, known) &&
+                               only_generators(&pair->b, &guilt.in_b, guilt.b, known);
         out->used_later =
             may_be_used_later(&pair->a, guilt.a) || may_be_used_later(&pair->b, guilt.b);
         out->uses_draws = !ops || uses_draws(&pair->a, &guilt.in_a, guilt.a) ||

@@ -66,7 +66,7 @@ static const claim claims[] = {
     {EVALUATED_ON_TRAINING, AT, "Digits", "sample", "evaluation-leak", "of the 4 samples that b"},
     {KEY_AGAIN, AT, "torch", "draw", "rng-key-reuse", "again that it has drawn in step 2"},
     {DROPOUT_IN_EVALUATION, AT, "torch", "draw", "mode-flag", "though the model is in evaluation"},
-    {UNTIED, 0, "head.weight", "init", "aliasing-or-tying", "head.weight"},
+    {UNTIED, 0, "fc.second", "init", "aliasing-or-tying", "fc.second"},
     {INIT_SCALE, 0, "torch", "draw", "init", "(1, 0) | (0.5, 0)"},
     {OTHER_ARGUMENT, AT, "optimizer0.group0", "", "config", "1 | 4"},
 };

@@ -66,7 +66,7 @@ static void begin(program *p)
     if (p->twist == TEACHER_COPIED)
         p->copy = tensor(p, FB_PHASE_INIT, "", "clone", NULL, p->w, N, &p->tape.weight, 1);
     if (p->twist == UNTIED)
-        (void)parameter(p, FB_PHASE_INIT, "head.weight", "init", p->w, NULL);
+        (void)parameter(p, FB_PHASE_INIT, "fc.second", "init", p->w, NULL);
 }
 
 static void read_batch(program *p)
