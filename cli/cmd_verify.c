@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/steps.h"
+#include "diff/replicas.h"
 #include "firstbit/trace.h"
 #include "tracer/read/linked.h"
 
@@ -129,11 +130,57 @@ static int verify_all(const cli_args *args, cJSON *json, fb_linked *parts)
     return worst;
 }
 
+static void add_replicas(cJSON *json, const fb_replicas *r, const char *text)
+{
+    cJSON *o, *parted;
+
+    if (r->ranks == 0) {
+        cJSON_AddNullToObject(json, "replicas");
+        return;
+    }
+    o = cJSON_AddObjectToObject(json, "replicas");
+    cli_json_count(o, "ranks", r->ranks);
+    cli_json_count(o, "replicated", r->replicated);
+    cli_json_count(o, "own", r->own);
+    cli_json_count(o, "equal_through", r->equal_through);
+    parted = r->parted ? cJSON_AddObjectToObject(o, "parted") : cJSON_AddNullToObject(o, "parted");
+    if (r->parted) {
+        cli_json_text(parted, "role", r->role);
+        cli_json_count(parted, "step", r->step);
+        cli_json_text(parted, "path", r->path);
+    }
+    cli_json_text(o, "text", text);
+}
+
+/* The ranks of a sound run beside each other. */
+static int tell_replicas(const cli_args *args, cJSON *json)
+{
+    fb_replicas replicas;
+    fb_error err;
+    char text[FB_NAME_MAX + 160];
+
+    if (fb_replicas_find(&replicas, args->positional[0], &err) != FB_OK)
+        return cli_fail_error(args, &err);
+    (void)fb_replicas_text(text, sizeof text, &replicas);
+    if (json != NULL) {
+        add_replicas(json, &replicas, text);
+    } else if (replicas.ranks > 0) {
+        cli_put(stdout, args->positional[0]);
+        fputs(": ranks: ", stdout);
+        cli_put(stdout, text);
+        putchar('\n');
+    }
+    return 0;
+}
+
 static int run(const cli_args *args)
 {
     cJSON *json = cli_has(args, "json") ? cli_json_object() : NULL;
     fb_linked parts = {.count = 0};
     int exit_status = verify_all(args, json, &parts);
+
+    if (exit_status != CLI_TROUBLE && tell_replicas(args, json) != 0)
+        exit_status = CLI_TROUBLE;
 
     if (json != NULL && cJSON_HasObjectItem(json, "parts")) {
         if (cli_json_print(args, json) != 0)
@@ -161,7 +208,8 @@ const cli_command cli_verify = {
                "the events; the order of steps; pointers and footer against the contents. This\n"
                "finds accidents, not forgery: the hashes are not cryptographic. The parts of a\n"
                "run, traces of its children and workers beside it or packed into it, are read\n"
-               "too.\n"
+               "too; the ranks of one are held beside each other: a parameter that they had\n"
+               "alike and have no longer is named, with the step, and changes no exit status.\n"
                "\n"
                "Exit status, the worst of all files: 0 complete, 1 torn (ends early) or full\n"
                "(the disk was), 2 corrupt or unreadable.\n",

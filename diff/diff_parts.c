@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "diff/cause/causes.h"
 #include "diff/diff_notes.h"
+#include "diff/replicas.h"
 #include "tracer/read/linked.h"
 
 /* The parts of one run. */
@@ -534,6 +535,8 @@ fb_status fb__diff_parts(fb_diff_report *report, const fb_diff_options *options,
     j.rest.bytes_read = j.best.bytes_read;
     if (status == FB_OK)
         status = compare_parts(&j, &sides[0], &sides[1], options, err);
+    for (int i = 0; i < 2 && status == FB_OK; i++)
+        status = fb__note_replicas(&j.rest.notes, sides[i].main, i == 0 ? "a" : "b", err);
     assembled = assemble(report, &j, status == FB_OK ? err : NULL);
     for (int i = 0; i < 2 && sides != NULL; i++)
         fb_linked_free(&sides[i].linked);
