@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/output.h"
+#include "tracer/format/step_list.h"
 
 /* "500M": a number of bytes with a unit of thousands. */
 static int size_option(const cli_args *args, const char *option, uint64_t *out)
@@ -51,11 +52,15 @@ static int values_options(const cli_args *args, fb_recorder_options *out)
 int cli_recording_options(const cli_args *args, fb_recorder_options *out)
 {
     const char *level = cli_value(args, "level");
+    fb_step_list steps;
+    fb_error err;
 
     out->level = level == NULL ? FB_LEVEL_OPS : fb_level_of(level);
     if (out->level == FB_LEVEL_NONE)
         return cli_fail(args, "--level %s: expected steps, draws, ops, sketch or values", level);
     out->ops_steps = cli_value(args, "ops-steps");
+    if (fb__step_list_read(&steps, out->ops_steps, &err) != FB_OK)
+        return cli_fail(args, "--ops-steps: %s", err.text);
     if (size_option(args, "max-size", &out->max_bytes) != 0)
         return CLI_TROUBLE;
     return values_options(args, out);

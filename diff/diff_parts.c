@@ -203,13 +203,19 @@ static bool is_earlier(const fb_diff_report *x, const fb_diff_report *than)
     return than->verdict != FB_DIFF_DIFFER || x->first.name.step < than->first.name.step;
 }
 
+/* A launcher's own trace says nothing where it did nothing that is recorded: its ranks speak. */
+static bool says_nothing(const fb_diff_report *r)
+{
+    return r->verdict == FB_DIFF_UNDECIDABLE && r->events_a == 0 && r->events_b == 0;
+}
+
 /* Takes `other`, the report of a part. Of two differences in one step the main trace's is told. */
 static fb_status join(joining *j, fb_diff_report *other, size_t part, fb_error *err)
 {
     fb_status status;
 
     j->rest.bytes_read += other->bytes_read;
-    if (is_earlier(other, &j->best)) {
+    if (is_earlier(other, &j->best) || (says_nothing(&j->best) && !says_nothing(other))) {
         const fb_diff_report loser = j->best;
         const size_t loser_part = j->best_part;
 

@@ -127,6 +127,18 @@ subprocess.run(TRAIN + [sys.argv[1]], env=dict(os.environ), check=True)
         self.assertEqual(done.returncode, 1)
         self.assertIn("process2: same; process3: differs", done.stdout)
 
+    def test_the_processes_of_a_launcher_that_does_nothing_else_speak_for_it(self):
+        self.write("launch.py", """
+import subprocess, sys, torch
+subprocess.run([sys.executable, "train.py", sys.argv[1]], check=True)
+""")
+        for trace, word in (("a.fbt", "same"), ("b.fbt", "same"), ("c.fbt", "time")):
+            self.run_in(FIRSTBIT, "record", "-o", trace, "--", sys.executable, "launch.py", word)
+        self.assertEqual(self.info("a.fbt")["events"], 0)
+        done = self.run_in(FIRSTBIT, "diff", "a.fbt", "b.fbt")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertEqual(self.run_in(FIRSTBIT, "diff", "a.fbt", "c.fbt").returncode, 1)
+
     def test_what_cannot_be_recorded_is_said(self):
         done = self.run_in(FIRSTBIT, "record", "--", "true")
         self.assertEqual((done.returncode, done.stdout), (0, ""))
@@ -134,8 +146,10 @@ subprocess.run(TRAIN + [sys.argv[1]], env=dict(os.environ), check=True)
         done = self.run_in(FIRSTBIT, "record", "--", "./missing")
         self.assertEqual((done.returncode, done.stderr),
                          (125, "firstbit record: ./missing: No such file or directory\n"))
-        done = self.run_in(FIRSTBIT, "record", "--level", "all", "--", "true")
-        self.assertEqual(done.returncode, 2)
+        for wrong in (["--level", "all"], ["--ops-steps", "1:x"]):
+            done = self.run_in(FIRSTBIT, "record", *wrong, "--", "true")
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(wrong[0], done.stderr)
 
     def test_a_trace_that_cannot_be_written_is_said_before_the_program_runs(self):
         os.mkdir(os.path.join(self.at, "folder"))

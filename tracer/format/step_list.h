@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * step_list.h - which steps: "0:10,500,every=1000". Of tracer, and of
- * diff, which tells them.
+ * step_list.h - which steps: "0:10,500,every=1000". Of tracer; of diff,
+ * which tells them; and of cli, which looks at what was asked for before a program runs.
  */
 #ifndef FB_TRACER_FORMAT_STEP_LIST_H
 #define FB_TRACER_FORMAT_STEP_LIST_H
