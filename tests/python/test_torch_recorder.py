@@ -292,6 +292,32 @@ class Recordings(unittest.TestCase):
                     made = [e["inputs"][0]["op"] for e in events]
                     self.assertEqual(made, ["ones" if pair is resized else "fill_"] * 2)
 
+    def test_a_part_of_a_storage_is_told_from_its_other_parts(self):
+        import firstbit as package
+        import firstbit.torch
+        import torch
+        from firstbit.torch import core
+
+        for fast in {core.fast, None}:
+            path = os.path.join(self.folder.name, "parts_of.fbt")
+            outside, to = torch.arange(12.0), torch.zeros(12)
+            with self.subTest(fast=fast), unittest.mock.patch.object(core, "fast", fast):
+                with firstbit.torch.record(path, level="ops"):
+                    for i in range(3):
+                        to[4 * i:4 * i + 4] = outside[4 * i:4 * i + 4] * 2
+                    (to[2:6] + to[6:10])
+                    (outside[:4] * 3, outside[:4] * 4)
+                with package.open(path) as trace:
+                    events = list(trace)
+                seen = [e for e in events if e["op"] == "mul" and e["slot"] == "in0"]
+                self.assertEqual(len(seen), 4)  # the first part again, behind others: once
+                self.assertEqual(len({e["hash"] for e in seen}), 3)
+                told = [[json.loads(e.get("arguments") or "{}").get(name) for e in events
+                         if e["op"] == op and e["slot"] == "out"]
+                        for op, name in (("copy_", "out.offset"), ("add", "in0.offset"),
+                                         ("add", "in1.offset"), ("mul", "in0.offset"))]
+                self.assertEqual(told, [[None, 4, 8], [2], [6], [None, 4, 8, None, None]])
+
     def test_a_new_loader_begins_at_epoch_0_and_keys_have_no_order(self):
         events = self.record_text(LOADERS)
         samples = [e for e in events if e["kind"] == "sample"]

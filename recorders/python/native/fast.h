@@ -38,11 +38,13 @@ typedef struct fast_maker {
     uint64_t weak;        /* reference to the storage, PyTorch's number of it; 0: it is gone */
     uint32_t first, last; /* versions of the storage as long as nobody else has written to it */
     fb_ref ref;
-    PyObject *path;  /* of the module, interned; NULL for what the backward pass made */
-    bool param;      /* a parameter or state */
-    bool undefined;  /* its contents mean nothing yet */
-    uint32_t number; /* of the storage, in the order in which parameters were first seen; or 0 */
-    fb_ref *parts;   /* where `ref` wrote only a part: what made the rest, latest last */
+    PyObject *path; /* of the module, interned; NULL for what the backward pass made */
+    bool param;     /* a parameter or state */
+    bool undefined; /* its contents mean nothing yet */
+    uint64_t part;  /* what was read of it when it came from outside: address, 0 for all of it, */
+    size_t part_bytes; /* and bytes */
+    uint32_t number;   /* of the storage, in the order in which parameters were first seen; or 0 */
+    fb_ref *parts;     /* where `ref` wrote only a part: what made the rest, latest last */
     uint32_t part_count, part_capacity;
 } fast_maker;
 
@@ -79,6 +81,7 @@ typedef struct fast_identity {
 enum {
     FAST_ARGUMENTS_MAX = 256, /* of one op, different arguments that are told */
     FAST_DEPTH_MAX = 4,       /* of lists in lists that are looked into */
+    FAST_VIEWS_MAX = 512,     /* of a text of places, in bytes; what is longer is cut */
 };
 
 typedef struct fast_text {
@@ -120,7 +123,7 @@ typedef uint32_t fast_site_call(void *recorder, const fb_site *site);
 /* Methods and attributes that are asked for again and again. */
 typedef struct fast_names {
     PyObject *data_ptr, *storage_offset, *element_size, *is_contiguous, *is_neg; /* methods */
-    PyObject *storage_of, *weak_ref, *expired, *free_weak_ref;                   /* callables */
+    PyObject *storage_of, *weak_ref, *expired, *free_weak_ref, *numel;           /* callables */
     PyObject *dtype, *shape, *version, *is_cpu, *weak_ref_name, *cdata;          /* strings */
     PyObject *ops, *waiting, *updating, *phase, *path, *stack; /* of the session */
     PyObject *caller;                                          /* of its modules */
@@ -193,6 +196,7 @@ typedef struct fast_where {
                    * its caller: the count of the present and the next one belong to the event */
     bool plain;   /* nothing is recorded of a tensor whose rows do not lie in memory */
     bool remade;  /* what made the contents is the input, where it is known */
+    bool entered; /* from outside: what is not shown of its storage stays unknown */
     bool stacked; /* a new site gets the program's call stack */
     uint64_t place; /* that the stack is of; of no meaning where not stacked */
 } fast_where;
@@ -216,7 +220,8 @@ void fast_clear_tables(fast_core *c);
 
 /* fast_tensor.c */
 void fast_place_of(fast_core *c, PyObject *tensor, fast_place *out);
-fast_maker *fast_maker_of(fast_core *c, PyObject *tensor, int *failed);
+fast_maker *fast_maker_of(fast_core *c, PyObject *tensor, uint64_t *offset, int *failed);
+uint64_t fast_elements(fast_core *c, PyObject *tensor, uint64_t bytes);
 int fast_record(fast_core *c, PyObject *tensor, const fast_where *where, fb_ref *out);
 bool fast_is_tensor(const fast_core *c, PyObject *value);
 
@@ -225,7 +230,7 @@ bool fast_is_tensor(const fast_core *c, PyObject *value);
 int64_t fast_op_of(fast_core *c, PyObject *func);
 /* The text of an op's arguments, borrowed; *out is NULL where it has none. */
 int fast_arguments_of(fast_core *c, uint32_t number, PyObject *args, PyObject *kwargs,
-                      PyObject **out);
+                      const char *views, PyObject **out);
 void fast_clear_ops(fast_core *c);
 
 /* fast_dispatch.c */

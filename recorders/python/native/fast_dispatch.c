@@ -102,6 +102,8 @@ typedef struct op_call {
     tensors found;  /* inputs, then outputs */
     fb_ref inputs[INPUTS_MAX], *refs;
     uint32_t ref_count, ref_capacity;
+    char views[FAST_VIEWS_MAX]; /* which places of their storages it reads and writes */
+    size_t views_length;
 } op_call;
 
 fb_phase fast_phase(const fast_core *c, PyObject *name)
@@ -195,6 +197,28 @@ static PyObject *slot_of(PyObject *const slots[FAST_SLOTS], const char *form, ui
     return slot;
 }
 
+/* Notes that a tensor begins at another place than its storage: of what made both contents are
+ * equal, it may be another part of them. */
+static void say_view(fast_core *c, op_call *call, PyObject *tensor, const char *slot, uint32_t i,
+                     uint64_t bytes)
+{
+    const unsigned long long elements = fast_elements(c, tensor, bytes);
+    char *end = call->views + call->views_length;
+    const size_t room = sizeof call->views - call->views_length;
+    char number[16] = "";
+    int written;
+
+    if (i > 0 || strcmp(slot, "in") == 0)
+        (void)snprintf(number, sizeof number, "%u", (unsigned)i);
+    written = elements == 0 ? 0
+                            : snprintf(end, room, "%s\"%s%s.offset\":%llu",
+                                       call->views_length == 0 ? "" : ",", slot, number, elements);
+    if (written > 0 && (size_t)written < room)
+        call->views_length += (size_t)written;
+    else
+        *end = '\0';
+}
+
 /* Contents that nobody saw made are recorded as such. */
 static int record_input(fast_core *c, op_call *call, uint32_t i, fb_ref *ref)
 {
@@ -202,6 +226,7 @@ static int record_input(fast_core *c, op_call *call, uint32_t i, fb_ref *ref)
                         .phase = call->phase,
                         .path = call->path,
                         .op = c->ops[call->op].name,
+                        .entered = true,
                         .stacked = true,
                         .place = call->place};
     int failed;
@@ -247,11 +272,12 @@ static int add_ref(op_call *call, fb_ref ref)
 /* Of storages that several ops wrote parts of: all but the last of these. */
 static int add_parts(fast_core *c, op_call *call, const bool *known)
 {
+    uint64_t offset;
     int failed = 0;
 
     for (uint32_t i = 0; i < call->found.count && failed == 0; i++) {
         const fast_maker *maker =
-            known[i] ? fast_maker_of(c, all_of(&call->found)[i], &failed) : NULL;
+            known[i] ? fast_maker_of(c, all_of(&call->found)[i], &offset, &failed) : NULL;
 
         for (uint32_t p = 0; maker != NULL && p < maker->part_count && failed == 0; p++)
             failed = add_ref(call, maker->parts[p]);
@@ -266,14 +292,18 @@ static int look_at_inputs(fast_core *c, op_call *call, fast_maker *makers, bool 
 {
     const uint32_t count = call->found.count;
     uint32_t makers_found = 0;
+    uint64_t offset;
     bool parts = false;
     int failed = 0;
 
     for (uint32_t i = 0; i < count; i++) {
-        const fast_maker *maker = fast_maker_of(c, all_of(&call->found)[i], &failed);
+        PyObject *tensor = all_of(&call->found)[i];
+        const fast_maker *maker = fast_maker_of(c, tensor, &offset, &failed);
 
         if (failed != 0)
             return -1;
+        if (offset != 0)
+            say_view(c, call, tensor, "in", i, offset);
         known[i] = maker != NULL;
         if (maker == NULL)
             continue;
@@ -344,6 +374,18 @@ static bool share_storage(fast_core *c, PyObject *args)
     return to.address != 0 && to.address == from.address && to.data != from.data;
 }
 
+/* Which part of its storage an op has overwritten: nothing else that it was called with says so. */
+static void say_written(fast_core *c, op_call *call)
+{
+    for (uint32_t i = 0; i < call->found.count; i++) {
+        PyObject *tensor = all_of(&call->found)[i];
+        fast_place place;
+
+        fast_place_of(c, tensor, &place);
+        say_view(c, call, tensor, "out", i, place.data - place.address);
+    }
+}
+
 static int after_op(fast_core *c, op_call *call, PyObject *out)
 {
     const fast_op *op = &c->ops[call->op];
@@ -370,7 +412,10 @@ static int after_op(fast_core *c, op_call *call, PyObject *out)
         collect_arguments(c, &call->found, call->args, call->kwargs, op->mutable_places,
                           op->mutable_names, true) != 0)
         return -1;
-    if (fast_arguments_of(c, call->op, call->args, call->kwargs, &where.arguments) != 0)
+    if (where.written && op->ignored_places != 0)
+        say_written(c, call);
+    if (fast_arguments_of(c, call->op, call->args, call->kwargs, call->views, &where.arguments) !=
+        0)
         return -1;
     for (uint32_t i = 0; i < call->found.count; i++) {
         int failed;
@@ -537,6 +582,8 @@ PyObject *fast_dispatch(fast_core *c, PyObject *func, PyObject *args, PyObject *
     call.kwargs = kwargs;
     call.phase = fast_phase(c, PyDict_GetItemWithError(c->session_dict, c->names.phase));
     call.path = NULL;
+    call.views[0] = '\0';
+    call.views_length = 0;
     call.found.count = 0;
     call.found.more = NULL;
     call.found.capacity = 0;

@@ -24,15 +24,16 @@ static PyObject **attribute_of(fast_names *n, size_t i)
 
 static PyObject **callable_of(fast_names *n, size_t i)
 {
-    PyObject **const of[] = {&n->data_ptr, &n->storage_offset, &n->element_size, &n->is_contiguous,
-                             &n->is_neg,   &n->storage_of,     &n->expired,      &n->free_weak_ref};
+    PyObject **const of[] = {&n->data_ptr,      &n->storage_offset, &n->element_size,
+                             &n->is_contiguous, &n->is_neg,         &n->storage_of,
+                             &n->expired,       &n->free_weak_ref,  &n->numel};
 
     return of[i];
 }
 
 enum {
     ATTRIBUTES = sizeof attribute_names / sizeof *attribute_names,
-    CALLABLES = 8,
+    CALLABLES = 9,
 };
 
 /* --- Made and unmade ---------------------------------------------------------------------------
@@ -325,7 +326,8 @@ static PyObject *core_record_plain(PyObject *self, PyObject *args)
 static PyObject *core_find(PyObject *self, PyObject *tensor)
 {
     int failed;
-    const fast_maker *maker = fast_maker_of((fast_core *)self, tensor, &failed);
+    uint64_t offset;
+    const fast_maker *maker = fast_maker_of((fast_core *)self, tensor, &offset, &failed);
 
     if (failed != 0)
         return NULL;

@@ -200,7 +200,7 @@ static uint64_t hash_value(const fast_core *c, PyObject *value, uint64_t hash, i
 }
 
 int fast_arguments_of(fast_core *c, uint32_t number, PyObject *args, PyObject *kwargs,
-                      PyObject **out)
+                      const char *views, PyObject **out)
 {
     const Py_ssize_t count = PyTuple_Size(args);
     uint64_t hash = (uint64_t)count;
@@ -213,6 +213,8 @@ int fast_arguments_of(fast_core *c, uint32_t number, PyObject *args, PyObject *k
         hash = hash_value(c, PyTuple_GetItem(args, i), hash, 0);
     while (kwargs != NULL && PyDict_Next(kwargs, &at, &name, &value))
         hash = hash_value(c, value, fast_mix(hash, (uint64_t)PyObject_Hash(name)), 0);
+    for (const char *at_view = views; *at_view != '\0'; at_view++)
+        hash = fast_mix(hash, (unsigned char)*at_view);
     *out = NULL;
     for (uint32_t i = 0; i < op->text_count; i++)
         if (op->texts[i].hash == hash) {
@@ -222,8 +224,8 @@ int fast_arguments_of(fast_core *c, uint32_t number, PyObject *args, PyObject *k
         }
     if (op->text_count >= FAST_ARGUMENTS_MAX)
         return 0;
-    text = kwargs == NULL ? PyObject_CallMethod(op->info, "arguments", "O{}", args)
-                          : PyObject_CallMethod(op->info, "arguments", "OO", args, kwargs);
+    text = kwargs == NULL ? PyObject_CallMethod(op->info, "arguments", "O{}s", args, views)
+                          : PyObject_CallMethod(op->info, "arguments", "OOs", args, kwargs, views);
     if (text == NULL)
         return -1;
     PyUnicode_InternInPlace(&text);

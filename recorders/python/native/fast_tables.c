@@ -285,6 +285,7 @@ int fast_put_maker(fast_core *c, PyObject *tensor, const fast_place *place, fb_r
     maker->last = place->version + written;
     maker->param = param;
     maker->undefined = false;
+    maker->part = 0;
     if (param && maker->number == 0)
         maker->number = ++c->numbered;
     return 0;

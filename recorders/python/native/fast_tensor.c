@@ -95,23 +95,43 @@ static fast_maker *current_maker(fast_core *c, uint64_t address, uint32_t versio
     return expired == 0 ? fast_find_maker(c, address) : NULL;
 }
 
-/* What made its contents, or NULL where nobody saw that; *failed is -1 with an exception set. Where
- * a living storage begins at the tensor's first element, that is the tensor's; only else its offset
- * has to be asked for. */
-fast_maker *fast_maker_of(fast_core *c, PyObject *tensor, int *failed)
+/* How many of a tensor's elements are so many bytes. */
+uint64_t fast_elements(fast_core *c, PyObject *tensor, uint64_t bytes)
+{
+    const uint64_t size = bytes == 0 ? 0 : ask(c->names.element_size, tensor);
+
+    return size == 0 ? 0 : bytes / size;
+}
+
+/* Whether a tensor lies outside of what was seen of a storage that came from outside. */
+static bool is_elsewhere(fast_core *c, PyObject *tensor, uint64_t data, const fast_maker *maker)
+{
+    const uint64_t part = maker->part, bytes = maker->part_bytes;
+
+    return part != 0 &&
+           (part != data || fast_elements(c, tensor, bytes) != ask(c->names.numel, tensor));
+}
+
+/* What made its contents, or NULL where nobody saw that; *failed is -1 with an exception set.
+ * *offset: bytes of its storage before it. Where a living storage begins at the tensor's first
+ * element, that is the tensor's; only else its offset has to be asked for. */
+fast_maker *fast_maker_of(fast_core *c, PyObject *tensor, uint64_t *offset, int *failed)
 {
     const uint64_t data = ask(c->names.data_ptr, tensor);
     const uint32_t version = data == 0 ? 0 : version_of(c, tensor);
     fast_maker *maker = NULL;
-    uint64_t address;
+    uint64_t address = data;
 
     *failed = 0;
     if (data != 0)
         maker = current_maker(c, data, version, failed);
-    if (data == 0 || maker != NULL || *failed != 0)
-        return maker;
-    address = storage_address(c, tensor, data);
-    return address == data ? NULL : current_maker(c, address, version, failed);
+    if (data != 0 && maker == NULL && *failed == 0) {
+        address = storage_address(c, tensor, data);
+        if (address != data)
+            maker = current_maker(c, address, version, failed);
+    }
+    *offset = data - address;
+    return maker != NULL && is_elsewhere(c, tensor, data, maker) ? NULL : maker;
 }
 
 /* --- Contents ----------------------------------------------------------------------------------
@@ -445,15 +465,20 @@ static int put_maker_of(fast_core *c, PyObject *tensor, const fast_where *w,
     const bool param = w->kind == FB_KIND_PARAM;
     PyObject *path = param ? parent_of(w->path) : w->phase == FB_PHASE_BACKWARD ? NULL : w->path;
     int partial = w->written && place->address != 0 ? is_part(c, tensor, bytes) : 0, failed = -1;
+    int part;
     fast_maker *maker;
 
     if (partial > 0)
         partial = fast_keep_part(c, place);
-    if (partial >= 0 && (!param || path != NULL))
+    part = w->entered && place->address != 0 ? is_part(c, tensor, bytes) : 0;
+    if (partial >= 0 && part >= 0 && (!param || path != NULL))
         failed = fast_put_maker(c, tensor, place, ref, path, w->written, param, partial);
-    maker = w->undefined && failed == 0 ? fast_find_maker(c, place->address) : NULL;
-    if (maker != NULL)
-        maker->undefined = true;
+    maker = failed == 0 ? fast_find_maker(c, place->address) : NULL;
+    if (maker != NULL) {
+        maker->undefined = w->undefined;
+        maker->part = part > 0 ? place->data : 0;
+        maker->part_bytes = bytes;
+    }
     if (param)
         Py_XDECREF(path);
     return failed;

@@ -30,6 +30,7 @@ else:  # before PyTorch 2
     _storage_of = torch.Tensor._storage
 _expired = torch.UntypedStorage._expired
 _PARTS_MAX = 1024  # writes into one storage that are told apart
+_VIEWS_MAX = 512  # bytes of the text that says so
 _free_weak_ref = torch.UntypedStorage._free_weak_ref
 
 
@@ -44,6 +45,7 @@ class Maker(NamedTuple):
     number: int          # of the storage, in the order in which parameters were first seen; or 0
     undefined: bool = False           # its contents mean nothing yet
     parts: Tuple[EventRef, ...] = ()  # where `ref` wrote only a part: what made the rest
+    shown: Tuple[int, int] = (0, 0)   # address and elements, of what came from outside and is a part
 
 
 class Makers:
@@ -63,6 +65,8 @@ class Makers:
         """What made its contents; None where nobody saw that."""
         entry = self._of.get(address_of(tensor))
         if entry is None or version_of(tensor) not in entry.versions or _expired(entry.weak):
+            return None
+        if entry.shown[0] and entry.shown != (tensor.data_ptr(), tensor.numel()):
             return None
         return entry
 
@@ -93,6 +97,14 @@ class Makers:
                 parts = parts[:1] + parts[2:]
         self._of[address] = Maker(weak, range(version, version + 1 + written), ref, path, param,
                                   number, undefined, parts)
+
+    def show_part(self, tensor: torch.Tensor) -> None:
+        """It came from outside: what it does not show of its storage stays unknown."""
+        address = address_of(tensor)
+        entry = self._of.get(address)
+        if entry is not None and (
+                tensor.numel() * tensor.element_size() < _storage_of(tensor).nbytes()):
+            self._of[address] = entry._replace(shown=(tensor.data_ptr(), tensor.numel()))
 
     def share(self, args: Tuple[Any, ...]) -> bool:
         """Whether the first two arguments lie at two places of one storage: `x[i] += y` copies an
@@ -232,7 +244,7 @@ class Core(TorchDispatchMode):
             session.hold(args, kwargs)
         if info.ignored or info.view or (session.updating and not info.random):
             return func(*args, **kwargs)
-        inputs, path = session.guarded(self._inputs, info, args, kwargs) or ([], "")
+        inputs, path, views = session.guarded(self._inputs, info, args, kwargs) or ([], "", "")
         before = session.before_draw(info, args, kwargs) if info.random else None
         places = session.before_move(info, args, kwargs) if info.resizes else None
         out = func(*args, **kwargs)
@@ -242,16 +254,17 @@ class Core(TorchDispatchMode):
             draw = session.after_draw(before, info, out, path)
             if draw is not None:  # what came is made of these numbers
                 inputs.append(draw)
-        session.guarded(self._outputs, info, args, kwargs, out, inputs, path)
+        session.guarded(self._outputs, info, args, kwargs, out, inputs, path, views)
         return out
 
     def _inputs(self, info: OpInfo, args: Tuple[Any, ...],
-                kwargs: Dict[str, Any]) -> "tuple[list, str]":
+                kwargs: Dict[str, Any]) -> "tuple[list, str, str]":
         """References to what made the inputs, and the path of the forward op that one of them is
-        from, for ops of the backward pass. Contents that nobody saw made are recorded as such."""
+        from, for ops of the backward pass, and which inputs begin at another place than their
+        storage. Contents that nobody saw made are recorded as such."""
         session, path = self.session, self.session.modules.path
         if session.updating:  # updates are recorded as parameters and states
-            return [], path
+            return [], path, ""
         tensors: List[torch.Tensor] = []
         for name, value in zip(info.names, args):
             if name not in info.ignored_inputs:
@@ -270,9 +283,10 @@ class Core(TorchDispatchMode):
             elif not session.is_nothing(tensor):
                 refs.append(self.record(tensor, lib.KINDS["tensor"], session.phase, path, info.name,
                                         f"in{i}", [], True))
+                self.makers.show_part(tensor)
         for maker in found:
             refs += () if maker is None else maker.parts
-        return refs, path
+        return refs, path, offsets("in", tensors)
 
     def _owner(self, makers: List[Maker]) -> Optional[str]:
         """The module whose backward pass an op belongs to: that of the parameter it uses, else of
@@ -292,7 +306,7 @@ class Core(TorchDispatchMode):
         return path
 
     def _outputs(self, info: OpInfo, args: Tuple[Any, ...], kwargs: Dict[str, Any], out: Any,
-                 inputs: List[EventRef], path: str) -> None:
+                 inputs: List[EventRef], path: str, views: str) -> None:
         session = self.session
         if session.updating:
             return
@@ -300,12 +314,26 @@ class Core(TorchDispatchMode):
         collect(out, outputs)
         if not outputs and info.mutable:  # foreach ops change lists and return nothing
             outputs = info.changed(args, kwargs)
-        told = info.arguments(args, kwargs)
+        if info.mutable and info.overwrites:
+            views = offsets("out", outputs, views)
+        told = info.arguments(args, kwargs, views)
         undefined = info.undefined or info.moves and self.makers.share(args)
         for i, tensor in enumerate(outputs):
             self.record(tensor, lib.KINDS["tensor"], session.phase, path, info.name,
                         "out" if i == 0 else f"out{i}", inputs, True,
                         undefined or i in info.workspaces, bool(info.mutable), told)
+
+
+def offsets(slot: str, tensors: List[torch.Tensor], text: str = "") -> str:
+    """text, and which of these begin at another place than their storage: of what made both
+    contents are equal, it may be another part of them."""
+    for i, tensor in enumerate(tensors):
+        if address_of(tensor) and tensor.storage_offset():
+            name = f"{slot}{i}" if i > 0 or slot == "in" else slot
+            more = f'{"," if text else ""}"{name}.offset":{tensor.storage_offset()}'
+            if len(text) + len(more) < _VIEWS_MAX:
+                text += more
+    return text
 
 
 _KINDS = {number: name for name, number in lib.KINDS.items()}
@@ -378,7 +406,7 @@ def new_core(session: "Session") -> Any:
         session, session.modules, session.recorder,
         (torch.Tensor, torch.nn.Parameter, torch._ops.OpOverload),
         (base.data_ptr, base.storage_offset, base.element_size, base.is_contiguous, base.is_neg,
-         _storage_of, _expired, _free_weak_ref), phases,
+         _storage_of, _expired, _free_weak_ref, base.numel), phases,
         {dtype: lib.DTYPES[name] for dtype, name in DTYPES.items()},
         lambda tensor: session.guarded(look, tensor, session.left_out), OpInfo,
         _address(lib.library.fb_recorder_event), _address(lib.library.fb_recorder_site))

@@ -34,7 +34,7 @@ class OpInfo:
     """Its name, its arguments, and which outputs mean nothing."""
 
     __slots__ = ("name", "view", "ignored", "undefined", "workspaces", "random", "moves", "mutable",
-                 "resizes", "collective", "names", "ignored_inputs", "defaults", "texts")
+                 "resizes", "collective", "overwrites", "names", "ignored_inputs", "defaults", "texts")
 
     def __init__(self, func: Any) -> None:
         schema = func._schema
@@ -70,22 +70,27 @@ class OpInfo:
         if overwritten and self.mutable:
             out_only.add(self.mutable[0])
         self.ignored_inputs = out_only
+        self.overwrites = any(name in out_only for name in self.names[:64])
         self.defaults = {a.name: a.default_value for a in schema.arguments
                          if a.has_default_value() and a.default_value is not None}
         self.texts: Dict[Any, str] = {}
 
-    def arguments(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> str:
-        """What the op is called with beside tensors, as JSON; "" where it is nothing."""
+    def arguments(self, args: Tuple[Any, ...], kwargs: Dict[str, Any], views: str) -> str:
+        """What the op is called with beside tensors, as JSON; "" where it is nothing. views: more
+        members of it, on what it reads and writes."""
         given = [(name, plain) for name, plain in zip(self.names, map(plain_value, args))
                  if plain is not None]
         given += [(name, plain) for name, plain in ((n, plain_value(v)) for n, v in kwargs.items())
                   if plain is not None]
-        key = tuple(given)
+        key = (views, *given)
         text = self.texts.get(key)
         if text is None:
             if len(self.texts) >= _TEXTS_MAX:
                 return ""
-            text = self.texts[key] = self._text(dict(given))
+            text = self._text(dict(given))
+            if views:
+                text = (text[:-1] + "," if text else "{") + views + "}"
+            self.texts[key] = text
         return text
 
     def changed(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> "List[torch.Tensor]":
