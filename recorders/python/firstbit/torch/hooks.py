@@ -5,12 +5,13 @@ Each replaced function calls the original and hands on what it returns or raises
 """
 
 import collections
+import contextlib
 import functools
 import inspect
 import os
 import sys
 import weakref
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import torch
 from torch.utils.data import dataloader
@@ -20,6 +21,7 @@ from .compiled import Regions, is_compiled
 from .session import Session
 
 _MISSING = object()
+_no_dispatch = torch._C._DisableTorchDispatch
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 
 
@@ -264,7 +266,8 @@ class Hooks:
                 phase, session.phase = session.phase, "optimizer"
                 path, session.modules.path = session.modules.path, "clip"
                 try:
-                    norm = original(*args, **kwargs)
+                    with self._light_detach():
+                        norm = original(*args, **kwargs)
                 finally:
                     session.phase, session.modules.path = phase, path
                 session.guarded(session.updates.clipped, norm, limits)
@@ -273,6 +276,31 @@ class Hooks:
 
         self._replace(torch.nn.utils, "clip_grad_norm_", make)
         self._replace(torch.nn.utils, "clip_grad_value_", make)
+
+    @contextlib.contextmanager
+    def _light_detach(self) -> Iterator[None]:
+        """Before PyTorch 2 clipping detaches every gradient twice, and each time a dispatch mode is
+        asked twice: a fifth of a step's calls, of which nothing is recorded. Here the mode is not
+        asked, where it is the only one."""
+        original = vars(torch.Tensor).get("detach", _MISSING)
+        if original is _MISSING or not self.session.alone():
+            yield
+            return
+
+        def detach(tensor: torch.Tensor) -> torch.Tensor:
+            if type(tensor) is not torch.Tensor:
+                return original(tensor)
+            guard = _no_dispatch()
+            try:
+                return original(tensor)
+            finally:
+                del guard
+
+        torch.Tensor.detach = detach  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            torch.Tensor.detach = original  # type: ignore[method-assign]
 
     # --- Schedules, scalers, checkpoints ----------------------------------------------------------
 

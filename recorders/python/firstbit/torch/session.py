@@ -195,6 +195,12 @@ class Session:
             from torch._C import _get_torch_dispatch_mode
             return _get_torch_dispatch_mode() is self.core
 
+    def alone(self) -> bool:
+        """Whether the dispatch mode is active, and the only one; told before PyTorch 2."""
+        count = getattr(torch._C, "_len_torch_dispatch_stack", None)
+        return (self.dispatching and self._on_top() and count is not None and count() == 1 and
+                not hasattr(torch.Tensor, "untyped_storage"))
+
     def pause(self) -> bool:
         """Takes the dispatch mode away, where it is the innermost one; true where it did."""
         if not self.dispatching or not self._on_top():
