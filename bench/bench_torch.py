@@ -8,11 +8,17 @@ usage: bench_torch.py [--rounds N] [--large | --gpt2] [--only LEVEL] [--json]
 --large: 6 layers, 384 wide, 12 x 64 tokens; --gpt2: 12 layers, 768 wide, 50,257 words, 4 x 64 tokens;
 else 4 layers, 128 wide, 16 x 64.
 
-For each level one process trains the model; every other block of steps is recorded. The figure is
-the median of recorded steps by that of plain ones of the same process.
+For each level one process trains the model; every other block of steps is recorded, and a round is
+one block of each. The figure is the median over rounds of the recorded block's median step by the
+plain one's, by the clock; behind it the least and the largest, and the same of the processor time of
+the program's thread. `empty mode` records as `draws` does while PyTorch asks a dispatch mode that only
+calls each op, in C: below that no recorder of ops can come that gets to know of them this way.
+`default` is what is recorded behind the tenth step. Memory that is freed stays with the process, in
+both: else the heap's end is given back and fetched again in some steps and not in others.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import statistics
@@ -28,8 +34,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import firstbit.torch  # noqa: E402
 
+# name, level, steps of the level
 CASES = [("steps", "steps", None), ("draws", "draws", None), ("default", "ops", "0:1"),
-         ("ops", "ops", None), ("sketch", "sketch", None)]
+         ("empty mode", "draws", None), ("ops", "ops", None), ("sketch", "sketch", None)]
 BLOCK = 4
 # vocabulary, width, heads, layers, batch, in words
 SIZES = {"small": (256, 128, 4, 4, 16, "4 layers, 128 wide, 16 x 64"),
@@ -69,37 +76,83 @@ class Gpt(nn.Module):
         return self.head(self.ln(x))
 
 
-def measure(level, ops_steps, size, rounds, folder):
-    """Milliseconds of a plain and of a recorded step, and the number of events a step."""
+def keep_memory():
+    """glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (mallopt(3))."""
+    libc = ctypes.CDLL(None)
+    for parameter in (-1, -3):
+        libc.mallopt(parameter, 1 << 30)
+
+
+def empty_mode(run):
+    """The recorder's mode stays active though its steps record no ops: it only calls them. As in
+    other recordings, not within the optimizer."""
+    session = run._session
+    session._leave = lambda: None
+    session.core.__enter__()
+    session.dispatching = True
+
+
+def end_empty_mode(run):
+    session = run._session
+    session.core.__exit__(None, None, None)
+    session.dispatching = False
+
+
+class Rounds:
+    """Steps of a plain and of a recorded block, in turns: milliseconds, and those of the thread."""
+
+    def __init__(self):
+        self.plain, self.recorded = [], []
+        self.events = 0
+
+    def add(self, plain, recorded):
+        for blocks, steps in ((self.plain, plain), (self.recorded, recorded)):
+            blocks.append([1000 * statistics.median(column) for column in zip(*steps)])
+
+    def ratios(self, column):
+        """Least, median and largest."""
+        found = sorted(b[column] / a[column] for a, b in zip(self.plain, self.recorded))
+        return found[0], statistics.median(found), found[-1]
+
+    def milliseconds(self, blocks):
+        return statistics.median(block[0] for block in blocks)
+
+
+def measure(case, size, rounds, folder):
     torch.manual_seed(0)
+    name, level, ops_steps = case
     vocabulary, dim, heads, layers, batch, _ = SIZES[size]
     model = Gpt(vocabulary, 64, dim, heads, layers)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    times = {False: [], True: []}
-    events = 0
+    found = Rounds()
 
     def step():
         tokens = torch.randint(0, vocabulary, (batch, 65))
-        begun = time.perf_counter()
+        begun = time.perf_counter(), time.thread_time()
         loss = F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        return time.perf_counter() - begun
+        return time.perf_counter() - begun[0], time.thread_time() - begun[1]
 
+    step()
     for number in range(rounds):
-        for _ in range(BLOCK):
-            times[False].append(step())
+        plain = [step() for _ in range(BLOCK)]
         path = os.path.join(folder, f"{level}{number}.fbt")
         with firstbit.torch.record(path, model=model, optimizer=optimizer, level=level,
                                    ops_steps=ops_steps) as run:
+            if name == "empty mode":
+                empty_mode(run)
             step()  # the first step of a recording meets every name for the first time
-            for _ in range(BLOCK):
-                times[True].append(step())
-            events = run.recorder.events / (BLOCK + 2)
+            step()
+            before = run.recorder.events
+            found.add(plain, [step() for _ in range(BLOCK)])
+            found.events = (run.recorder.events - before) / BLOCK
+            if name == "empty mode":
+                end_empty_mode(run)
         os.remove(path)
-    return (1000 * statistics.median(times[False]), 1000 * statistics.median(times[True]), events)
+    return found
 
 
 def main():
@@ -110,21 +163,26 @@ def main():
     parser.add_argument("--only", choices=[name for name, _, _ in CASES])
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    keep_memory()
     if not given.json:
         print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, "
-              f"GPT of {SIZES[given.size][-1]} tokens\n")
-        print(f"{'level':10}{'plain':>10}{'recorded':>12}{'ratio':>8}{'events a step':>16}")
+              f"GPT of {SIZES[given.size][-1]} tokens, {given.rounds} rounds\n")
+        print(f"{'level':12}{'plain':>9}{'recorded':>12}{'ratio':>8}{'least':>8}{'most':>7}"
+              f"{'CPU':>8}{'events a step':>16}")
     with tempfile.TemporaryDirectory() as folder:
-        for name, level, ops_steps in CASES:
-            if given.only not in (None, name):
+        for case in CASES:
+            if given.only not in (None, case[0]):
                 continue
-            plain, recorded, events = measure(level, ops_steps, given.size, given.rounds, folder)
+            found = measure(case, given.size, given.rounds, folder)
+            plain, recorded = map(found.milliseconds, (found.plain, found.recorded))
+            least, ratio, most = found.ratios(0)
             if given.json:
-                print(json.dumps({"bench": "torch", "case": name, "this": recorded, "peer": plain,
+                print(json.dumps({"bench": "torch", "case": case[0], "this": recorded, "peer": plain,
                                   "peer_name": f"PyTorch {torch.__version__}", "unit": "ms/step",
-                                  "ratio": plain / recorded}))
+                                  "ratio": 1 / ratio}))
             else:
-                print(f"{name:10}{plain:8.1f} ms{recorded:10.1f} ms{recorded / plain:8.3f}{events:16.0f}")
+                print(f"{case[0]:12}{plain:6.1f} ms{recorded:9.1f} ms{ratio:8.3f}{least:8.2f}{most:7.2f}"
+                      f"{found.ratios(1)[1]:8.3f}{found.events:16.0f}")
             sys.stdout.flush()
 
 
