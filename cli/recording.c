@@ -12,7 +12,7 @@
 /* "500M": a number of bytes with a unit of thousands. */
 static int size_option(const cli_args *args, const char *option, uint64_t *out)
 {
-    static const char units[] = "kMGT";
+    static const char units[] = "kMGT"; /* K is k */
     const char *text = cli_value(args, option), *at = text, *unit;
     uint64_t size = 0;
     bool fits = true;
@@ -22,7 +22,7 @@ static int size_option(const cli_args *args, const char *option, uint64_t *out)
     for (; *at >= '0' && *at <= '9'; at++)
         fits = fits && !__builtin_mul_overflow(size, 10, &size) &&
                !__builtin_add_overflow(size, (uint64_t)(*at - '0'), &size);
-    unit = *at == '\0' || at == text ? NULL : strchr(units, *at);
+    unit = *at == '\0' || at == text ? NULL : *at == 'K' ? units : strchr(units, *at);
     for (const char *u = units; unit != NULL && u <= unit; u++)
         fits = fits && !__builtin_mul_overflow(size, 1000, &size);
     if (at == text || size == 0 || !fits || (*at != '\0' && (unit == NULL || at[1] != '\0')))
