@@ -292,7 +292,7 @@ static void no_committed_event_is_lost_while_a_full_disk_is_left(void **state)
     const char *const sizes[] = {"size=128k", "size=300k", "size=700k"};
     oracle *known =
         mmap(NULL, sizeof *known, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    const uint64_t rounds = environment_number("FIRSTBIT_TEST_KILLS", 60 / EVERY) / 3;
+    const uint64_t rounds = environment_number("FIRSTBIT_TEST_KILLS", 24 / EVERY) / 3;
     uint64_t random = environment_number("FIRSTBIT_TEST_SEED", 1);
     test_folder folder;
     pid_t test;
@@ -412,7 +412,7 @@ static void *report_and_close(void *argument)
  * go: what is torn has what was committed, what is whole has all. */
 static void who_opens_a_trace_that_is_being_closed_sees_all_of_it(void **state)
 {
-    const uint64_t rounds = 200 / EVERY;
+    const uint64_t rounds = 100 / EVERY;
 
     (void)state;
     for (uint64_t round = 0; round < rounds; round++) {
