@@ -455,24 +455,9 @@ static fb_status compare_parts(joining *j, side *a, side *b, const fb_diff_optio
     return status;
 }
 
-/* A process that only starts others has nothing to compare: they speak for it. */
-static void leave_to_parts(joining *j)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < j->rest.part_count; i++)
-        any |= j->rest.parts[i].verdict == FB_DIFF_SAME && !j->rest.parts[i].empty;
-    if (!any || j->best.verdict != FB_DIFF_UNDECIDABLE || j->best.events_a + j->best.events_b > 0)
-        return;
-    j->best.verdict = FB_DIFF_SAME;
-    free(j->best.why);
-    j->best.why = NULL;
-}
-
 /* Equal as far as it goes, or not comparable, in one process: so is the run. */
 static fb_status judge_undecided(joining *j, fb_error *err)
 {
-    leave_to_parts(j);
     for (size_t i = 0; i < j->rest.part_count && j->best.verdict != FB_DIFF_DIFFER; i++) {
         const fb_diff_part *part = &j->rest.parts[i];
         const size_t size = sizeof part->role + 8 + (part->why != NULL ? strlen(part->why) : 0);
