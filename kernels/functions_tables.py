@@ -194,20 +194,15 @@ def piecewise(name, f, centers, count, text):
 
 
 def gaussian():
-    root2pi = sqrt(2 * pi)
-
-    def slope(a):
-        return normal_tail(a) - a / root2pi
-
     middles = [f64((lo + hi) / 2) for lo, hi in intervals()]
     array("normal_center", middles, "the middle of interval i of a: quarter octaves of a + 1")
     piecewise("normal_tail", normal_tail, middles, 16, "e^(a^2/2) Phi(-a), by coefficient of a - center")
-    root = findroot(slope, mpf("0.7517916"))
+    root = findroot(tail_slope, mpf("0.7517916"))
     centers = [root if lo < root < hi + mpf("0.01") else m for (lo, hi), m in zip(intervals(), middles)]
     array("slope_center", [f64(c) for c in centers],
           "as normal_center, but where the derivative of GELU vanishes in the intervals next to that root")
     array("slope_center_lo", [c - f64(c) for c in centers], "what rounding left out of it")
-    piecewise("slope_tail", slope, centers, 17,
+    piecewise("slope_tail", tail_slope, centers, 17,
               "e^(a^2/2) Phi(-a) - a/sqrt(2 pi), by coefficient of a - center")
 
 
@@ -237,12 +232,14 @@ def gelu_tanh():
     print()
 
 
+def tanh_gate(x):
+    """Of the tanh form of GELU."""
+    z = 2 * sqrt(2 / pi) * (x + mpf("0.044715") * x**3)
+    return 1 / (1 + exp(-z))
+
+
 def near_zero():
     """x·s(x) = x/2 + x^2·P(x^2) for a gate s with s(x) - 1/2 odd, and its derivative."""
-    def tanh_gate(x):
-        z = 2 * sqrt(2 / pi) * (x + mpf("0.044715") * x**3)
-        return 1 / (1 + exp(-z))
-
     gates = (("silu", lambda x: 1 / (1 + exp(-x))),
              ("gelu", lambda x: erfc(-x / sqrt(mpf(2))) / 2),
              ("gelu_tanh", tanh_gate))
@@ -256,6 +253,11 @@ def near_zero():
 def normal_tail(a):
     """e^(a^2/2) Phi(-a), Phi the distribution of the normal."""
     return exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2
+
+
+def tail_slope(a):
+    """e^(a^2/2) (Phi(-a) - a phi(a)), phi the density of the normal: GELU's derivative at -a."""
+    return normal_tail(a) - a / sqrt(2 * pi)
 
 
 def rational(f, lo, hi, top, bottom):
@@ -308,9 +310,17 @@ def estimates():
     scalar("EXP_LN2", log(2) / 16, "ln 2/16")
     scalar("LOG_LN2", log(2), "ln 2")
     scalar("ONE_OVER_PI", 1 / pi, "1/pi")
+    scalar("PI_HI", rounded(pi, 50), "pi to 50 bits: its products with 0, 1/2, ... 3 are exact")
+    scalar("PI_LO", pi - rounded(pi, 50), "the rest of it")
     scalar("GELU_C1", 2 * sqrt(2 / pi), "2 sqrt(2/pi)")
     scalar("GELU_C3", 2 * sqrt(2 / pi) * mpf("0.044715"), "0.044715 times that")
-    scalar("NORMAL_DENSITY", 1 / sqrt(2 * pi), "1/sqrt(2 pi)")
+    silu_root = findroot(lambda x: 1 + exp(-x) * (1 + x), mpf("-1.278"))
+    tanh_root = findroot(lambda x: mp.diff(lambda t: t * tanh_gate(t), x), mpf("-0.752"))
+    gelu_root = findroot(tail_slope, mpf("0.7517916"))
+    scalar("SILU_SLOPE_ROOT", silu_root, "where the derivative of SiLU is 0")
+    scalar("GELU_TANH_SLOPE_ROOT", tanh_root, "where that of the tanh form of GELU is 0")
+    scalar("GELU_SLOPE_ROOT", gelu_root, "less it, where that of GELU is 0")
+    scalar("GELU_SLOPE_ROOT_LO", gelu_root - f64(gelu_root), "the rest of it")
     print()
     less = []
     for j in range(16):
@@ -318,19 +328,28 @@ def estimates():
         less.append(mpf(struct.unpack("<d", struct.pack("<q", bits))[0]))
     array("exp_power_less", less, "2^(j/16), j·2^48 subtracted from its bits")
 
-    half = log(2) / 32 * mpf("1.0001")
-    q = [f64(c) for c in fit(exp, -half, half, 6)]
-    err = bound(exp, lambda r: horner(q, r), -half, half)
-    array("quick_exp_poly", q, f"e^r, |r| <= ln 2/32; relative error 2^{err:.1f}")
-    q = [f64(c) for c in fit(lambda r: expm1(r) / r if r else mpf(1), -half, half, 5)]
-    err = bound(expm1, lambda r: r * horner(q, r), -half, half)
-    array("quick_expm1_poly", q, f"(e^r - 1)/r, |r| <= ln 2/32; relative error 2^{err:.1f}")
+    for part, name, count in ((32, "quick_exp_poly", 6), (2, "octave_exp_poly", 9),
+                              (2, "octave_close_exp_poly", 11)):
+        half = log(2) / part * mpf("1.0001")
+        q = [f64(c) for c in fit(exp, -half, half, count)]
+        err = bound(exp, lambda r: horner(q, r), -half, half)
+        array(name, q, f"e^r, |r| <= ln 2/{part}; relative error 2^{err:.1f}")
+    for part, name, count in ((32, "quick_expm1_poly", 5), (2, "octave_expm1_poly", 9)):
+        half = log(2) / part * mpf("1.0001")
+        q = [f64(c) for c in fit(lambda r: expm1(r) / r if r else mpf(1), -half, half, count)]
+        err = bound(expm1, lambda r: r * horner(q, r), -half, half)
+        array(name, q, f"(e^r - 1)/r, |r| <= ln 2/{part}; relative error 2^{err:.1f}")
 
     half = mpf("0.0334")
     q = [f64(c) for c in fit(lambda r: (log1p(r) - r) / r**2 if abs(r) > mpf(10)**-25 else -mpf(1)/2,
                              -half, half, 6)]
     err = bound(log1p, lambda r: r + r * r * horner(q, r), -half, half)
     array("quick_log_poly", q, f"(ln(1+r) - r)/r^2, |r| <= 0.0334; relative error of ln(1+r) 2^{err:.1f}")
+
+    ends = (mpf("0.703125") - 1, mpf("0.703125") * 2 - 1)
+    q = [f64(c) for c in fit(lambda r: log1p(r) / r if r else mpf(1), *ends, 15)]
+    err = bound(log1p, lambda r: r * horner(q, r), *ends)
+    array("octave_log_poly", q, f"ln(1+r)/r, -0.296875 <= r <= 0.40625; relative error 2^{err:.1f}")
 
     array("quick_log_center", [-log(c) for c in log_inverses()], "ln c of log_inverse")
 
@@ -344,6 +363,8 @@ def estimates():
     array("quick_sin_poly", q, f"(sin r - r)/r^3 in r^2, |r| <= pi/2; relative error of sin 2^{err:.1f}")
 
     quotient("quick_tail", normal_tail, "14.75", 8, 9, "e^(a^2/2) Phi(-a), 0 <= a <= 14.75")
+    quotient("quick_slope", lambda a: tail_slope(a) / (a - gelu_root), "14.75", 8, 8,
+             "e^(a^2/2) (Phi(-a) - a phi(a))/(a - root), 0 <= a <= 14.75")
     quotient("quick_erf", lambda z: erf(sqrt(z)) / sqrt(z) if z else 2 / sqrt(pi), 16, 9, 9,
              "erf(x)/x in x^2, 0 <= x <= 4")
     quotient("quick_log1p", lambda e: log1p(e) / e if e else mpf(1), 1, 5, 6,

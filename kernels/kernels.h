@@ -41,6 +41,7 @@ typedef enum fb_activation {
     FB_ACTIVATION_SILU,
     FB_ACTIVATION_GELU,      /* x/2 (1 + erf(x/sqrt 2)) */
     FB_ACTIVATION_GELU_TANH, /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    FB_ACTIVATION_SOFTPLUS,  /* ln(1 + e^x) */
     FB_ACTIVATION_COUNT
 } fb_activation;
 

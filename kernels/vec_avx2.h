@@ -12,6 +12,9 @@
 
 #include "kernels/vec_loop.h"
 
+/* 2^-124, its bits doubled; less one. */
+enum { TINY_END = 0x02ffffff };
+
 /* Tiles of a product: rows x vectors of 16 columns. 6 x 1 is 12 accumulators, two registers of B
  * and one of A. */
 enum { TILE_ROWS = 6, TILE_VECTORS_MAX = 4 };
@@ -19,6 +22,13 @@ enum { TILE_ROWS = 6, TILE_VECTORS_MAX = 4 };
 #define TILE_SHAPES(X)                                                                             \
     X(1, 1) X(1, 2) X(1, 4) X(2, 1) X(2, 2) X(3, 1) X(4, 1) X(5, 1) X(6, 1)
 /* clang-format on */
+
+/* d16_lookup takes many instructions. */
+enum { LOOKUP_IS_QUICK = 0 };
+
+/* Registers do not suffice to estimate two vectors at a time. */
+enum { PAIRS_PAY = 0 };
+#define INTERLEAVED
 
 #define VEC static inline __attribute__((always_inline, unused))
 
@@ -145,12 +155,45 @@ VEC fmask fmask_or(fmask a, fmask b)
     return (fmask){_mm256_or_ps(a.lo, b.lo), _mm256_or_ps(a.hi, b.hi)};
 }
 
-VEC bool f16_same(f16 a, f16 b)
+VEC fmask fmask_none(void)
 {
-    const __m256 lo = _mm256_cmp_ps(a.lo, b.lo, _CMP_NEQ_UQ);
-    const __m256 hi = _mm256_cmp_ps(a.hi, b.hi, _CMP_NEQ_UQ);
+    return (fmask){_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
 
-    return _mm256_testz_ps(_mm256_or_ps(lo, hi), _mm256_or_ps(lo, hi));
+VEC bool fmask_any(fmask m)
+{
+    return _mm256_movemask_ps(_mm256_or_ps(m.lo, m.hi)) != 0;
+}
+
+VEC f16 f16_abs(f16 x)
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+
+    return (f16){_mm256_andnot_ps(sign, x.lo), _mm256_andnot_ps(sign, x.hi)};
+}
+
+VEC fmask f16_beyond(f16 x, float bound)
+{
+    const __m256 all = _mm256_set1_ps(bound);
+    const f16 size = f16_abs(x);
+
+    return (fmask){_mm256_cmp_ps(size.lo, all, _CMP_NLE_UQ),
+                   _mm256_cmp_ps(size.hi, all, _CMP_NLE_UQ)};
+}
+
+/* Doubled, a sign is gone; less one, a zero is the largest number. */
+VEC __m256 tiny_lanes(__m256 x)
+{
+    const __m256i bits = _mm256_castps_si256(x), twice = _mm256_add_epi32(bits, bits);
+    const __m256i above_zero = _mm256_add_epi32(twice, _mm256_set1_epi32(INT32_MAX));
+
+    return _mm256_castsi256_ps(
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(INT32_MIN + TINY_END), above_zero));
+}
+
+VEC fmask f16_tiny(f16 x)
+{
+    return (fmask){tiny_lanes(x.lo), tiny_lanes(x.hi)};
 }
 
 /* Where neither compares, these instructions give their second operand. */
@@ -254,6 +297,23 @@ VEC f16 d16_narrow(d16 x)
 {
     return (f16){_mm256_set_m128(_mm256_cvtpd_ps(x.v1), _mm256_cvtpd_ps(x.v0)),
                  _mm256_set_m128(_mm256_cvtpd_ps(x.v3), _mm256_cvtpd_ps(x.v2))};
+}
+
+/* Eight lanes: the lower words of the first and second half, in the order of the hardware. */
+VEC __m256 doubtful_lanes(__m256d a, __m256d b)
+{
+    const __m256 low = _mm256_shuffle_ps(_mm256_castpd_ps(a), _mm256_castpd_ps(b), 0x88);
+    const __m256i from =
+        _mm256_add_epi32(_mm256_castps_si256(low), _mm256_set1_epi32((1 << 14) - (1 << 28)));
+    const __m256i bits = _mm256_and_si256(from, _mm256_set1_epi32(0x1fff8000));
+
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(bits, _mm256_setzero_si256()));
+}
+
+/* Which lane it is does not matter to those who ask. */
+VEC fmask d16_doubtful(d16 x)
+{
+    return (fmask){doubtful_lanes(x.v0, x.v1), doubtful_lanes(x.v2, x.v3)};
 }
 
 VEC d16 d16_add(d16 a, d16 b)

@@ -12,6 +12,9 @@
 
 #include "kernels/vec_loop.h"
 
+/* 2^-124, its bits doubled; less one. */
+enum { TINY_END = 0x02ffffff };
+
 /* Tiles of a product: rows x vectors of 16 columns. 14 x 2 is 28 accumulators, two registers of B
  * and one of A; the flat ones have at least 8 chains, which hides the latency of an fma. */
 enum { TILE_ROWS = 14, TILE_VECTORS_MAX = 8 };
@@ -22,6 +25,18 @@ enum { TILE_ROWS = 14, TILE_VECTORS_MAX = 8 };
     X(9, 1) X(9, 2) X(10, 1) X(10, 2) X(11, 1) X(11, 2) X(12, 1) X(12, 2) X(13, 1)                 \
     X(13, 2) X(14, 1) X(14, 2)
 /* clang-format on */
+
+/* d16_lookup takes one instruction. */
+enum { LOOKUP_IS_QUICK = 1 };
+
+/* Registers suffice to estimate two vectors at a time. The compiler mixes their instructions before
+ * it gives out registers, so that one runs while the other waits; clang is not told how. */
+enum { PAIRS_PAY = 1 };
+#if defined(__clang__)
+#define INTERLEAVED
+#else
+#define INTERLEAVED __attribute__((optimize("schedule-insns", "sched-pressure")))
+#endif
 
 #define VEC static inline __attribute__((always_inline, unused))
 
@@ -122,9 +137,33 @@ VEC fmask fmask_or(fmask a, fmask b)
     return (fmask)(a | b);
 }
 
-VEC bool f16_same(f16 a, f16 b)
+VEC fmask fmask_none(void)
 {
-    return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ) == 0;
+    return 0;
+}
+
+VEC bool fmask_any(fmask m)
+{
+    return m != 0;
+}
+
+VEC f16 f16_abs(f16 x)
+{
+    return _mm512_abs_ps(x);
+}
+
+VEC fmask f16_beyond(f16 x, float bound)
+{
+    return _mm512_cmp_ps_mask(_mm512_abs_ps(x), _mm512_set1_ps(bound), _CMP_NLE_UQ);
+}
+
+/* Doubled, a sign is gone; less one, a zero is the largest number. */
+VEC fmask f16_tiny(f16 x)
+{
+    const __m512i bits = _mm512_castps_si512(x), twice = _mm512_add_epi32(bits, bits);
+
+    return _mm512_cmplt_epu32_mask(_mm512_sub_epi32(twice, _mm512_set1_epi32(1)),
+                                   _mm512_set1_epi32(TINY_END));
 }
 
 /* Where neither compares, these instructions give their second operand. */
@@ -200,6 +239,16 @@ VEC f16 d16_narrow(d16 x)
 {
     return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(x.lo)), _mm512_cvtpd_ps(x.hi),
                               1);
+}
+
+/* Sixteen lower words at once; which lane is in doubt does not matter to those who ask. */
+VEC fmask d16_doubtful(d16 x)
+{
+    const __m512 low = _mm512_shuffle_ps(_mm512_castpd_ps(x.lo), _mm512_castpd_ps(x.hi), 0x88);
+    const __m512i from =
+        _mm512_add_epi32(_mm512_castps_si512(low), _mm512_set1_epi32((1 << 14) - (1 << 28)));
+
+    return _mm512_testn_epi32_mask(from, _mm512_set1_epi32(0x1fff8000));
 }
 
 VEC d16 d16_add(d16 a, d16 b)

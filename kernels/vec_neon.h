@@ -14,12 +14,22 @@
 
 #include "kernels/vec_loop.h"
 
+/* 2^-124, its bits doubled; less one. */
+enum { TINY_END = 0x02ffffff };
+
 /* Tiles of a product: rows x vectors of 16 columns. 6 x 1 is 24 accumulators of 32 registers. */
 enum { TILE_ROWS = 6, TILE_VECTORS_MAX = 2 };
 /* clang-format off */
 #define TILE_SHAPES(X)                                                                             \
     X(1, 1) X(1, 2) X(2, 1) X(2, 2) X(3, 1) X(4, 1) X(5, 1) X(6, 1)
 /* clang-format on */
+
+/* d16_lookup takes many instructions. */
+enum { LOOKUP_IS_QUICK = 0 };
+
+/* Registers do not suffice to estimate two vectors at a time. */
+enum { PAIRS_PAY = 0 };
+#define INTERLEAVED
 
 #define VEC static inline __attribute__((always_inline, unused))
 
@@ -136,14 +146,34 @@ VEC fmask fmask_or(fmask a, fmask b)
     EACH_F(fmask, vorrq_u32(a.v[i], b.v[i]));
 }
 
-VEC bool f16_same(f16 a, f16 b)
+VEC fmask fmask_none(void)
 {
-    uint32x4_t same = vceqq_f32(a.v[0], b.v[0]);
+    EACH_F(fmask, vdupq_n_u32(0));
+}
 
-    UNROLL(4)
-    for (int i = 1; i < 4; i++)
-        same = vandq_u32(same, vceqq_f32(a.v[i], b.v[i]));
-    return vminvq_u32(same) != 0;
+VEC bool fmask_any(fmask m)
+{
+    return vmaxvq_u32(vorrq_u32(vorrq_u32(m.v[0], m.v[1]), vorrq_u32(m.v[2], m.v[3]))) != 0;
+}
+
+VEC f16 f16_abs(f16 x)
+{
+    EACH_F(f16, vabsq_f32(x.v[i]));
+}
+
+VEC fmask f16_beyond(f16 x, float bound)
+{
+    const float32x4_t all = vdupq_n_f32(bound);
+
+    EACH_F(fmask, vmvnq_u32(vcaleq_f32(x.v[i], all)));
+}
+
+/* Doubled, a sign is gone; less one, a zero is the largest number. */
+VEC fmask f16_tiny(f16 x)
+{
+    const uint32x4_t one = vdupq_n_u32(1), end = vdupq_n_u32(TINY_END);
+
+    EACH_F(fmask, vcltq_u32(vsubq_u32(vshlq_n_u32(vreinterpretq_u32_f32(x.v[i]), 1), one), end));
 }
 
 VEC f16 f16_at_most(f16 x, float bound)
@@ -224,6 +254,16 @@ VEC d16 d16_widen(f16 x)
 VEC f16 d16_narrow(d16 x)
 {
     EACH_F(f16, vcvt_high_f32_f64(vcvt_f32_f64(x.v[2 * i]), x.v[2 * i + 1]));
+}
+
+VEC fmask d16_doubtful(d16 x)
+{
+    const uint32x4_t half = vdupq_n_u32((1u << 28) - (1u << 14)), mask = vdupq_n_u32(0x1fff8000);
+
+    EACH_F(fmask, vceqzq_u32(vandq_u32(vsubq_u32(vuzp1q_u32(vreinterpretq_u32_f64(x.v[2 * i]),
+                                                            vreinterpretq_u32_f64(x.v[2 * i + 1])),
+                                                 half),
+                                       mask)));
 }
 
 VEC d16 d16_add(d16 a, d16 b)

@@ -42,6 +42,13 @@ enum { TILE_ROWS = 4, TILE_VECTORS_MAX = 1 };
 /* Loops over vectors stay loops here: unrolled ones would take a compiler a minute. */
 #define UNROLL(n)
 
+/* Whether d16_lookup takes but an instruction or two: a long polynomial is then slower. */
+enum { LOOKUP_IS_QUICK = 0 };
+
+/* Whether registers suffice to estimate two vectors at a time. */
+enum { PAIRS_PAY = 0 };
+#define INTERLEAVED
+
 #define VEC static inline __attribute__((unused))
 
 typedef struct f16 {
@@ -151,14 +158,35 @@ VEC fmask fmask_or(fmask a, fmask b)
     EACH_LANE(fmask, a.lane[i] || b.lane[i]);
 }
 
-/* Whether every lane of a equals that of b; a NaN equals nothing. */
-VEC bool f16_same(f16 a, f16 b)
+VEC fmask fmask_none(void)
 {
-    bool same = true;
+    EACH_LANE(fmask, false);
+}
+
+VEC bool fmask_any(fmask m)
+{
+    bool any = false;
 
     for (int i = 0; i < 16; i++)
-        same &= a.lane[i] == b.lane[i];
-    return same;
+        any |= m.lane[i];
+    return any;
+}
+
+VEC f16 f16_abs(f16 x)
+{
+    EACH_LANE(f16, __builtin_fabsf(x.lane[i]));
+}
+
+/* Where x is not one of -bound .. bound; a NaN is not. */
+VEC fmask f16_beyond(f16 x, float bound)
+{
+    EACH_LANE(fmask, !(__builtin_fabsf(x.lane[i]) <= bound));
+}
+
+/* Where x is not 0 but smaller than 2^-124: a quarter of it may be subnormal. */
+VEC fmask f16_tiny(f16 x)
+{
+    EACH_LANE(fmask, x.lane[i] != 0.0f && __builtin_fabsf(x.lane[i]) < 0x1p-124f);
 }
 
 /* bound where x is above it, else x: NaN stays, and -0 is not below +0. */
@@ -216,6 +244,16 @@ VEC d16 d16_widen(f16 x)
 VEC f16 d16_narrow(d16 x)
 {
     EACH_LANE(f16, (float)x.lane[i]);
+}
+
+/* Where the 29 bits that narrowing takes off a normal result are within 2^14 of one half: closer to
+ * the middle of two float32 than 2^-39 of x, and never farther from it than 2^-38. */
+VEC fmask d16_doubtful(d16 x)
+{
+    uint64_t bits[16];
+
+    memcpy(bits, &x, sizeof bits);
+    EACH_LANE(fmask, ((bits[i] - (1u << 28) + (1u << 14)) & 0x1fff8000u) == 0);
 }
 
 VEC d16 d16_add(d16 a, d16 b)

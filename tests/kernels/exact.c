@@ -325,6 +325,19 @@ static bool limit_of(int function, float x, float *value)
     }
 }
 
+double exact_double(int function, float x)
+{
+    mpfr_t y, wide;
+    double value;
+
+    mpfr_inits2(BITS, y, wide, (mpfr_ptr)NULL);
+    mpfr_set_flt(wide, x, UP);
+    mpfr_function(function, y, wide);
+    value = mpfr_get_d(y, UP);
+    mpfr_clears(y, wide, (mpfr_ptr)NULL);
+    return value;
+}
+
 float exact_value_mpfr(int function, float x)
 {
     mpfr_t y, wide;

@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The value of a function of probe.h by MPFR, rounded to float64; x is finite, in its domain. */
+double exact_double(int function, float x);
+
 /* The correctly rounded value of a function of probe.h, NaN as 0x7fc00000. */
 float exact_value(int function, float x);
 

@@ -113,10 +113,13 @@ if [ "${1:-}" != --quick ]; then
     mutate "the software fma rounds to nearest first" kernels/software_fma.h 's/bits += step/bits += 0 * step/'
     mutate "results are not rounded to odd before narrowing" kernels/functions_exact.inc \
         's/return d16_narrow(d16_select(inexact, .*/return d16_narrow(sum);/'
-    mutate "an estimate is never doubted" kernels/functions.inc 's/#define DOUBT .*/#define DOUBT 0x1p-60/'
-    mutate "a doubtful estimate is taken" kernels/functions.inc 's/f16_same(i.low, i.high)/true/'
+    mutate "an estimate is never doubted" kernels/vec_ref.h 's/& 0x1fff8000u) == 0/\& 0x1fff8000u) == 1/'
+    mutate "an estimate is trusted where it was not made" kernels/functions.inc \
+        's/fmask_or(e.unfit, d16_doubtful(e.y))/d16_doubtful(e.y)/; s/fmask_or([ab].unfit, d16_doubtful(\([ab]\).y))/d16_doubtful(\1.y)/'
+    mutate "a subnormal half is taken from an estimate" kernels/functions.inc \
+        's/fmask_or(f16_tiny(x), f16_gt(f16_set1(low), x))/f16_gt(f16_set1(low), x)/'
     mutate "an estimate loses the sign of a zero" kernels/functions.inc \
-        's/d16_mulsub(e.power, p, d16_sub(d16_set1(1.0), e.power))/d16_muladd(e.power, p, d16_sub(e.power, d16_set1(1.0)))/'
+        's/d16_sub(d16_set1(1.0), e.power))/d16_sub(e.power, d16_set1(1.0)))/; s/return d16_mulsub(e.power, d16_mul/return d16_muladd(e.power, d16_mul/'
     mutate "ln 2 has one part only" kernels/functions_tables.inc 's/#define EXP_LN2_LO .*/#define EXP_LN2_LO 0.0/'
     mutate "the sign of a negative zero is lost" kernels/functions_exact.inc \
         's/d16_select(nonzero, curve, d16_set1(-0.0))/d16_select(nonzero, curve, d16_set1(0.0))/'

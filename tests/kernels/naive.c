@@ -187,6 +187,7 @@ static const int functions[FB_ACTIVATION_COUNT][2] = {
     [FB_ACTIVATION_SILU] = {PROBE_silu, PROBE_silu_slope},
     [FB_ACTIVATION_GELU] = {PROBE_gelu, PROBE_gelu_slope},
     [FB_ACTIVATION_GELU_TANH] = {PROBE_gelu_tanh, PROBE_gelu_tanh_slope},
+    [FB_ACTIVATION_SOFTPLUS] = {PROBE_softplus, PROBE_sigmoid},
 };
 
 static void activate(fb_pool *pool, fb_activation f, float *y, const float *x, size_t n)

@@ -26,6 +26,8 @@ typedef struct probe {
     void (*evaluate)(int function, float *y, const float *x, size_t n);
     /* The same by functions_exact.inc alone, which otherwise sees one vector in a thousand. */
     void (*evaluate_exactly)(int function, float *y, const float *x, size_t n);
+    /* Estimates before they are narrowed, a NaN where they are not to be relied on. */
+    void (*estimate)(int function, double *y, const float *x, size_t n);
 } probe;
 
 extern const probe probe_ref, probe_avx2, probe_avx512, probe_neon;

@@ -18,7 +18,7 @@
 #include "kernels/kernels.h"
 
 /* Of contract 1. A change here is a change of bits, hence of the contract's number. */
-#define GOLDEN_FINGERPRINT "6ce45a71302eb200f5bca45033887af5"
+#define GOLDEN_FINGERPRINT "e081cbcf3ccd8d4dbcf841c1c30b0e30"
 
 static fb_pool *pool_of(unsigned threads)
 {
