@@ -238,10 +238,10 @@ static fb__layer_builder *const builders[FB_LAYER_COUNT] = {
     [FB_LAYER_LAYERNORM] = fb__build_layernorm, [FB_LAYER_ATTENTION] = fb__build_attention,
     [FB_LAYER_GELU] = fb__build_activation,     [FB_LAYER_RELU] = fb__build_activation,
     [FB_LAYER_TANH] = fb__build_activation,     [FB_LAYER_SIGMOID] = fb__build_activation,
-    [FB_LAYER_SILU] = fb__build_activation,     [FB_LAYER_DROPOUT] = fb__build_dropout,
-    [FB_LAYER_CONV2D] = fb__build_conv2d,       [FB_LAYER_MAXPOOL] = fb__build_pool,
-    [FB_LAYER_AVGPOOL] = fb__build_pool,        [FB_LAYER_FLATTEN] = fb__build_flatten,
-    [FB_LAYER_RESIDUAL] = fb__build_residual,
+    [FB_LAYER_SILU] = fb__build_activation,     [FB_LAYER_SOFTPLUS] = fb__build_activation,
+    [FB_LAYER_DROPOUT] = fb__build_dropout,     [FB_LAYER_CONV2D] = fb__build_conv2d,
+    [FB_LAYER_MAXPOOL] = fb__build_pool,        [FB_LAYER_AVGPOOL] = fb__build_pool,
+    [FB_LAYER_FLATTEN] = fb__build_flatten,     [FB_LAYER_RESIDUAL] = fb__build_residual,
 };
 
 fb_status fb__build_layers(fb__model *model, const fb_layer_config *layers, size_t count,

@@ -24,6 +24,7 @@
     X(TANH, "tanh")                                                                                \
     X(SIGMOID, "sigmoid")                                                                          \
     X(SILU, "silu")                                                                                \
+    X(SOFTPLUS, "softplus")                                                                        \
     X(DROPOUT, "dropout")                                                                          \
     X(CONV2D, "conv2d")                                                                            \
     X(MAXPOOL, "maxpool")                                                                          \

@@ -69,9 +69,10 @@ static const fb__fields *const FIELDS[FB_LAYER_COUNT] = {
     [FB_LAYER_LAYERNORM] = &LAYERNORM, [FB_LAYER_ATTENTION] = &ATTENTION,
     [FB_LAYER_GELU] = &GELU,           [FB_LAYER_RELU] = &NOTHING,
     [FB_LAYER_TANH] = &NOTHING,        [FB_LAYER_SIGMOID] = &NOTHING,
-    [FB_LAYER_SILU] = &NOTHING,        [FB_LAYER_DROPOUT] = &DROPOUT,
-    [FB_LAYER_CONV2D] = &CONV2D,       [FB_LAYER_MAXPOOL] = &POOL,
-    [FB_LAYER_AVGPOOL] = &POOL,        [FB_LAYER_FLATTEN] = &NOTHING,
+    [FB_LAYER_SILU] = &NOTHING,        [FB_LAYER_SOFTPLUS] = &NOTHING,
+    [FB_LAYER_DROPOUT] = &DROPOUT,     [FB_LAYER_CONV2D] = &CONV2D,
+    [FB_LAYER_MAXPOOL] = &POOL,        [FB_LAYER_AVGPOOL] = &POOL,
+    [FB_LAYER_FLATTEN] = &NOTHING,
 };
 
 /* --- Lists ------------------------------------------------------------------------------------ */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * layer_activation.c - functions of one element: gelu, relu, tanh, sigmoid, silu.
+ * layer_activation.c - functions of one element: gelu, relu, tanh, sigmoid, silu, softplus.
  * Values: docs/numerics.md, "Scalar functions".
  */
 #include "engine/model.h"
@@ -28,6 +28,7 @@ static const fb__op_type types[FB_ACTIVATION_COUNT] = {
     [FB_ACTIVATION_SILU] = {"silu", FB__READS_INPUT, forward, backward},
     [FB_ACTIVATION_GELU] = {"gelu", FB__READS_INPUT, forward, backward},
     [FB_ACTIVATION_GELU_TANH] = {"gelu_tanh", FB__READS_INPUT, forward, backward},
+    [FB_ACTIVATION_SOFTPLUS] = {"softplus", FB__READS_INPUT, forward, backward},
 };
 
 static fb_activation activation_of(const fb_layer_config *layer)
@@ -39,6 +40,8 @@ static fb_activation activation_of(const fb_layer_config *layer)
         return FB_ACTIVATION_SIGMOID;
     case FB_LAYER_SILU:
         return FB_ACTIVATION_SILU;
+    case FB_LAYER_SOFTPLUS:
+        return FB_ACTIVATION_SOFTPLUS;
     case FB_LAYER_GELU:
         return layer->gelu_tanh ? FB_ACTIVATION_GELU_TANH : FB_ACTIVATION_GELU;
     default:

@@ -66,6 +66,10 @@ const fb_override fb__overrides_ops[] = {
     FORWARD("tanh-missing", "tanh is left out", .change = FB__OP_IDENTITY, .type = "tanh"),
     FORWARD("sigmoid-missing", "the sigmoid is left out", .change = FB__OP_IDENTITY,
             .type = "sigmoid"),
+    FORWARD("softplus-relu", "softplus is a ReLU", .change = FB__OP_ACTIVATION, .type = "softplus",
+            .number = FB_ACTIVATION_RELU),
+    FORWARD("softplus-missing", "softplus is left out", .change = FB__OP_IDENTITY,
+            .type = "softplus"),
     FORWARD("attention-scale-model",
             "attention is scaled by 1/sqrt of the model's channels, not "
             "of the head's",

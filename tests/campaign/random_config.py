@@ -16,7 +16,7 @@ from collections import namedtuple
 Samples = namedtuple("Samples", "inputs targets")
 
 ACTIVATIONS = [{"gelu": {}}, {"gelu": {"approximate": "tanh"}}, {"relu": {}}, {"tanh": {}},
-               {"sigmoid": {}}, {"silu": {}}]
+               {"sigmoid": {}}, {"silu": {}}, {"softplus": {}}]
 
 
 def product(shape):

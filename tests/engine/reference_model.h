@@ -189,6 +189,8 @@ static inline double ref_function(const fb_layer_config *layer, double x)
         return 1 / (1 + exp(-x));
     case FB_LAYER_SILU:
         return x / (1 + exp(-x));
+    case FB_LAYER_SOFTPLUS:
+        return log(1 + exp(x));
     case FB_LAYER_GELU:
         if (layer->gelu_tanh)
             return x / 2 * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)));

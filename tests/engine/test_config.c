@@ -372,7 +372,8 @@ static void the_resolved_text_is_a_fixed_point(void **state)
          "[{\"conv2d\":{\"out\":8,\"kernel\":[3,5],\"stride\":2,\"padding\":[1,2]}},"
          "{\"maxpool\":{\"kernel\":2}},{\"avgpool\":{\"kernel\":2,\"stride\":1}},"
          "{\"flatten\":{}},{\"dropout\":{\"p\":0.1}},{\"gelu\":{\"approximate\":\"tanh\"}},"
-         "{\"tanh\":{}},{\"sigmoid\":{}},{\"silu\":{}},{\"linear\":{\"out\":\"classes\"}}]"},
+         "{\"tanh\":{}},{\"sigmoid\":{}},{\"silu\":{}},{\"softplus\":{}},{\"linear\":{\"out\":"
+         "\"classes\"}}]"},
         {"optimizer", "{\"sgd\":{\"lr\":0.1,\"momentum\":0.9,\"nesterov\":true}}"},
         {"optimizer", "{\"adam\":{\"lr\":5e-324,\"eps\":1.7976931348623157e308}}"},
         {"optimizer", "{\"adam\":{\"lr\":0.30000000000000004,\"eps\":0}}"},

@@ -82,6 +82,7 @@ static void every_key_is_in_the_document(void **state)
         {"model", "[{\"embedding\":{\"dim\":4}},{\"repeat\":2,\"layers\":[{\"residual\":["
                   "{\"linear\":{\"out\":4}},{\"layernorm\":{}},{\"attention\":{\"heads\":1}}]}]},"
                   "{\"gelu\":{}},{\"relu\":{}},{\"tanh\":{}},{\"sigmoid\":{}},{\"silu\":{}},"
+                  "{\"softplus\":{}},"
                   "{\"dropout\":{}},{\"conv2d\":{\"out\":8,\"kernel\":3}},"
                   "{\"maxpool\":{\"kernel\":2}},{\"avgpool\":{\"kernel\":2}},{\"flatten\":{}}]"},
         {"optimizer", "{\"sgd\":{\"lr\":1}}"},

@@ -203,6 +203,7 @@ static const struct {
     {"tanh", TEXT_RUN("{\"linear\": {\"out\": 6}}, {\"tanh\": {}},")},
     {"sigmoid", TEXT_RUN("{\"linear\": {\"out\": 6}}, {\"sigmoid\": {}},")},
     {"silu", TEXT_RUN("{\"linear\": {\"out\": 6}}, {\"silu\": {}},")},
+    {"softplus", TEXT_RUN("{\"linear\": {\"out\": 6}}, {\"softplus\": {}},")},
     {"dropout", TEXT_RUN("{\"dropout\": {\"p\": 0.3}}, {\"linear\": {\"out\": 6}},"
                          "{\"name\": \"d2\", \"dropout\": {\"p\": 0.5}},")},
     {"residual", TEXT_RUN("{\"residual\": [{\"linear\": {\"out\": 6}}, {\"tanh\": {}}]},")},

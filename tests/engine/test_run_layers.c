@@ -32,6 +32,7 @@ static const struct {
     {FB_LAYER_TANH, TEXT_RUN(EMBED "{\"tanh\": {}}," HEAD, "")},
     {FB_LAYER_SIGMOID, TEXT_RUN(EMBED "{\"sigmoid\": {}}," HEAD, "")},
     {FB_LAYER_SILU, TEXT_RUN(EMBED "{\"silu\": {}}," HEAD, "")},
+    {FB_LAYER_SOFTPLUS, TEXT_RUN(EMBED "{\"softplus\": {}}," HEAD, "")},
     {FB_LAYER_DROPOUT, TEXT_RUN(EMBED "{\"dropout\": {\"p\": 0.5}}," HEAD, "")},
     {FB_LAYER_CONV2D, IMAGE_RUN("{\"conv2d\": {\"out\": 2, \"kernel\": 3}}," CLASS)},
     {FB_LAYER_MAXPOOL, IMAGE_RUN("{\"maxpool\": {\"kernel\": 2}}," CLASS)},

@@ -47,6 +47,7 @@ static const char *const runs[] = {
              "\"adamw\": {\"lr\": 0.01}", "1"),
     TEXT_RUN("{\"tanh\": {}}, {\"residual\": [{\"sigmoid\": {}}]}, {\"silu\": {}},"
              "{\"residual\": [{\"residual\": [{\"gelu\": {}}]}, {\"relu\": {}}]},"
+             "{\"softplus\": {}},"
              "{\"linear\": {\"out\": 192}, \"name\": \"last\"}",
              "\"sgd\": {\"lr\": 0.01, \"momentum\": 0.9, \"nesterov\": true}", "1"),
     TEXT_RUN("{\"linear\": {\"out\": 192}}, {\"layernorm\": {\"bias\": false}}",

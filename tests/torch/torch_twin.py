@@ -164,9 +164,9 @@ class Twin:
             return self.attention(path, x, options["heads"], options.get("causal", False), bias)
         if kind == "gelu":
             return F.gelu(x, approximate=options.get("approximate", "none"))
-        if kind in ("relu", "tanh", "sigmoid", "silu"):
+        if kind in ("relu", "tanh", "sigmoid", "silu", "softplus"):
             return {"relu": F.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid,
-                    "silu": F.silu}[kind](x)
+                    "silu": F.silu, "softplus": F.softplus}[kind](x)
         if kind == "dropout":
             return self.dropout(path, x, options.get("p", 0.5))
         if kind == "conv2d":
