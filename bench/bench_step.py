@@ -2,13 +2,17 @@
 """Whole training steps of two GPTs: this engine, at each trace level, beside PyTorch.
 
 usage: bench_step.py FIRSTBIT [--case small|124m] [--rounds N] [--steps N] [--levels LIST]
-                     [--json]
+                     [--llmc PROGRAM] [--cpu] [--json]
 
 Each round runs every contestant once in a process of its own, one after the other, so that a slow
 spell of the machine hits all of them; the median over rounds of the median step time is reported.
 PyTorch runs in the setting that is its best here: one PyTorch thread, its BLAS with two; the same
 model, batch, optimizer and clipping, each layer one of PyTorch's own functions. Beside the times:
 the largest resident size of each process, as the kernel counts it (its libraries and data with it).
+
+--llmc adds a contestant that is built aside from llm.c (llmc_step.c says how), without clipping.
+--cpu, for a busy machine: one thread each, and the processor time of a step instead, which is what a
+run of 3N steps needs more than one of N, divided by 2N.
 """
 import argparse
 import json
@@ -96,7 +100,8 @@ def torch_child(case, steps):
 
 
 def run(command, **options):
-    """What the command prints as JSON, and the most memory that it held, in MiB."""
+    """What the command prints as JSON, with the processor time that it took as "cpu", in ms, and the
+    most memory that it held, in MiB."""
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True,
                                    **options)
@@ -107,21 +112,46 @@ def run(command, **options):
         if process.returncode != 0:
             errors.seek(0)
             sys.exit("bench_step.py: %s: %s" % (command[0], errors.read()))
-    return json.loads(output), usage.ru_maxrss / 1024
+    answer = dict(json.loads(output), cpu=(usage.ru_utime + usage.ru_stime) * 1e3)
+    return answer, usage.ru_maxrss / 1024
 
 
-def run_torch(case, steps):
+def run_torch(case, steps, threads):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
-    environment.update(OPENBLAS_NUM_THREADS="2", OMP_NUM_THREADS="1")
+    environment.update(OPENBLAS_NUM_THREADS=str(threads), OMP_NUM_THREADS="1")
     return run([sys.executable, __file__, "--child", case, str(steps)], env=environment)
 
 
-def run_engine(firstbit, case, steps, folder, level):
+def run_llmc(program, case, steps, folder, threads):
+    return run([program, case, str(steps)], cwd=folder,
+               env=dict(os.environ, OMP_NUM_THREADS=str(threads)))
+
+
+def run_engine(firstbit, case, steps, folder, level, threads):
     config = os.path.join(folder, "config.json")
     with open(config, "w") as file:
         json.dump(configuration(case, steps), file)
     trace = ["--no-trace"] if level == "off" else ["-o", "bench.fbt", "--level", level]
-    return run([firstbit, "train", config, "--threads", "2", "--json"] + trace, cwd=folder)
+    answer, used = run([firstbit, "train", config, "--threads", str(threads), "--json"] + trace,
+                       cwd=folder)
+    return dict(answer, ms=answer["step_ms_median"]), used
+
+
+def run_one(name, options, steps, folder, threads):
+    if name == "torch":
+        return run_torch(options.case, steps, threads)
+    if name == "llm.c":
+        return run_llmc(options.llmc, options.case, steps, folder, threads)
+    return run_engine(options.firstbit, options.case, steps, folder, name, threads)
+
+
+def measure(name, options, folder):
+    """An answer whose "ms" is a step's, and the most memory in MiB."""
+    if not options.cpu:
+        return run_one(name, options, options.steps, folder, 2)
+    less = run_one(name, options, options.steps, folder, 1)[0]
+    answer, used = run_one(name, options, 3 * options.steps, folder, 1)
+    return dict(answer, ms=(answer["cpu"] - less["cpu"]) / (2 * options.steps)), used
 
 
 def main():
@@ -136,26 +166,26 @@ def main():
     parser.add_argument("--levels", default="off,steps,draws,ops,sketch",
                         help="of the trace, with commas; off must be among them")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--llmc", metavar="PROGRAM")
+    parser.add_argument("--cpu", action="store_true")
     options = parser.parse_args()
-    firstbit = os.path.abspath(options.firstbit)
+    options.firstbit = os.path.abspath(options.firstbit)
     contestants = ["torch"] + options.levels.split(",")
+    if options.llmc:
+        options.llmc = os.path.abspath(options.llmc)
+        contestants.append("llm.c")
     times = {name: [] for name in contestants}
     memory = {name: 0.0 for name in contestants}
     traced = {}
-    version = None
     with tempfile.TemporaryDirectory() as folder:
         make_data(folder)
         for _ in range(options.rounds):
             for name in contestants:
-                if name == "torch":
-                    answer, used = run_torch(options.case, options.steps)
-                    version = answer["version"]
-                    times[name].append(answer["ms"])
-                else:
-                    answer, used = run_engine(firstbit, options.case, options.steps, folder, name)
-                    times[name].append(answer["step_ms_median"])
-                    traced[name] = answer
+                answer, used = measure(name, options, folder)
+                traced[name] = answer
+                times[name].append(answer["ms"])
                 memory[name] = max(memory[name], used)
+    version = traced["torch"]["version"]
     median = {name: statistics.median(values) for name, values in times.items()}
     for name in contestants[1:]:
         spread = "%.0f-%.0f" % (min(times[name]), max(times[name]))
@@ -169,7 +199,8 @@ def main():
                               "peer_name": "PyTorch " + version, "unit": "MiB",
                               "ratio": round(memory["torch"] / memory[name], 3)}))
             continue
-        events, size = int(traced[name]["events"] or 0), int(traced[name]["trace_bytes"] or 0)
+        events = int(traced[name].get("events") or 0)
+        size = int(traced[name].get("trace_bytes") or 0)
         print("%-5s trace %-5s %8.1f ms (%s)   PyTorch %s %8.1f ms   ratio %.2f   trace off %.3fx   "
               "memory %.0f and %.0f MiB%s"
               % (options.case, name, median[name], spread, version, median["torch"],
