@@ -91,13 +91,27 @@ static size_t find_carried(uint32_t *out, const fb__step *step, const fb__key_in
     return count;
 }
 
+/* The other side makes it too, and of something else: of the parameters themselves, where it holds
+ * no copy of them. */
+static void mark_partners(uint16_t *own, uint16_t *other, const fb__step *step, const uint32_t *at,
+                          size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (step->events[at[i]].partner != NONE) {
+            own[at[i]] |= FB__COUNTS;
+            other[step->events[at[i]].partner] |= FB__COUNTS;
+        }
+}
+
 void fb__mark_carried(fb__guilt *g)
 {
     const fb__step *a = &g->pair->a, *b = &g->pair->b;
     uint32_t in_a[CARRIED_MAX], in_b[CARRIED_MAX];
     const size_t count_a = find_carried(in_a, a, &g->in_a, g->a, b);
-    const size_t count_b = count_a == 0 ? 0 : find_carried(in_b, b, &g->in_b, g->b, a);
+    const size_t count_b = find_carried(in_b, b, &g->in_b, g->b, a);
 
+    mark_partners(g->a, g->b, a, in_a, count_a);
+    mark_partners(g->b, g->a, b, in_b, count_b);
     for (size_t i = 0; i < count_a; i++)
         for (size_t j = 0; j < count_b; j++)
             if (is_same_form(a->events[in_a[i]].site, b->events[in_b[j]].site)) {

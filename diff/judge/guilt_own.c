@@ -241,14 +241,22 @@ static bool comes_from_model(const side *s, const fb__step_event *e)
     return false;
 }
 
+static bool is_one_number(const fb_site *site)
+{
+    for (uint32_t i = 0; i < site->rank; i++)
+        if (site->shape[i] != 1)
+            return false;
+    return true;
+}
+
 /* A number that a program of modules keeps beside them, on one side at least, and that nothing
- * reads: what it prints. */
+ * reads: what it prints. An average of parameters is of their form, and kept beside them too. */
 static bool is_only_told(const fb__guilt *g, const side *s, const fb__step_event *e, uint16_t mark)
 {
     const uint16_t other = (s->step == &g->pair->a ? g->b : g->a)[e->partner];
 
     return g->has_model && (mark & FB__READ) == 0 && (mark & other & FB__MODEL) == 0 &&
-           e->input_count > 0 && e->site->phase == FB_PHASE_FORWARD;
+           e->input_count > 0 && e->site->phase == FB_PHASE_FORWARD && is_one_number(e->site);
 }
 
 /* Where ops are not recorded: whether what one side does more may have reached training. An
