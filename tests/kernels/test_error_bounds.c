@@ -198,7 +198,7 @@ enum { TIME = 300, DIM = 32 };
 static void probabilities(double *p, double *off, const float *qkv, size_t i)
 {
     const double scale = 1 / sqrt((double)DIM);
-    double shift[TIME], most = -INFINITY, total = 0, spread = 0;
+    double shift[TIME], most = -HUGE_VAL, total = 0, spread = 0;
 
     for (size_t j = 0; j <= i; j++) {
         double s = 0, size = 0;
