@@ -460,11 +460,10 @@ class Hooks:
     # --- Subclasses -------------------------------------------------------------------------------
 
     def _subclasses(self) -> None:
-        """Before PyTorch 2 a tensor cannot become one of a subclass, nor be made by its class,
-        while a mode is active: it has a Python object already."""
-        if hasattr(torch.Tensor, "untyped_storage"):
-            return
+        """While a mode is active a tensor cannot be made by a subclass, before PyTorch 2 not by
+        torch.Tensor either nor become one of a subclass: it has a Python object already."""
         session = self.session
+        early = not hasattr(torch.Tensor, "untyped_storage")
 
         def make(original: Any) -> Any:
             @functools.wraps(original)
@@ -479,6 +478,8 @@ class Hooks:
         def make_new(original: Any) -> Any:
             @functools.wraps(original)
             def new(cls: type, *args: Any, **kwargs: Any) -> Any:
+                if cls is torch.Tensor and not early:
+                    return original(cls, *args, **kwargs)
                 guard = torch._C._DisableTorchDispatch()
                 try:
                     tensor = original(cls, *args, **kwargs)
@@ -490,8 +491,9 @@ class Hooks:
                 return tensor
             return new
 
-        self._replace(torch.Tensor, "as_subclass", make)
         self._replace(torch.Tensor, "__new__", make_new)
+        if early:
+            self._replace(torch.Tensor, "as_subclass", make)
 
     # --- Seeds ------------------------------------------------------------------------------------
 
