@@ -152,14 +152,14 @@ static void add_replicas(cJSON *json, const fb_replicas *r, const char *text)
     cli_json_text(o, "text", text);
 }
 
-/* The ranks of a sound run beside each other. */
-static int tell_replicas(const cli_args *args, cJSON *json)
+/* The ranks of a sound run beside each other. A run of one file has none, and is not read again. */
+static int tell_replicas(const cli_args *args, cJSON *json, const fb_linked *parts)
 {
-    fb_replicas replicas;
+    fb_replicas replicas = {0};
     fb_error err;
     char text[FB_NAME_MAX + 160];
 
-    if (fb_replicas_find(&replicas, args->positional[0], &err) != FB_OK)
+    if (parts->count > 0 && fb_replicas_find(&replicas, args->positional[0], &err) != FB_OK)
         return cli_fail_error(args, &err);
     (void)fb_replicas_text(text, sizeof text, &replicas);
     if (json != NULL) {
@@ -179,7 +179,7 @@ static int run(const cli_args *args)
     fb_linked parts = {.count = 0};
     int exit_status = verify_all(args, json, &parts);
 
-    if (exit_status != CLI_TROUBLE && tell_replicas(args, json) != 0)
+    if (exit_status != CLI_TROUBLE && tell_replicas(args, json, &parts) != 0)
         exit_status = CLI_TROUBLE;
 
     if (json != NULL && cJSON_HasObjectItem(json, "parts")) {
