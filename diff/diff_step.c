@@ -206,7 +206,8 @@ static fb_status join(fb__earlier *to, const fb__earlier *more, fb_error *err)
     if (keys == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "judging a step: out of memory");
     memcpy(keys + to->count, more->keys, more->count * sizeof *keys);
-    *to = (fb__earlier){keys, to->count + more->count};
+    to->keys = keys;
+    to->count += more->count;
     return FB_OK;
 }
 
