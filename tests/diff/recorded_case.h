@@ -82,23 +82,4 @@ static inline void tell(const fb_diff_report *r, const char *what, size_t i)
                 r->first.name.op, text_or(r->cause.name), text_or(r->cause.text));
 }
 
-/* --- A folder for a group of tests ------------------------------------------------------------ */
-
-static inline int set_up(void **state)
-{
-    test_folder *folder = malloc(sizeof *folder);
-
-    assert_non_null(folder);
-    *folder = make_folder();
-    *state = folder;
-    return 0;
-}
-
-static inline int tear_down(void **state)
-{
-    drop_folder(*state);
-    free(*state);
-    return 0;
-}
-
 #endif

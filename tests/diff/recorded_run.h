@@ -271,4 +271,23 @@ static inline void cut_file(const char *from, const char *to, long bytes_off)
     free(bytes);
 }
 
+/* --- A folder for a group of tests ------------------------------------------------------------ */
+
+static inline int set_up_folder(void **state)
+{
+    test_folder *folder = malloc(sizeof *folder);
+
+    assert_non_null(folder);
+    *folder = make_folder();
+    *state = folder;
+    return 0;
+}
+
+static inline int tear_down_folder(void **state)
+{
+    drop_folder(*state);
+    free(*state);
+    return 0;
+}
+
 #endif

@@ -213,23 +213,6 @@ static fb_diff_report compare(const test_folder *folder, const twist *t)
     return compare_with(a, play(folder, "b.fbt", t), (fb_diff_options){0});
 }
 
-static int set_up(void **state)
-{
-    test_folder *folder = malloc(sizeof *folder);
-
-    assert_non_null(folder);
-    *folder = make_folder();
-    *state = folder;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    drop_folder(*state);
-    free(*state);
-    return 0;
-}
-
 static void assert_first(const fb_diff_report *r, uint64_t at, const char *path, const char *slot)
 {
     char text[512];
@@ -607,5 +590,5 @@ int main(void)
         cmocka_unit_test(a_difference_in_an_unfinished_step_is_found_and_a_missing_rest_is_none),
         cmocka_unit_test(the_first_difference_is_found_in_logarithmic_bytes),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
 }

@@ -424,5 +424,5 @@ int main(void)
         cmocka_unit_test(a_proof_is_not_called_another_order),
         cmocka_unit_test(what_lacks_for_a_proof_is_named_and_recording_it_gives_one),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
 }

@@ -204,5 +204,5 @@ int main(void)
         cmocka_unit_test(a_teacher_that_is_the_pupil_is_told_from_its_copy),
         cmocka_unit_test(further_guesses_have_other_names),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
 }

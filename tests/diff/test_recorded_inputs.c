@@ -180,5 +180,5 @@ int main(void)
         cmocka_unit_test(an_op_that_reads_another_event_is_said_to),
     };
 
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
 }

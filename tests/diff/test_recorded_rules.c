@@ -598,5 +598,5 @@ int main(void)
         cmocka_unit_test(each_rule_leaves_its_neighbour_alone),
         cmocka_unit_test(what_is_only_told_otherwise_is_a_note),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
 }

@@ -90,23 +90,6 @@ static fb_replicas find(const test_folder *folder, const char *stem, const plan 
     return out;
 }
 
-static int set_up(void **state)
-{
-    test_folder *folder = malloc(sizeof *folder);
-
-    assert_non_null(folder);
-    *folder = make_folder();
-    *state = folder;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    drop_folder(*state);
-    free(*state);
-    return 0;
-}
-
 static void ranks_that_are_alike_are_alike_to_the_end(void **state)
 {
     const plan plans[] = {{0},
@@ -171,5 +154,5 @@ int main(void)
         cmocka_unit_test(the_first_step_and_parameter_that_part_are_named),
         cmocka_unit_test(a_diff_notes_the_run_whose_ranks_part),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
 }

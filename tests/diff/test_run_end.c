@@ -121,23 +121,6 @@ static fb_diff_report compare(const test_folder *folder, const program *a, const
     return r;
 }
 
-static int set_up(void **state)
-{
-    test_folder *folder = malloc(sizeof *folder);
-
-    assert_non_null(folder);
-    *folder = make_folder();
-    *state = folder;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    drop_folder(*state);
-    free(*state);
-    return 0;
-}
-
 /* --- Claims ----------------------------------------------------------------------------------- */
 
 static void a_run_that_only_ends_earlier_is_undecidable_and_a_prefix_where_asked(void **state)
@@ -229,5 +212,5 @@ int main(void)
         cmocka_unit_test(a_missing_last_update_is_a_difference),
         cmocka_unit_test(a_torn_trace_is_compared_to_where_the_shorter_of_the_two_ends),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
 }

@@ -136,5 +136,5 @@ int main(void)
         cmocka_unit_test(what_differs_in_shifted_steps_is_found_and_named),
         cmocka_unit_test(a_run_that_ends_first_is_undecidable_and_a_step_that_there_is_not_refused),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
 }
