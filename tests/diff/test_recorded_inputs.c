@@ -17,6 +17,8 @@ typedef enum twist {
     OTHER_OP,            /* step 2 computes otherwise */
     OTHER_NUMBER_AND_OP, /* both */
     EXCHANGED,           /* step 2 reads two results in the other order */
+    OTHER_TOLD,          /* a number made beside the model, which nothing reads, differs */
+    OTHER_KEPT,          /* so does a tensor that is made and kept there */
     EQUAL,               /* the two results are equal */
     EQUAL_EXCHANGED,     /* as EXCHANGED, and the op computes otherwise */
 } twist;
@@ -60,12 +62,34 @@ static fb_ref put_together(tape *t, twist how, float *batch, fb_ref read)
     return compute(t, FB_PHASE_FORWARD, "", "cat", "out", *batch, swapped ? other : plain, 2);
 }
 
+/* `n` numbers made of what entered from outside, and read by nothing. */
+static void keep_beside(tape *t, const char *op, uint64_t n, bool other)
+{
+    const float values[4] = {other ? 9.0f : 8.0f};
+    const fb_ref in = compute(t, FB_PHASE_FORWARD, "", op, "in0", 1, NULL, 0);
+
+    (void)report(
+        t,
+        (fb_site){.kind = FB_KIND_TENSOR,
+                  .phase = FB_PHASE_FORWARD,
+                  .path = "",
+                  .op = op,
+                  .slot = "out",
+                  .dtype = FB_DTYPE_F32,
+                  .rank = 1,
+                  .shape = {n}},
+        (fb_event){
+            .data = values, .data_bytes = n * sizeof *values, .inputs = &in, .input_count = 1});
+}
+
 static void train(tape *t, twist how, float batch, fb_ref read)
 {
     const bool other = how == OTHER_OP || how == OTHER_NUMBER_AND_OP;
     fb_ref made = put_together(t, how, &batch, read);
     const float out = batch * (t->step == READ_AT && other ? 3 : 2);
 
+    keep_beside(t, "mean", 1, t->step == READ_AT && how == OTHER_TOLD);
+    keep_beside(t, "lerp", 4, t->step == READ_AT && how == OTHER_KEPT);
     made = compute(t, FB_PHASE_FORWARD, "fc", "addmm", "out", out, &made, 1);
 
     made = compute(t, FB_PHASE_BACKWARD, "fc.weight", "grad", "grad", out / 2, &made, 1);
@@ -171,6 +195,19 @@ static void an_op_that_reads_another_event_is_said_to(void **state)
     fb_diff_report_free(&r);
 }
 
+static void a_number_that_is_printed_is_a_note_and_a_tensor_that_is_kept_is_not(void **state)
+{
+    fb_diff_report r = compare(*state, PLAIN, OTHER_TOLD);
+
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    assert_int_equal(r.notes.count, 1);
+    fb_diff_report_free(&r);
+    r = compare(*state, PLAIN, OTHER_KEPT);
+    assert_int_equal(r.verdict, FB_DIFF_DIFFER);
+    assert_string_equal(r.first.name.op, "lerp");
+    fb_diff_report_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +215,7 @@ int main(void)
         cmocka_unit_test(what_enters_and_is_read_by_nothing_is_a_note),
         cmocka_unit_test(a_note_of_an_earlier_step_takes_no_blame_for_a_later_one),
         cmocka_unit_test(an_op_that_reads_another_event_is_said_to),
+        cmocka_unit_test(a_number_that_is_printed_is_a_note_and_a_tensor_that_is_kept_is_not),
     };
 
     return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
