@@ -9,9 +9,11 @@
 
 /* The loop that follows is unrolled up to n times. */
 #if defined(__clang__)
-#define UNROLL(n) FB_PRAGMA(clang loop unroll(full))
+#define UNROLL(n)    FB_PRAGMA(clang loop unroll(full))
+#define UNROLL_BY(n) FB_PRAGMA(clang loop unroll_count(n))
 #else
-#define UNROLL(n) FB_PRAGMA(GCC unroll n)
+#define UNROLL(n)    FB_PRAGMA(GCC unroll n)
+#define UNROLL_BY(n) FB_PRAGMA(GCC unroll n)
 #endif
 
 #endif

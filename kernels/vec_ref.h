@@ -41,6 +41,7 @@ enum { TILE_ROWS = 4, TILE_VECTORS_MAX = 1 };
 
 /* Loops over vectors stay loops here: unrolled ones would take a compiler a minute. */
 #define UNROLL(n)
+#define UNROLL_BY(n)
 
 /* Whether d16_lookup takes but an instruction or two: a long polynomial is then slower. */
 enum { LOOKUP_IS_QUICK = 0 };
