@@ -35,21 +35,34 @@ static fb_status count_equal(fb__comparison *c, fb_error *err)
     return status;
 }
 
+/* Why a recording was stopped, as " (...)"; "" where it was not. */
+static void say_stop(char *out, size_t size, const fb_trace_info *ia, const fb_trace_info *ib)
+{
+    const fb_trace_info *stopped = ia->status == FB_TRACE_FULL ? ia : ib;
+
+    out[0] = '\0';
+    if (stopped->status == FB_TRACE_FULL && stopped->reason[0] != '\0')
+        (void)snprintf(out, size, " (%.120s)", stopped->reason);
+}
+
 /* Which trace ends early or first, in words; "" where both end alike and whole. */
 static void say_end(char *out, size_t size, const fb__comparison *c)
 {
     const fb_trace_info *ia = fb_trace_get_info(c->a), *ib = fb_trace_get_info(c->b);
     const bool torn_a = ia->status != FB_TRACE_COMPLETE, torn_b = ib->status != FB_TRACE_COMPLETE;
     const uint64_t through = last_equal_step(c);
+    char why[160];
 
+    say_stop(why, sizeof why, ia, ib);
     if (c->ended.found)
         (void)snprintf(out, size, "%s ends first; equal through step %" PRIu64,
                        c->ended.is_b ? "b" : "a", through);
     else if (torn_a && torn_b)
-        (void)snprintf(out, size, "both traces end early; equal through step %" PRIu64, through);
+        (void)snprintf(out, size, "both traces end early%s; equal through step %" PRIu64, why,
+                       through);
     else if (torn_a || torn_b)
-        (void)snprintf(out, size, "%s is %s; equal through step %" PRIu64, torn_a ? "a" : "b",
-                       fb_trace_status_name(torn_a ? ia->status : ib->status), through);
+        (void)snprintf(out, size, "%s is %s%s; equal through step %" PRIu64, torn_a ? "a" : "b",
+                       fb_trace_status_name(torn_a ? ia->status : ib->status), why, through);
     else if (ia->last_step != ib->last_step)
         (void)snprintf(out, size, "%s ends first; equal through step %" PRIu64,
                        ia->last_step < ib->last_step ? "a" : "b", through);
@@ -109,14 +122,23 @@ static void judge_notes(fb__comparison *c)
                                .name = c->noted.first};
 }
 
+static fb_status judge_stepless(fb__comparison *c, fb_error *err)
+{
+    char stop[160], why[256];
+
+    say_stop(stop, sizeof stop, fb_trace_get_info(c->a), fb_trace_get_info(c->b));
+    (void)snprintf(why, sizeof why, "there is no step that both traces have finished%s", stop);
+    return fb__undecidable(c, err, why);
+}
+
 fb_status fb__judge_equal(fb__comparison *c, fb_error *err)
 {
     fb_diff_report *r = c->report;
-    char end[128];
+    char end[320];
     fb_status status;
 
     if (!c->chains.any)
-        return fb__undecidable(c, err, "there is no step that both traces have finished");
+        return judge_stepless(c, err);
     if (c->ended.found && c->ended.step <= c->chains.first)
         return fb__undecidable(c, err, "one of the runs ends before its first update");
     if (r->events_a == 0 && r->events_b == 0)

@@ -321,6 +321,7 @@ static void print_parts(FILE *out, const fb_diff_report *r)
 static void print_scope(FILE *out, const fb_diff_report *r)
 {
     static const uint32_t deep = 1u << FB_CLASS_STATE | 1u << FB_CLASS_OPS;
+    const bool whole = r->status_a == FB_TRACE_COMPLETE && r->status_b == FB_TRACE_COMPLETE;
     char classes[128], a[32], b[32], events[96], torn[96] = "";
 
     name_classes(classes, sizeof classes, r->depth == NULL ? r->classes : r->classes & ~deep);
@@ -330,14 +331,14 @@ static void print_scope(FILE *out, const fb_diff_report *r)
         (void)snprintf(events, sizeof events, "%s events on both sides", a);
     else
         (void)snprintf(events, sizeof events, "%s | %s events", a, b);
-    if (r->status_a != FB_TRACE_COMPLETE || r->status_b != FB_TRACE_COMPLETE)
+    if (!whole)
         (void)snprintf(torn, sizeof torn, "; a is %s, b is %s", fb_trace_status_name(r->status_a),
                        fb_trace_status_name(r->status_b));
     entryf(out, "scope", "%s%s%s%s%s %s%s%s", classes,
            r->level_a == r->level_b ? "" : ", recorded at different levels",
            r->depth != NULL ? "; " : "", r->depth != NULL ? r->depth : "",
            r->depth != NULL ? ";" : ",", events, torn,
-           r->left_out.count == 0 && r->depth == NULL ? "; nothing left out" : "");
+           whole && r->left_out.count == 0 && r->depth == NULL ? "; nothing left out" : "");
     print_list(out, "left", &r->left_out);
 }
 

@@ -130,6 +130,11 @@ FB_API uint32_t fb_recorder_site(fb_recorder *recorder, const fb_site *site);
 FB_API void fb_recorder_event(fb_recorder *recorder, const fb_event *event);
 FB_API uint32_t fb_recorder_wants(fb_recorder *recorder);
 
+/* For a program, or a recorder above this one, that cannot report what comes next: ends the
+ * recording here, as a failure of its own would. The trace is "full" and says why: `reason`, one
+ * line of at most 511 bytes. fb_recorder_close returns FB_E_STOPPED. */
+FB_API void fb_recorder_stop(fb_recorder *recorder, const char *reason);
+
 /* A note of the program; never part of training state. */
 FB_API void fb_recorder_mark(fb_recorder *recorder, const char *text);
 

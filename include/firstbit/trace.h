@@ -19,7 +19,7 @@ typedef struct fb_trace fb_trace;
 #define FB_TRACE_STATUS_LIST(X)                                                                    \
     X(COMPLETE, 0, "complete") /* closed by its program */                                         \
     X(TORN, 1, "torn")         /* ends early: killed, or still being written */                    \
-    X(FULL, 2, "full")         /* recording stopped: no space, or a size limit */                  \
+    X(FULL, 2, "full")         /* recording stopped: no space, a size limit, a fault */            \
     X(CORRUPT, 3, "corrupt")   /* bytes are not what was written; fb_trace_info.damage says where */
 
 typedef enum fb_trace_status {
@@ -145,7 +145,7 @@ FB_API const char *fb_trace_stack(fb_trace *trace, uint32_t site);
  *   out       what was found; out->status is exact
  *   progress  called now and then with bytes done and total; may be NULL
  *
- * FB_OK also for a torn or corrupt trace: see out->status; err then describes the damage.
+ * FB_OK also for a torn, full or corrupt trace: see out->status; err then says why.
  */
 FB_API FB_NODISCARD fb_status fb_trace_verify(fb_trace_info *out, fb_trace *trace,
                                               void (*progress)(void *, uint64_t, uint64_t),

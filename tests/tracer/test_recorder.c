@@ -279,7 +279,7 @@ static void a_stack_and_arguments_that_the_program_tells_are_read_back(void **st
 /* --- Misuse ------------------------------------------------------------------------------------
  */
 
-static void stops_with(const char *part, void (*misuse)(fb_recorder *r))
+static void stops_with(fb_status status, const char *part, void (*misuse)(fb_recorder *r))
 {
     test_folder folder;
     fb_recorder_stats stats;
@@ -296,7 +296,7 @@ static void stops_with(const char *part, void (*misuse)(fb_recorder *r))
     report_steps(fb_recorder_observer(r), 4, 9, &random); /* does nothing, harms nothing */
     fb_recorder_get_stats(r, &stats);
     assert_true(stats.stopped);
-    assert_int_equal(fb_recorder_close(r, &err), FB_E_USAGE);
+    assert_int_equal(fb_recorder_close(r, &err), status);
     if (strstr(err.text, part) == NULL)
         fail_msg("\"%s\" does not say \"%s\"", err.text, part);
     assert_int_equal(verified(folder.file), FB_TRACE_FULL);
@@ -344,11 +344,24 @@ static void report_bad_site(fb_recorder *r)
 static void misuse_stops_the_recording_and_keeps_what_was_there(void **state)
 {
     (void)state;
-    stops_with("step that has ended", report_late_tensor);
-    stops_with("step that has ended", report_tensor_after_its_step);
-    stops_with("unknown site", report_unknown_site);
-    stops_with("unknown site", report_unknown_input);
-    stops_with("unknown kind 77", report_bad_site);
+    stops_with(FB_E_USAGE, "step that has ended", report_late_tensor);
+    stops_with(FB_E_USAGE, "step that has ended", report_tensor_after_its_step);
+    stops_with(FB_E_USAGE, "unknown site", report_unknown_site);
+    stops_with(FB_E_USAGE, "unknown site", report_unknown_input);
+    stops_with(FB_E_USAGE, "unknown kind 77", report_bad_site);
+}
+
+static void give_up(fb_recorder *r)
+{
+    fb_recorder_stop(r, "the program cannot go on");
+    fb_recorder_stop(r, "and again");
+    fb_recorder_stop(NULL, "nothing to stop");
+}
+
+static void a_recording_that_its_program_gives_up_is_not_complete(void **state)
+{
+    (void)state;
+    stops_with(FB_E_STOPPED, "the program cannot go on", give_up);
 }
 
 static void a_bad_header_or_place_is_refused(void **state)
@@ -547,6 +560,7 @@ int main(void)
         cmocka_unit_test(the_stack_of_a_call_begins_with_its_caller),
         cmocka_unit_test(a_stack_and_arguments_that_the_program_tells_are_read_back),
         cmocka_unit_test(misuse_stops_the_recording_and_keeps_what_was_there),
+        cmocka_unit_test(a_recording_that_its_program_gives_up_is_not_complete),
         cmocka_unit_test(a_bad_header_or_place_is_refused),
         cmocka_unit_test(the_header_keeps_the_callers_text),
         cmocka_unit_test(a_full_disk_stops_the_recording_not_the_program),

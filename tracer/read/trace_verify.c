@@ -264,7 +264,10 @@ fb_status fb_trace_verify(fb_trace_info *out, fb_trace *trace,
         out->status = FB_TRACE_CORRUPT;
         out->damage = damage.offset;
     }
-    if (out->status != FB_TRACE_COMPLETE && err != NULL)
+    if (out->status == FB_TRACE_FULL)
+        (void)fb__fail(err, FB_E_FULL, FB_NO_OFFSET, "%s: recording stopped: %s", trace->path,
+                       trace->footer.reason);
+    else if (out->status != FB_TRACE_COMPLETE && err != NULL)
         *err = damage;
     return FB_OK;
 }

@@ -115,6 +115,16 @@ const fb_observer *fb_recorder_observer(fb_recorder *recorder)
     return recorder == NULL ? NULL : &recorder->observer;
 }
 
+void fb_recorder_stop(fb_recorder *recorder, const char *reason)
+{
+    fb_error err;
+
+    if (recorder == NULL || !fb__recorder_on(recorder))
+        return;
+    (void)fb__fail(&err, FB_E_STOPPED, FB_NO_OFFSET, "%s", reason);
+    fb__sealing_stop(&recorder->sealing, &err);
+}
+
 /* --- Open and close ----------------------------------------------------------------------------
  */
 

@@ -138,6 +138,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         "fb_recorder_event": (None, [c_void_p, c_void_p]),
         "fb_recorder_wants": (c_uint32, [c_void_p]),
         "fb_recorder_mark": (None, [c_void_p, c_char_p]),
+        "fb_recorder_stop": (None, [c_void_p, c_char_p]),
         "fb_trace_open": (c_uint32, [POINTER(c_void_p), c_char_p, POINTER(Error)]),
         "fb_trace_close": (None, [c_void_p]),
         "fb_trace_get_info": (POINTER(TraceInfo), [c_void_p]),

@@ -375,6 +375,13 @@ class Recorder:
             return None
         return self.event(self.site("checkpoint", "checkpoint", path, op, source=source or self._calls), text=file)
 
+    def stop(self, reason: str) -> None:
+        """Ends the recording here, because what comes next cannot be told: the trace says that it
+        was stopped, and why, and is never taken for a whole one."""
+        if self._handle is not None:
+            lib.library.fb_recorder_stop(self._handle, reason.encode("utf-8", "replace"))
+            self.wants = 0
+
     def mark(self, text: str) -> None:
         """Records a note; never part of training state."""
         if self._handle is not None:

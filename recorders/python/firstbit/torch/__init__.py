@@ -80,7 +80,7 @@ class Run:
             _current = None
         self._hooks.remove()
         reason = self._session.close()
-        if reason is not None:
+        if reason is not None and not self._session.failed:
             print(f"firstbit: the recording ended early: {reason}", file=sys.stderr)
         return reason
 

@@ -6,6 +6,9 @@ what is compiled, and its bits, are those of the program alone. So are its backw
 """
 
 import functools
+import gc
+import sys
+import types
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Tuple
 
 import torch
@@ -31,6 +34,7 @@ class Regions:
         self.hooks, self.session = hooks, hooks.session
         self.inside = False
         self.any = False  # one has been called: a backward pass may be compiled code
+        self.changed: List[Tuple[Any, Any, Any]] = []  # functions, and the code that they had
 
     def alone(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Calls it as if nobody recorded."""
@@ -98,30 +102,67 @@ class Regions:
             session.core.record(tensor, lib.KINDS["tensor"], session.phase, session.modules.path,
                                 "compiled", "out" if i == 0 else f"out{i}", inputs, True)
 
+    # --- Compiled functions -----------------------------------------------------------------------
+
     def replace_compile(self) -> None:
-        """Functions that the program compiles from here on; modules are known by themselves."""
+        """Functions that the program has compiled, and those that it compiles from here on; modules
+        are known by themselves."""
         if not hasattr(torch, "compile"):
             return
-        regions = self
+        self._change(torch.compile, self._compile)
+        file = getattr(sys.modules.get("torch._dynamo.eval_frame"), "__file__", None)
+        for found in gc.get_objects() if file is not None else ():
+            if type(found) is types.FunctionType and found.__code__.co_filename == file:
+                self._adopt(found)
 
-        def make(original: Any) -> Any:
-            @functools.wraps(original)
-            def compile_(model: Any = None, *args: Any, **kwargs: Any) -> Any:
-                # A compiled module keeps the __call__ that it finds here, a function what it calls.
-                made = regions.alone(original, _unhooked(model), *args, **kwargs)
-                if model is None or isinstance(made, torch.nn.Module) or not callable(made):
-                    return made
-                call = regions.function if _takes_steps(model) else regions.call
+    def _compile(self, original: Any, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
+        if self.inside or not self.session.active:
+            return original(*args, **kwargs)
+        # A compiled module keeps the __call__ that it finds here, a function what it calls.
+        made = self.alone(original, *map(_unhooked, args), **kwargs)
+        self._adopt(made)
+        return made
 
-                @functools.wraps(made)
-                def compiled(*given: Any, **named: Any) -> Any:
-                    if not regions.session.here():
-                        return made(*given, **named)
-                    return call(made, given, named)
-                return compiled
-            return compile_
+    def _adopt(self, function: Any) -> None:
+        """Makes a function that PyTorch has compiled a region."""
+        if type(function) is not types.FunctionType or not _is_entry(function):
+            return
+        region = self.function if _takes_steps(function._torchdynamo_orig_callable) else self.call
 
-        self.hooks._replace(torch, "compile", make)
+        def enter(original: Any, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
+            if not self.session.here():
+                return original(*args, **kwargs)
+            return region(original, args, kwargs)
+
+        self._change(function, enter)
+
+    def _change(self, function: Any, call: Callable[..., Any]) -> None:
+        """The function calls `call` from here on, with a copy of what it was, whoever holds it and
+        by whatever name: it gets other code."""
+        code, defaults = function.__code__, function.__kwdefaults__
+        original = types.FunctionType(code, function.__globals__, function.__name__,
+                                      function.__defaults__, function.__closure__)
+        original.__kwdefaults__ = defaults
+        function.__code__ = _changed.__code__.replace(co_freevars=code.co_freevars)
+        function.__kwdefaults__ = {"_firstbit": functools.partial(call, original)}
+        self.changed.append((function, code, defaults))
+
+    def leave_functions(self) -> None:
+        """Gives compiled functions their code back."""
+        for function, code, defaults in self.changed:
+            function.__code__, function.__kwdefaults__ = code, defaults
+        self.changed.clear()
+
+
+def _changed(*args: Any, _firstbit: Any = None, **kwargs: Any) -> Any:
+    return _firstbit(args, kwargs)
+
+
+def _is_entry(function: Any) -> bool:
+    """Whether it leads into compiled code, and is not a region yet."""
+    known = function.__dict__
+    return ("_torchdynamo_orig_callable" in known and not known.get("_torchdynamo_disable") and
+            function.__code__.co_name in ("_fn", "compile_wrapper"))
 
 
 def _unhooked(function: Any) -> Any:

@@ -51,6 +51,7 @@ class Hooks:
         """Puts back what was there, unless somebody has replaced it since."""
         self.suspend()
         self._undo.clear()
+        self.regions.leave_functions()
 
     def suspend(self) -> None:
         """Takes everything out for a while."""

@@ -114,8 +114,9 @@ class Session:
         """Ends the recording, and tells why. True where the program is to see it: for tests."""
         self.active = self.ops = False
         self.failed = True
-        print(f"firstbit: recording ends here: {type(failure).__name__}: {failure}",
-              file=sys.stderr)
+        said = " ".join(f"{type(failure).__name__}: {failure}".split())
+        self.recorder.stop(f"the recorder failed: {said}")
+        print(f"firstbit: recording ends here: {said}", file=sys.stderr)
         return bool(os.environ.get("FIRSTBIT_DEBUG"))
 
     # --- For the core -----------------------------------------------------------------------------

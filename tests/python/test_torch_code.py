@@ -1,0 +1,176 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Code as people publish it: compiled functions, optimizers around optimizers, threads of the
+program's own; and what a trace says when the recorder fails.
+
+usage: test_torch_code.py FIRSTBIT [unittest arguments]    the library: FIRSTBIT_LIBRARY
+"""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+import unittest.mock
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+import firstbit
+import firstbit.torch
+from firstbit.torch.session import Session
+
+FIRSTBIT = ""
+
+
+def run(*arguments):
+    done = subprocess.run([FIRSTBIT, *arguments], capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout, done.stderr
+
+
+def net():
+    return nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 3))
+
+
+def bits(model):
+    return b"".join(p.detach().numpy().tobytes() for p in model.parameters())
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name + ".fbt")
+
+    def record(self, name, program, **options):
+        """Runs it recorded, from one seed; its events."""
+        torch.manual_seed(1)
+        options.setdefault("ops_steps", None)
+        with firstbit.torch.record(self.path(name), **options):
+            program()
+        with firstbit.open(self.path(name)) as trace:
+            return list(trace)
+
+    def assert_same(self, a, b):
+        status, out, err = run("diff", self.path(a), self.path(b))
+        self.assertEqual(status, 0, out + err)
+
+
+class Faults(Case):
+    def fail_at(self, name, turn):
+        original, calls = Session.loss, []
+
+        def fails(session, tensors):
+            calls.append(1)
+            if len(calls) == turn:
+                raise TypeError("planted\nhere")
+            return original(session, tensors)
+
+        def program():
+            model = net()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for _ in range(4):
+                optimizer.zero_grad()
+                model(torch.ones(2, 6)).sum().backward()
+                optimizer.step()
+
+        told = io.StringIO()
+        environment = {k: v for k, v in os.environ.items() if k != "FIRSTBIT_DEBUG"}
+        with unittest.mock.patch.object(Session, "loss", fails), contextlib.redirect_stderr(
+                told), unittest.mock.patch.dict(os.environ, environment, clear=True):
+            self.record(name, program)
+        self.assertEqual(told.getvalue(),
+                         "firstbit: recording ends here: TypeError: planted here\n")
+
+    def test_a_recording_that_its_own_fault_ended_is_never_the_same(self):
+        for turn, through in ((1, 0), (3, 2)):
+            self.fail_at("a", turn)
+            self.fail_at("b", turn)
+            with self.subTest(turn):
+                status, out, _ = run("diff", self.path("a"), self.path("b"))
+                self.assertEqual(status, 3)
+                self.assertIn("the recorder failed: TypeError: planted here", " ".join(out.split()))
+                self.assertIn(f"equal through step {through}", " ".join(out.split()))
+                self.assertNotIn("nothing left", out)
+                status, out, err = run("verify", self.path("a"))
+                self.assertEqual(status, 1)
+                self.assertIn(": full: ", out)
+                self.assertIn("recording stopped: the recorder failed: TypeError", err)
+                self.assertIn("full: the recorder failed", run("info", self.path("a"))[1])
+                self.assertIn("full: the recorder failed", run("show", self.path("a"))[2])
+
+
+@unittest.skipUnless(hasattr(torch, "compile"), "PyTorch 2")
+class Compiled(Case):
+    def program(self, how):
+        """A model's training in which something is compiled; and what begins the recording."""
+        torch._dynamo.reset()
+        torch.manual_seed(1)
+        backend = {"backend": "eager"}
+        model = net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loss = loss_of = lambda x: F.mse_loss(model(x), x[:, :3])
+        called = model
+        if how == "function":
+            loss = torch.compile(loss_of, **backend)
+        elif how in ("model", "whole model"):
+            called = torch.compile(model, fullgraph=how == "whole model", **backend)
+            loss = lambda x: F.mse_loss(called(x), x[:, :3])  # noqa: E731
+        elif how == "in place" and hasattr(model, "compile"):
+            model.compile(**backend)
+        elif how == "method":
+            model[0].forward = torch.compile(model[0].forward, **backend)
+        before = torch.compile
+
+        def train():
+            inner = loss
+            if how == "within":
+                inner = torch.compile(loss_of, **backend)
+            elif how == "by another name":
+                inner = before(loss_of, **backend)
+            for _ in range(3):
+                optimizer.zero_grad()
+                inner(torch.randn(4, 6)).backward()
+                optimizer.step()
+            counters = torch._dynamo.utils.counters
+            return bits(model), dict(counters["frames"]), dict(counters["stats"])
+        return called, optimizer, train
+
+    def test_what_is_compiled_before_or_within_is_a_region_and_compiled_as_without(self):
+        import torch._dynamo
+
+        self.program("function")[2]()  # PyTorch compiles something of its own the first time
+        for how in ("function", "model", "whole model", "in place", "method", "within",
+                    "by another name"):
+            with self.subTest(how):
+                results = []
+                for name in ("plain", "a", "b"):
+                    torch._dynamo.utils.counters.clear()
+                    model, optimizer, train = self.program(how)
+                    torch.manual_seed(2)
+                    with contextlib.nullcontext() if name == "plain" else firstbit.torch.record(
+                            self.path(name), model=model, optimizer=optimizer, ops_steps=None):
+                        results.append(train())
+                self.assertEqual(results[0], results[1])
+                self.assert_same("a", "b")
+                with firstbit.open(self.path("a")) as trace:
+                    regions = [e["step"] for e in trace if e["op"] == "compiled"
+                               and e["slot"] == "out" and e["hash"] and e["inputs"]]
+                self.assertEqual(regions, [1, 2, 3])
+
+    def test_compiled_functions_are_as_they_were_when_the_recording_has_ended(self):
+        function = torch.compile(lambda x: x + 1, backend="eager")
+        before = torch.compile.__code__, function.__code__
+        self.record("a", lambda: None)
+        self.assertEqual((torch.compile.__code__, function.__code__), before)
+
+
+if __name__ == "__main__":
+    FIRSTBIT = os.path.abspath(sys.argv.pop(1))
+    torch.set_num_threads(1)
+    unittest.main()
