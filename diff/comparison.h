@@ -6,8 +6,10 @@
 #ifndef FB_DIFF_COMPARISON_H
 #define FB_DIFF_COMPARISON_H
 
+#include "diff/align/align.h"
 #include "diff/diff.h"
 #include "diff/diff_notes.h"
+#include "diff/judge/judge.h"
 #include "diff/read/chains.h"
 #include "diff/read/headers.h"
 
@@ -49,6 +51,19 @@ FB_NODISCARD fb_status fb__undecidable(fb__comparison *c, fb_error *err, const c
  * roots_differ: it is known that something differs. Errors as fb_diff. */
 FB_NODISCARD fb_status fb__judge_step(fb__comparison *c, uint64_t step, uint32_t classes,
                                       bool roots_differ, fb_error *err);
+
+/* The verdict is there: this event of an aligned step is the first that differs. Its values, its
+ * cause and how far all is equal are found. Errors as fb_diff. */
+FB_NODISCARD fb_status fb__blame(fb__comparison *c, const fb__step_pair *pair, fb__culprit *culprit,
+                                 const fb__alignment *alignment, uint64_t step, fb_error *err);
+
+/* Compares what two runs had learned before the operations of `step` and of those right before it
+ * began to be recorded, where recorders told it: where that differs, the verdict is there, and what
+ * differs in these steps is its consequence. Errors as fb_diff. */
+FB_NODISCARD fb_status fb__judge_begin(fb__comparison *c, uint64_t step, fb_error *err);
+
+/* The same at the end of two runs of as many steps. Errors as fb_diff. */
+FB_NODISCARD fb_status fb__judge_end(fb__comparison *c, fb_error *err);
 
 /* Judges the held step once more, when it is known what became of it: a finding or a note. */
 FB_NODISCARD fb_status fb__judge_held(fb__comparison *c, fb_error *err);

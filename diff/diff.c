@@ -220,6 +220,8 @@ static fb_status compare(fb__comparison *c, const char *a, const char *b, fb_err
     if (status == FB_OK)
         status = fb__judge_held(c, err);
     if (status == FB_OK && !c->judged)
+        status = fb__judge_end(c, err);
+    if (status == FB_OK && !c->judged)
         status = fb__judge_equal(c, err);
     if (status == FB_OK)
         status = fb__scope_depth(&c->report->depth, &c->headers, c->chains.last, err);

@@ -183,7 +183,7 @@ typedef struct fb_diff_report {
     fb_diff_rounding rounding;
     fb_diff_proof proof;
     /* Steps and tensors whose contents make that proof, as `record --at --path` takes them; NULL
-     * where there is none to make. */
+     * where there is none to make. Steps alone: those whose operations are to be recorded. */
     char *window_steps, *window_path;
 
     bool has_equal_through;

@@ -98,6 +98,8 @@ fb_status fb__note_step(fb__noted *noted, fb_diff_report *report, const fb__step
         const fb__step_event *e = notes->at[i];
         char matter[96];
 
+        if (pair->other_depth && e->partner == UINT32_MAX && e->site->kind == FB_KIND_DRAW)
+            continue;
         if (e->partner != UINT32_MAX)
             (void)snprintf(matter, sizeof matter, "%s",
                            e->same_content ? "made from other events, with an equal result"
@@ -135,11 +137,12 @@ const fb__noted_draw *fb__noted_draw_of(const fb__noted *noted, const char *stre
     return NULL;
 }
 
-/* The mark that ends a run stands where the shorter run ends: no difference of its own. */
-static bool is_end_of_run(const fb__step_event *e)
+/* What ends a run stands where the shorter run ends, and what parameters were, where a recording
+ * begins to look at operations: no differences of their own. */
+static bool is_of_recording(const fb_site *site)
 {
-    return e->site->kind == FB_KIND_MARK && e->site->slot != NULL &&
-           strcmp(e->site->slot, "final_hash") == 0;
+    return fb__is_learned(site, NULL) || (site->kind == FB_KIND_MARK && site->slot != NULL &&
+                                          strcmp(site->slot, "final_hash") == 0);
 }
 
 static fb_status tell_side(fb__noted *noted, fb_diff_report *report, const fb__step *step,
@@ -151,7 +154,7 @@ static fb_status tell_side(fb__noted *noted, fb_diff_report *report, const fb__s
         const fb__step_event *e = &step->events[i];
         const bool alone = e->partner == UINT32_MAX;
 
-        if (e->equal || e->beyond || (alone && is_end_of_run(e)) || (!alone && in_b))
+        if (e->equal || e->beyond || (alone && is_of_recording(e->site)) || (!alone && in_b))
             continue;
         status = tell(noted, report, step, e,
                       !alone ? FB_DIFF_CONTENT

@@ -4,6 +4,8 @@
  */
 #include "diff/comparison.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +29,15 @@ static bool is_environment_cleared(const fb__values *v)
 {
     return v->a.as_recorded && v->b.as_recorded && v->a.tensor.hash.lo == v->b.tensor.hash.lo &&
            v->a.tensor.hash.hi == v->b.tensor.hash.hi && v->a.tensor.data != NULL;
+}
+
+/* What operations on no record have computed: they are to be recorded. */
+static fb_status ask_for_window(fb_diff_report *r, fb__window window, fb_error *err)
+{
+    if (asprintf(&r->window_steps, "%" PRIu64 ":%" PRIu64, window.first, window.last) >= 0)
+        return FB_OK;
+    r->window_steps = NULL;
+    return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
 }
 
 static fb_status blame(fb__comparison *c, const fb__step_pair *pair, fb__culprit *culprit,
@@ -53,6 +64,8 @@ static fb_status blame(fb__comparison *c, const fb__step_pair *pair, fb__culprit
         r->environment_cleared = is_environment_cleared(&values);
         status = fb__find_cause(r, &k, err);
         r->has_cause = status == FB_OK;
+        if (status == FB_OK && fb__is_out_of_sight(&k))
+            status = ask_for_window(r, fb__window_of(&k), err);
         if (status == FB_OK)
             status = fb__proof_find(r, c->a, c->b, err);
         if (status == FB_OK)
@@ -124,6 +137,15 @@ static fb_status count_aligned(fb__comparison *c, uint64_t step, const fb__align
     return status;
 }
 
+fb_status fb__blame(fb__comparison *c, const fb__step_pair *pair, fb__culprit *culprit,
+                    const fb__alignment *alignment, uint64_t step, fb_error *err)
+{
+    fb_status status = count_aligned(c, step, alignment, err);
+
+    set_equal_through(c, step);
+    return status == FB_OK ? blame(c, pair, culprit, step, err) : status;
+}
+
 /* What a step without a culprit means: notes, or where nothing explains why its roots differ a
  * contradiction. */
 static fb_status judge_innocent_step(fb__comparison *c, const fb__step_pair *pair,
@@ -161,14 +183,19 @@ typedef struct judged {
 } judged;
 
 /* wanted: as fb__judge. Close it in either case. */
-static fb_status open_judged(judged *out, const fb__comparison *c, uint64_t step, uint32_t classes,
+static fb_status open_judged(judged *out, fb__comparison *c, uint64_t step, uint32_t classes,
                              const fb__earlier *wanted, fb_error *err)
 {
+    const uint32_t ops = 1u << FB_CLASS_OPS;
+    const fb__chains_slot *slot = NULL;
     fb_status status;
 
     *out = (judged){.end = FB__RUN_GOES_ON};
     status = fb__step_pair_load(&out->pair, c->a, c->b, step, classes, err);
+    if (status == FB_OK)
+        status = fb__chains_step(&slot, &c->chains, step, err);
     if (status == FB_OK) {
+        out->pair.other_depth = slot != NULL && ((slot->a.classes ^ slot->b.classes) & ops) != 0;
         out->end = fb__run_end_of(&out->pair);
         out->pair.a.cut |= out->end == FB__RUN_A_ENDED;
         out->pair.b.cut |= out->end == FB__RUN_B_ENDED;
@@ -260,6 +287,7 @@ static fb_status judge_culprit(fb__comparison *c, judged *j, uint64_t step, fb_e
     fb__culprit *culprit = &j->judgement.culprit;
     const bool in_b = culprit->a == NULL;
     const fb__step_event *event = in_b ? culprit->b : culprit->a;
+    const bool made = is_made(event);
     bool found = false;
     fb_status status = FB_OK;
     uint64_t at;
@@ -279,7 +307,7 @@ static fb_status judge_culprit(fb__comparison *c, judged *j, uint64_t step, fb_e
         c->held.reached = true;
         return FB_OK;
     }
-    if (c->noted.step_count > 0 && j->judgement.reads.count > 0 && is_made(event)) {
+    if (c->noted.step_count > 0 && j->judgement.reads.count > 0 && made) {
         fb__earlier reads = j->judgement.reads;
 
         j->judgement.reads = (fb__earlier){0};
@@ -289,7 +317,9 @@ static fb_status judge_culprit(fb__comparison *c, judged *j, uint64_t step, fb_e
         if (status == FB_OK && !found)
             status = open_judged(j, c, step, classes, NULL, err);
     }
-    if (found || status != FB_OK)
+    if (status == FB_OK && !found && made)
+        status = fb__judge_begin(c, step, err);
+    if (found || c->judged || status != FB_OK)
         return status;
     at = promote(c, culprit, step);
     set_equal_through(c, at);

@@ -53,9 +53,15 @@ static void put_argv(FILE *out, const cJSON *argv)
 }
 
 /* "firstbit record --at 3 --path 'h.0.attn' --level values -- python3 train.py": the contents of
- * the event, and where that makes a proof, of its inputs. */
+ * the event, and where that makes a proof, of its inputs. Of what operations on no record have
+ * computed: "firstbit record --ops-steps 15:16 -- python3 train.py". */
 static void put_record(FILE *out, const fb_diff_report *r, const cJSON *argv)
 {
+    if (r->window_steps != NULL && r->window_path == NULL) {
+        fprintf(out, "firstbit record --ops-steps %s --", r->window_steps);
+        put_argv(out, argv);
+        return;
+    }
     if (r->window_steps != NULL && r->window_path != NULL) {
         fprintf(out, "firstbit record --at %s --path ", r->window_steps);
         put_word(out, r->window_path);
@@ -122,6 +128,8 @@ static void put_command(FILE *out, const fb_diff_report *r, const fb__headers *h
         fputs(" -o out/", out);
     } else if (lacks_sketches(r) && both[0] != NULL && both[1] != NULL) {
         put_sketches(out, r, both);
+    } else if (argv != NULL && r->window_steps != NULL && r->window_path == NULL) {
+        put_record(out, r, argv);
     } else if (!replayable && argv != NULL && first->what == FB_DIFF_CONTENT &&
                (!first->has_value || r->window_steps != NULL) &&
                (kind == FB_KIND_TENSOR || kind == FB_KIND_PARAM)) {

@@ -19,11 +19,12 @@ static bool rule_unknown(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
-typedef enum scope {
-    ALL,
-    ENGINE,  /* runs of the engine: what happened is known from the configuration */
-    RECORDED /* other programs: names and relations of what they do */
-} scope;
+enum scope {
+    ENGINE = 1,   /* runs of the engine: what happened is known from the configuration */
+    RECORDED = 2, /* other programs: names and relations of what they do */
+    ALL = ENGINE | RECORDED,
+    BLIND = 4 /* also of results of operations that are on no record */
+};
 
 /* The first that fits wins. What is proved by replay stands before what a signature suggests; what
  * the user asked for (a seed, a key) before what only a program can do; a relation that was checked
@@ -31,18 +32,18 @@ typedef enum scope {
 static const struct {
     const char *name;
     fb__rule *fits;
-    scope scope;
+    unsigned scope;
 } rules[] = {
     {"bit-flip", fb__rule_bit_flip, ALL},
     {"rng-key-reuse", fb__rule_seed_again, RECORDED},
     {"rng-key-reuse", fb__rule_workers, RECORDED},
     {"rng-seed", fb__rule_seed, ALL},
-    {"config", fb__rule_config, ALL},
-    {"config", fb__rule_argv, RECORDED},
-    {"nondeterminism", fb__rule_same_program, RECORDED},
-    {"checkpoint-resume", fb__rule_resume, ALL},
+    {"config", fb__rule_config, ALL | BLIND},
+    {"config", fb__rule_argv, RECORDED | BLIND},
+    {"nondeterminism", fb__rule_same_program, RECORDED | BLIND},
+    {"checkpoint-resume", fb__rule_resume, ALL | BLIND},
     {"precision-cast", fb__rule_rounded_twin, RECORDED},
-    {"checkpoint-resume", fb__rule_loaded, RECORDED},
+    {"checkpoint-resume", fb__rule_loaded, RECORDED | BLIND},
     {"collective", fb__rule_collective, RECORDED},
     {"clipping", fb__rule_clip_order, RECORDED},
     {"clipping", fb__rule_clip_count, RECORDED},
@@ -87,8 +88,8 @@ static const struct {
     {"data-content", fb__rule_entered, RECORDED},
     {"mode-flag", fb__rule_inner_mode, RECORDED},
     {"clipping", fb__rule_clip_kind, RECORDED},
-    {"environment", fb__rule_environment, ALL},
-    {"nondeterminism", fb__rule_nondeterminism, ALL},
+    {"environment", fb__rule_environment, ALL | BLIND},
+    {"nondeterminism", fb__rule_nondeterminism, ALL | BLIND},
     {"code", fb__rule_code, ENGINE},
     {"clipping", fb__rule_clipping, ALL},
     {"schedule", fb__rule_schedule_kind, RECORDED},
@@ -105,7 +106,8 @@ static const struct {
     {"backward-op", fb__rule_plain_backward, RECORDED},
     {"forward-op", fb__rule_plain_forward, RECORDED},
     {"code", fb__rule_code, RECORDED},
-    {"unknown", rule_unknown, ALL},
+    {"unknown", fb__rule_out_of_sight, RECORDED | BLIND},
+    {"unknown", rule_unknown, ALL | BLIND},
 };
 
 static bool is_named(const fb_diff_report *r, const char *name)
@@ -141,6 +143,8 @@ static void try_bank(fb_diff_report *report, const fb__case *c)
 
 fb_status fb__find_cause(fb_diff_report *report, const fb__case *c, fb_error *err)
 {
+    const unsigned wanted =
+        (report->engine ? ENGINE : RECORDED) | (fb__is_out_of_sight(c) ? BLIND : 0u);
     fb__case k = *c;
 
     report->cause = (fb_diff_cause){0};
@@ -149,7 +153,7 @@ fb_status fb__find_cause(fb_diff_report *report, const fb__case *c, fb_error *er
         fb_diff_cause found = {0};
 
         if (report->guess_count == FB_DIFF_GUESSES || is_named(report, rules[i].name) ||
-            rules[i].scope == (report->engine ? RECORDED : ENGINE))
+            (rules[i].scope & wanted) != wanted)
             continue;
         if (report->cause.name != NULL && strcmp(rules[i].name, "unknown") == 0)
             break;

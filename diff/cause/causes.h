@@ -76,10 +76,22 @@ fb__rule fb__rule_init_kind, fb__rule_fitted_on_all, fb__rule_made_content, fb__
 fb__rule fb__rule_argv, fb__rule_hash_seed, fb__rule_same_program;
 /* cause_checkpoint.c */
 fb__rule fb__rule_loaded;
+/* cause_depth.c */
+fb__rule fb__rule_out_of_sight;
 /* cause_samples.c */
 fb__rule fb__rule_leak, fb__rule_repeated_samples;
 /* cause_order.c */
 fb__rule fb__rule_epoch_order, fb__rule_outside_order, fb__rule_listing;
+
+/* cause_depth.c: whether the culprit is a result of operations that are on no record. What rules
+ * say of events cannot be said then. */
+bool fb__is_out_of_sight(const fb__case *c);
+
+/* The steps whose operations then are to be recorded. */
+typedef struct fb__window {
+    uint64_t first, last;
+} fb__window;
+fb__window fb__window_of(const fb__case *c);
 
 /* cause_bank.c: overrides of the engine, tried one by one. Returns whether one of them makes the
  * run that is not the engine's own; then *out is that cause, confirmed, its name included, and

@@ -430,6 +430,15 @@ bool fb__is_generator_state(const fb_site *site)
     return site->kind == FB_KIND_DRAW && site->op != NULL && strcmp(site->op, "state") == 0;
 }
 
+bool fb__is_learned(const fb_site *site, const char *op)
+{
+    const char *own = site->op != NULL ? site->op : "";
+
+    return site->kind == FB_KIND_PARAM && site->phase == FB_PHASE_CHECKPOINT &&
+           (op != NULL ? strcmp(own, op) == 0
+                       : strcmp(own, FB__BEGIN) == 0 || strcmp(own, FB__END) == 0);
+}
+
 /* --- Names ------------------------------------------------------------------------------------ */
 
 void fb__step_event_name(fb_event_name *out, const fb__step *step, const fb__step_event *event)

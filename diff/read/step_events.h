@@ -93,6 +93,8 @@ typedef struct fb__step_pair {
     uint64_t common; /* events at the start of the step that are equal on both sides */
     uint64_t common_of_phase[FB__STEP_PHASES];
     uint32_t classes; /* that were read: bits 1u << FB_CLASS_... */
+    bool other_depth; /* one side recorded operations here, the other did not: single draws, which
+                       * are seen where operations are, may lack there */
 } fb__step_pair;
 
 /*
@@ -106,6 +108,12 @@ void fb__step_pair_free(fb__step_pair *pair);
 
 /* Where a generator stands at the end of a step, or of the program. */
 bool fb__is_generator_state(const fb_site *site);
+
+/* Notes of what a parameter was, at every level: as operations begin to be recorded in the midst of
+ * a run, and as the recording ended. op: one of the two; NULL: either. */
+#define FB__BEGIN "begin"
+#define FB__END   "end"
+bool fb__is_learned(const fb_site *site, const char *op);
 
 /* A path without the names of the wrappers around modules. */
 void fb__unwrap_path(char out[FB_NAME_MAX + 1], const char *path);

@@ -181,8 +181,10 @@ static void print_contents(FILE *out, const fb_diff_first *first)
 static void print_cause(FILE *out, const fb_diff_report *r)
 {
     if (r->has_cause)
-        entryf(out, "cause", "%s: %s  [%s]", r->cause.name, r->cause.text,
-               r->cause.confirmed ? "confirmed" : "likely");
+        entryf(out, "cause", "%s: %s%s", r->cause.name, r->cause.text,
+               r->cause.confirmed                      ? "  [confirmed]"
+               : strcmp(r->cause.name, "unknown") == 0 ? ""
+                                                       : "  [likely]");
     print_values(out, &r->first);
     print_contents(out, &r->first);
 }

@@ -275,6 +275,10 @@ class Recorder:
         """Names an event of this step that may not be recorded."""
         return _REF.pack(site, self._micro, self._step)
 
+    def is_of_this_step(self, ref: EventRef) -> bool:
+        """Whether the event that this names belongs to the present step."""
+        return int(_REF.unpack(ref)[2]) == self._step
+
     def past(self, step: int, kind: str, phase: str, path: str, op: str, slot: str, *,
              dtype: str, shape: Tuple[int, ...]) -> EventRef:
         """Names the one event of this identity in an earlier step, which may not be recorded."""

@@ -224,7 +224,8 @@ class Session:
 
     def _name_the_past(self) -> None:
         """Ops are recorded again, and what made the parameters was not: it has its name all the
-        same, so that recordings of other steps name the same inputs."""
+        same, so that recordings of other steps name the same inputs. What they are is a note."""
+        self._note_learned("begin")
         before = self.recorder.current_step - 1
         for name, parameter in self.modules.parameters():
             if self.by_backward:
@@ -277,14 +278,24 @@ class Session:
             self._record_holders()
         if not self.wants("state"):
             return
-        done = set()
-        for name, parameter in self.modules.parameters() + self.modules.buffers():
-            done.add(id(parameter))
-            self.record_state(parameter, "init", name, "init", "param", [])
+        learned = self._learned()
+        known = {id(parameter) for _, parameter in learned}
+        buffers = [own for own in self.modules.buffers() if id(own[1]) not in known]
+        for name, tensor in learned + buffers:
+            self.record_state(tensor, "init", name, "init", "param", [])
+
+    def _learned(self) -> "List[tuple[str, torch.Tensor]]":
+        """Parameters of all modules, and those that optimizers alone hold."""
+        found = {id(parameter): (name, parameter) for name, parameter in self.modules.parameters()}
         for optimizer in self.optimizers:
             for name, parameter in self.parameters_of(optimizer):
-                if id(parameter) not in done:
-                    self.record_state(parameter, "init", name, "init", "param", [])
+                found.setdefault(id(parameter), (name, parameter))
+        return list(found.values())
+
+    def _note_learned(self, op: str) -> None:
+        """What was learned, at every level: what made it may be on no other record."""
+        for name, parameter in self._learned():
+            self.record_state(parameter, "checkpoint", name, op, "param", [])
 
     def about_to_train(self, called: bool = False) -> None:
         """With an optimizer at hand, the first batch, zero_grad() or call of a module is training:
@@ -505,6 +516,8 @@ class Session:
                 self._end_step()
             elif self.optimizers or self.recorder.current_step > 0:
                 self.draws.end_step(changed=True)
+            if self.recorder.current_step > 0:
+                self._note_learned("end")
             if self.unseen:
                 self.recorder.mark(f"not recorded: {', '.join(sorted(self.unseen))}")
             if self.left_out:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, List
 
 import torch
 
+from ..recorder import EventRef
 from .contents import obstacle, readable
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Updates:
         self.schedulers: "List[weakref.ref[Any]]" = []
         self.stepped: Dict[int, int] = {}  # by optimizer: the last step in which it made its own
         self.held: "set[int]" = set()  # optimizers whose parameters were told
+        self.written: Dict[int, EventRef] = {}  # by parameter: what of this step wrote to it before
 
     def hold(self, number: int, optimizer: torch.optim.Optimizer) -> None:
         """Which parameters it holds."""
@@ -40,7 +42,13 @@ class Updates:
             self.hold(number, optimizer)
         if not self.session.wants("state"):
             return
-        self.session.record_gradients(self.session.parameters_of(optimizer))
+        parameters = self.session.parameters_of(optimizer)
+        self.written = {}
+        for _, parameter in parameters if self.session.ops else ():
+            made = self.session.core.find(parameter)
+            if made is not None and self.recorder.is_of_this_step(made):
+                self.written[id(parameter)] = made
+        self.session.record_gradients(parameters)
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """Learning rates and the like; parameters and states where this step records them."""
@@ -53,8 +61,8 @@ class Updates:
         if not self.session.wants("state"):
             return
         for name, parameter in self.session.parameters_of(optimizer):
-            grad = self.session.grads.get(id(parameter))
-            inputs = [grad] if grad is not None else []
+            made = (self.session.grads.get(id(parameter)), self.written.get(id(parameter)))
+            inputs = [ref for ref in made if ref is not None]
             self.session.record_state(parameter, "optimizer", name, op, "param", inputs)
             state = optimizer.state.get(parameter, {})
             for key in sorted(state, key=str):
