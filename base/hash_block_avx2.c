@@ -1,71 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * hash_block_avx2.c - hash_block.inc, compiled with AVX2; the functions are those of
- * hash_block_avx512.c.
+ * hash_block_avx2.c - hash_block.inc, compiled with AVX2.
  */
 #define HASH_BLOCK fb__hash_block_avx2
 #define HASH_STRIPES
 
-#include <immintrin.h>
-#include <stdint.h>
-
-typedef struct words {
-    __m256i lo, hi;
-} words;
-
-static inline words words_load(const void *p)
-{
-    const __m256i *from = (const __m256i *)p;
-
-    return (words){_mm256_loadu_si256(from), _mm256_loadu_si256(from + 1)};
-}
-
-static inline void words_store(void *p, words a)
-{
-    __m256i *to = (__m256i *)p;
-
-    _mm256_storeu_si256(to, a.lo);
-    _mm256_storeu_si256(to + 1, a.hi);
-}
-
-static inline words words_zero(void)
-{
-    return (words){_mm256_setzero_si256(), _mm256_setzero_si256()};
-}
-
-static inline __m256i accumulate(__m256i acc, __m256i data, __m256i key)
-{
-    const __m256i mixed = _mm256_xor_si256(data, key);
-    const __m256i product = _mm256_mul_epu32(mixed, _mm256_srli_epi64(mixed, 32));
-
-    return _mm256_add_epi64(_mm256_add_epi64(acc, _mm256_shuffle_epi32(data, 0x4e)), product);
-}
-
-static inline words words_accumulate(words acc, words data, words key)
-{
-    return (words){accumulate(acc.lo, data.lo, key.lo), accumulate(acc.hi, data.hi, key.hi)};
-}
-
-static inline __m256i scramble(__m256i acc, __m256i key, uint32_t prime)
-{
-    const __m256i factor = _mm256_set1_epi32((int)prime);
-    const __m256i mixed = _mm256_xor_si256(key, _mm256_xor_si256(acc, _mm256_srli_epi64(acc, 47)));
-    const __m256i high = _mm256_mul_epu32(_mm256_srli_epi64(mixed, 32), factor);
-
-    return _mm256_add_epi64(_mm256_mul_epu32(mixed, factor), _mm256_slli_epi64(high, 32));
-}
-
-static inline words words_scramble(words acc, words key, uint32_t prime)
-{
-    return (words){scramble(acc.lo, key.lo, prime), scramble(acc.hi, key.hi, prime)};
-}
-
-static inline words words_largest(words a, words data)
-{
-    const __m256i magnitude = _mm256_set1_epi32(INT32_MAX);
-
-    return (words){_mm256_max_epi32(a.lo, _mm256_and_si256(data.lo, magnitude)),
-                   _mm256_max_epi32(a.hi, _mm256_and_si256(data.hi, magnitude))};
-}
+#include "base/stripes_avx2.h"
 
 #include "base/hash_block.inc"

@@ -59,22 +59,30 @@ static void hash_piece(const fb__sketch_tensor *t, fb__sketch_piece *p, const ui
             bytes - at < FB_HASH_BLOCK_BYTES ? bytes - at : FB_HASH_BLOCK_BYTES, &p->nonfinite);
 }
 
+static void plain_piece(const fb__sketch_tensor *t, fb__sketch_piece *p, size_t n, uint64_t first)
+{
+    uint16_t bf16[FB_SKETCH_BF16_BYTES / sizeof(uint16_t)];
+    bool ignored = false;
+
+    fb__sketch_plain(&p->part, bf16, t->dtype, t->data, n, first);
+    if (fb__sketch_has_bf16(t->dtype)) /* NaNs are canonical already: hashed as they are */
+        p->bf16 = t->hash_block(FB_DTYPE_U16, bf16, n * sizeof *bf16, &ignored);
+}
+
 void fb__sketch_one_piece(fb__sketch_piece *p, const fb__sketch_tensor *t, uint64_t index)
 {
     const uint64_t first = index * t->piece_elements;
     const uint64_t left = t->elements - first;
     const size_t n = left < t->piece_elements ? (size_t)left : t->piece_elements;
     const uint8_t *data = t->data + first * t->element_bytes;
-    uint16_t bf16[FB_SKETCH_BF16_BYTES / sizeof(uint16_t)];
-    bool ignored = false;
-
+    if (t->dtype == FB_DTYPE_F32 && t->sketch_f32 != NULL) {
+        t->sketch_f32(p, (const float *)(const void *)data, n, first);
+        if (p->part.nan > 0)
+            hash_piece(t, p, data, n * t->element_bytes);
+        return;
+    }
     hash_piece(t, p, data, n * t->element_bytes);
-    if (t->dtype == FB_DTYPE_F32 && t->sketch_f32 != NULL)
-        t->sketch_f32(&p->part, bf16, (const float *)(const void *)data, n, first, !p->nonfinite);
-    else
-        fb__sketch_plain(&p->part, bf16, t->dtype, t->data, n, first);
-    if (fb__sketch_has_bf16(t->dtype)) /* NaNs are canonical already: hashed as they are */
-        p->bf16 = t->hash_block(FB_DTYPE_U16, bf16, n * sizeof *bf16, &ignored);
+    plain_piece(t, p, n, first);
 }
 
 /* --- Joining -----------------------------------------------------------------------------------
@@ -132,7 +140,10 @@ fb_hash fb__sketch_join(fb_sketch *out, fb_hash *blocks, const fb__sketch_tensor
     XXH3_state_t whole, rounded;
     size_t count;
 
-    *out = (fb_sketch){.elements = t->elements, .min = __builtin_inf(), .max = -__builtin_inf()};
+    *out = (fb_sketch){.elements = t->elements,
+                       .min = __builtin_inf(),
+                       .max = -__builtin_inf(),
+                       .edition = FB_SKETCH_EDITION};
     if (fb_sketch_blocks(t->bytes) == 0)
         blocks = NULL;
     begin_tensor_hash(&whole, t->dtype, t->bytes);
@@ -207,7 +218,7 @@ fb_hash fb_tensor_sketch(fb_sketch *out, fb_hash *blocks, fb_pool *pool, fb_dtyp
     fb_hash hash;
 
     if (!fb__sketch_describe(&job.tensor, dtype, data, bytes)) { /* a hash at most */
-        memset(out, 0, sizeof *out);
+        *out = (fb_sketch){.edition = FB_SKETCH_EDITION};
         return fb_tensor_hash(pool, dtype, data, bytes, nonfinite);
     }
     fb_fpenv_set();
@@ -232,6 +243,12 @@ uint64_t fb_sketch_position(uint64_t elements, unsigned j)
     if (elements <= FB_SKETCH_SAMPLES)
         return j;
     return from + (uint64_t)((unsigned __int128)fb__sketch_mix(j) * (to - from) >> 64);
+}
+
+bool fb_sketch_same_numbers(const fb_sketch *a, const fb_sketch *b)
+{
+    return a->edition == b->edition && a->elements == b->elements &&
+           fb_hash_equal(a->multiset, b->multiset);
 }
 
 double fb_sketch_distance2(const fb_sketch *a, const fb_sketch *b)

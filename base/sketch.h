@@ -42,6 +42,10 @@ fb_hash fb_tensor_sketch(fb_sketch *out, fb_hash *blocks, fb_pool *pool, fb_dtyp
 /* Where sample j < FB_SKETCH_SAMPLES of a tensor of n elements is taken; ascending. */
 uint64_t fb_sketch_position(uint64_t elements, unsigned j);
 
+/* Whether two tensors surely hold the same numbers, in whatever order; false too where their
+ * editions differ, so that nobody knows. */
+bool fb_sketch_same_numbers(const fb_sketch *a, const fb_sketch *b);
+
 /* An estimate of the square of the Euclidean distance of two tensors of equal shape, from their
  * linear sketches alone: sum of (a - b)^2. Standard deviation sqrt(2/64) = 18 % of the square;
  * exact up to rounding where a tensor has at most 64 elements. */

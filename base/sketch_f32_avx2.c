@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/sketch_part.h"
+#include "base/stripes_avx2.h"
 
 #define SKETCH_F32 fb__sketch_f32_avx2
 #define WIDTH      8
@@ -39,16 +40,6 @@ static inline vf vf_max(vf a, vf b)
     return _mm256_max_ps(a, b);
 }
 
-static inline vf vf_abs(vf a)
-{
-    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
-}
-
-static inline uint64_t vf_less(vf a, vf b)
-{
-    return (uint64_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ));
-}
-
 static inline uint64_t vf_nans(vf a)
 {
     return (uint64_t)_mm256_movemask_ps(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
@@ -61,34 +52,41 @@ static inline vf vf_unless_nan(vf a, vf b)
 
 static inline vf vf_finite(vf a)
 {
-    return _mm256_and_ps(a, _mm256_cmp_ps(vf_abs(a), _mm256_set1_ps(__builtin_inff()), _CMP_LT_OQ));
+    const vf magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+
+    return _mm256_and_ps(a, _mm256_cmp_ps(magnitude, _mm256_set1_ps(__builtin_inff()), _CMP_LT_OQ));
 }
 
-/* To nearest, ties to even. */
-static inline void vf_bf16(uint16_t *to, vf v)
+/* To nearest, ties to even; the low half of each word is what it should be. */
+static inline __m256i bf16(vf v)
 {
     const __m256i bits = _mm256_castps_si256(v);
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    const __m256i up = _mm256_srli_epi32(
-        _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
+    const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
 
-    _mm_storeu_si128((__m128i *)to,
-                     _mm_packus_epi32(_mm256_castsi256_si128(up), _mm256_extracti128_si256(up, 1)));
+    return _mm256_srli_epi32(up, 16);
 }
 
-static inline uint64_t vf_tiny(vf a)
+static inline __m256i bf16_pair(const float *x)
 {
-    return vf_less(vf_abs(a), vf_set(0x1p-126f));
+    const __m256i pairs = _mm256_packus_epi32(bf16(vf_load(x)), bf16(vf_load(x + 8)));
+
+    return _mm256_permute4x64_epi64(pairs, 0xd8);
 }
 
-static inline void vf_bf16_normal(uint16_t *to, vf v)
+static inline words words_bf16(const float *x)
 {
-    vf_bf16(to, v);
+    return (words){bf16_pair(x), bf16_pair(x + 16)};
 }
 
-static inline vd vf_half(vf v, int h)
+static inline words words_bf16_normal(const float *x)
 {
-    return _mm256_cvtps_pd(h == 0 ? _mm256_castps256_ps128(v) : _mm256_extractf128_ps(v, 1));
+    return words_bf16(x);
+}
+
+static inline vd vd_widen(const float *x)
+{
+    return _mm256_cvtps_pd(_mm_loadu_ps(x));
 }
 
 static inline vd vd_zero(void)
@@ -121,12 +119,13 @@ static inline vd vd_abs(vd a)
     return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a);
 }
 
-static inline vd vd_negate(vd a, uint64_t where)
+static inline vd vd_add_signed(vd a, vd x, uint64_t signs)
 {
     const __m256i bit =
-        _mm256_sllv_epi64(_mm256_set1_epi64x((int64_t)where), _mm256_set_epi64x(60, 61, 62, 63));
+        _mm256_sllv_epi64(_mm256_set1_epi64x((int64_t)signs), _mm256_set_epi64x(60, 61, 62, 63));
+    const vd sign = _mm256_and_pd(_mm256_castsi256_pd(bit), _mm256_set1_pd(-0.0));
 
-    return _mm256_xor_pd(a, _mm256_and_pd(_mm256_castsi256_pd(bit), _mm256_set1_pd(-0.0)));
+    return _mm256_add_pd(a, _mm256_xor_pd(x, sign));
 }
 
 static inline vu vu_zero(void)
@@ -134,49 +133,86 @@ static inline vu vu_zero(void)
     return _mm256_setzero_si256();
 }
 
-static inline vu vu_load(const uint64_t *x)
+static inline vu vu_load(const void *x)
 {
     return _mm256_loadu_si256((const __m256i *)x);
 }
 
-static inline void vu_store(uint64_t *x, vu v)
+static inline void vu_store(void *x, vu v)
 {
     _mm256_storeu_si256((__m256i *)x, v);
 }
 
-static inline vu vu_add(vu a, vu b)
+static inline vu vu_set(int32_t x)
+{
+    return _mm256_set1_epi32(x);
+}
+
+static inline vu vu_min(vu a, vu b)
+{
+    return _mm256_min_epu32(a, b);
+}
+
+static inline vu vu_max(vu a, vu b)
+{
+    return _mm256_max_epu32(a, b);
+}
+
+static inline vu vu_least(vu a, vu b)
+{
+    return _mm256_min_epi32(a, b);
+}
+
+static inline vu vu_most(vu a, vu b)
+{
+    return _mm256_max_epi32(a, b);
+}
+
+static inline uint64_t vu_below(vu a, vu b)
+{
+    return (uint64_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a)));
+}
+
+static inline vu vu_magnitude(vu a)
+{
+    return _mm256_and_si256(a, _mm256_set1_epi32(INT32_MAX));
+}
+
+static inline vu vu_add32(vu a, vu b)
+{
+    return _mm256_add_epi32(a, b);
+}
+
+static inline vu vu_add64(vu a, vu b)
 {
     return _mm256_add_epi64(a, b);
 }
 
-static inline vu vu_keyed(vf v, int h)
+static inline vu vu_multiply32(vu a, uint32_t b)
 {
-    const __m256i bits =
-        _mm256_xor_si256(_mm256_castps_si256(v), _mm256_set1_epi32((int32_t)FB_SKETCH_KEY));
-
-    return h == 0 ? _mm256_unpacklo_epi32(bits, _mm256_setzero_si256())
-                  : _mm256_unpackhi_epi32(bits, _mm256_setzero_si256());
+    return _mm256_mullo_epi32(a, _mm256_set1_epi32((int32_t)b));
 }
 
-/* The low 64 bits of a product, which AVX2 has of 32-bit factors only. */
-static inline vu multiply(vu a, uint64_t b)
+static inline vu vu_fold(vu a)
 {
-    const vu low = _mm256_set1_epi64x((int64_t)(b & 0xffffffff));
-    const vu high = _mm256_set1_epi64x((int64_t)(b >> 32));
-    const vu cross = _mm256_add_epi64(_mm256_mul_epu32(_mm256_srli_epi64(a, 32), low),
-                                      _mm256_mul_epu32(a, high));
-
-    return _mm256_add_epi64(_mm256_mul_epu32(a, low), _mm256_slli_epi64(cross, 32));
+    return _mm256_xor_si256(a, _mm256_srli_epi32(a, 15));
 }
 
-static inline vu vu_hash(vu keyed, vu *hi)
+static inline vu vu_fold_keyed(vu a)
 {
-    vu z = multiply(keyed, FB_SKETCH_MUL1);
+    const vu folded = _mm256_xor_si256(a, _mm256_srli_epi32(a, 16));
 
-    z = multiply(_mm256_xor_si256(z, _mm256_srli_epi64(z, 32)), FB_SKETCH_MUL2);
-    z = _mm256_xor_si256(z, _mm256_srli_epi64(z, 29));
-    *hi = _mm256_mul_epu32(z, _mm256_srli_epi64(z, 32));
-    return z;
+    return _mm256_xor_si256(folded, _mm256_set1_epi32((int32_t)FB_SKETCH_KEY));
+}
+
+static inline vu vu_square(vu a)
+{
+    return _mm256_mul_epu32(a, a);
+}
+
+static inline vu vu_odd(vu a)
+{
+    return _mm256_srli_epi64(a, 32);
 }
 
 #include "base/sketch_f32.inc"

@@ -29,19 +29,6 @@ typedef struct fb__sketch_part {
     fb_hash multiset; /* two sums mod 2^64 */
 } fb__sketch_part;
 
-/* x: n > 0 elements, n <= FB_SKETCH_PIECE; finite: all of them are; first: number of x[0] in the
- * tensor, a multiple of FB_SKETCH_PIECE. bf16: room for n rounded up to FB_SKETCH_GROUP. */
-typedef void (*fb__sketch_f32)(fb__sketch_part *out, uint16_t *bf16, const float *x, size_t n,
-                               uint64_t first, bool finite);
-
-void fb__sketch_f32_avx2(fb__sketch_part *out, uint16_t *bf16, const float *x, size_t n,
-                         uint64_t first, bool finite);
-void fb__sketch_f32_avx512(fb__sketch_part *out, uint16_t *bf16, const float *x, size_t n,
-                           uint64_t first, bool finite);
-
-void fb__sketch_f32_avx512bf16(fb__sketch_part *out, uint16_t *bf16, const float *x, size_t n,
-                               uint64_t first, bool finite);
-
 /* The definition. data: of the whole tensor; bf16 is left alone where fb__sketch_has_bf16 is
  * false. */
 void fb__sketch_plain(fb__sketch_part *out, uint16_t *bf16, fb_dtype dtype, const void *data,
@@ -59,6 +46,15 @@ typedef struct fb__sketch_piece {
     fb_hash bf16;
     bool nonfinite;
 } fb__sketch_piece;
+
+/* Hash and sketch of a piece. x: n > 0 elements, n <= FB_SKETCH_PIECE; first: number of x[0] in the
+ * tensor, a multiple of FB_SKETCH_PIECE. Where the piece has NaNs, the block hashes are of its
+ * bytes as they are. */
+typedef void (*fb__sketch_f32)(fb__sketch_piece *out, const float *x, size_t n, uint64_t first);
+
+void fb__sketch_f32_avx2(fb__sketch_piece *out, const float *x, size_t n, uint64_t first);
+void fb__sketch_f32_avx512(fb__sketch_piece *out, const float *x, size_t n, uint64_t first);
+void fb__sketch_f32_avx512bf16(fb__sketch_piece *out, const float *x, size_t n, uint64_t first);
 
 /* What all pieces have in common. */
 typedef struct fb__sketch_tensor {
@@ -108,18 +104,26 @@ static inline unsigned fb__sketch_rotation(uint64_t page)
     return (unsigned)(fb__sketch_mix(page ^ UINT64_C(1) << 63) >> 58);
 }
 
-/* Hash of one element for the multiset hash: `lo` of the result, and `hi` made from it. */
-#define FB_SKETCH_KEY  UINT64_C(0x9e3779b9)
-#define FB_SKETCH_MUL1 UINT64_C(0xbf58476d1ce4e5b9)
-#define FB_SKETCH_MUL2 UINT64_C(0x94d049bb133111eb)
+/* The multiset hash of one element; both halves add up mod 2^64. Elements of at most
+ * 32 bits are mixed by a bijection of 32 bits (Wellons, hash-prospector: of its kind the one with
+ * the least measured bias). */
+#define FB_SKETCH_KEY  UINT32_C(0x9e3779b9)
+#define FB_SKETCH_MUL1 UINT32_C(0x21f0aaad)
+#define FB_SKETCH_MUL2 UINT32_C(0xd35a2d97)
 
 static inline fb_hash fb__sketch_element_hash(uint64_t bits)
 {
-    uint64_t z = (bits ^ FB_SKETCH_KEY) * FB_SKETCH_MUL1;
+    uint32_t w = (uint32_t)bits;
+    uint64_t z;
 
-    z = (z ^ z >> 32) * FB_SKETCH_MUL2;
-    z ^= z >> 29;
-    return (fb_hash){.lo = z, .hi = (z & 0xffffffff) * (z >> 32)};
+    if (bits >> 32 != 0) {
+        z = fb__sketch_mix(bits);
+        return (fb_hash){.lo = z << 32, .hi = (z & UINT32_MAX) * (z >> 32)};
+    }
+    w = (w ^ w >> 16 ^ FB_SKETCH_KEY) * FB_SKETCH_MUL1;
+    w = (w ^ w >> 15) * FB_SKETCH_MUL2;
+    w ^= w >> 15;
+    return (fb_hash){.lo = (uint64_t)w << 32, .hi = (uint64_t)w * w};
 }
 
 /* The sixteen partial sums as one: 16 -> 8 -> 4 -> 2 -> 1, lane j + lane j+h. */

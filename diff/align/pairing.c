@@ -24,8 +24,7 @@ void fb__pair(fb__pairing *p, uint32_t a, uint32_t b, fb__how how)
     fb__node *x = &p->a->nodes[a], *y = &p->b->nodes[b];
 
     if (is_transposed(x->site, y->site) ||
-        (x->start && y->start && x->has_sketch && y->has_sketch && !fb__node_equal(x, y) &&
-         fb_hash_equal(x->multiset, y->multiset)))
+        (x->start && y->start && !fb__node_equal(x, y) && fb__node_same_numbers(x, y)))
         how = FB__HOW_REORDERED;
     x->partner = b;
     y->partner = a;

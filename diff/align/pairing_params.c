@@ -122,7 +122,7 @@ static bool is_constant(const fb__node *n)
 static uint32_t parts_from(uint32_t parts[FB__PARTS_MAX], const fb__node *whole,
                            const fb__table *of, uint32_t first)
 {
-    uint64_t elements = 0;
+    uint64_t elements = 0, edition = whole->edition;
     uint32_t count = 0;
     fb_hash sum = {0, 0};
 
@@ -134,13 +134,16 @@ static uint32_t parts_from(uint32_t parts[FB__PARTS_MAX], const fb__node *whole,
             continue;
         if (fb__is_paired(n) || !n->has_sketch || is_constant(n))
             return 0;
+        edition = n->edition == whole->edition ? edition : 0;
         parts[count++] = i;
         elements += n->elements;
         sum = add_multisets(sum, n->multiset);
         if (elements > whole->elements)
             return 0;
         if (elements == whole->elements)
-            return count > 1 && fb_hash_equal(sum, whole->multiset) ? count : 0;
+            return count > 1 && whole->edition == edition && fb_hash_equal(sum, whole->multiset)
+                       ? count
+                       : 0;
     }
     return 0;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/sketch.h"
 #include "diff/cause/evidence.h"
 
 #define COUNT_OF(list) (sizeof(list) / sizeof(list)[0])
@@ -57,13 +58,14 @@ static bool say_relation(char *text, size_t size, const fb__case *c)
     fit = fb__fit_scale(&x, &y);
     if (x.elements == y.elements && fb__fits(fit) && fabs(fit.scale - 1) > 1e-5)
         (void)snprintf(text, size, "b is %.6g times a", fit.scale);
-    else if (x.elements > 1 && fb_hash_equal(x.multiset, y.multiset))
+    else if (x.elements > 1 && fb_sketch_same_numbers(&x, &y))
         (void)snprintf(text, size, "the same numbers in another order");
     else if (!say_added(text, size, &x, &y, e->site->dtype)) {
         if (x.elements != y.elements || x.sum_square == 0)
             return false;
         /* With one factor taken out what is left tells how far from a scale it is. */
-        (void)snprintf(text, size, "no scale, shift or permutation; relative difference %.2g",
+        (void)snprintf(text, size, "no scale%s; relative difference %.2g",
+                       x.edition == y.edition ? ", shift or permutation" : " or shift",
                        sqrt(fit.residual * fit.residual + (fit.scale - 1) * (fit.scale - 1)));
     }
     return true;

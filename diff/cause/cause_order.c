@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/sketch.h"
 #include "diff/cause/evidence.h"
 
 /* --- Samples ---------------------------------------------------------------------------------- */
@@ -97,7 +98,7 @@ bool fb__rule_outside_order(fb_diff_cause *out, const fb__case *c)
     if (!fb__is_pair(c) || e->site->kind != FB_KIND_TENSOR || fb__text(e->site->path)[0] != '\0' ||
         e->input_count > 0 || !fb__sketch(&x, &c->pair->a, c->culprit->a) ||
         !fb__sketch(&y, &c->pair->b, c->culprit->b) || x.elements < 4 ||
-        !fb_hash_equal(x.multiset, y.multiset))
+        !fb_sketch_same_numbers(&x, &y))
         return false;
     fb__say(out, "what enters at %s is the same numbers in another order", fb__text(e->site->op));
     fb__say_fix(out, "sort what a directory listing, a set or a dictionary returns");

@@ -151,6 +151,7 @@ static void take_sketch(fb__node *n, const fb_sketch *s)
     n->sum_square = s->sum_square;
     memcpy(n->linear, s->linear, sizeof n->linear);
     n->multiset = s->multiset;
+    n->edition = s->edition;
     n->bf16 = s->bf16;
     n->bf16_values = has_bf16_values(n->site, s);
 }
@@ -410,6 +411,13 @@ double fb__node_distance(const fb__node *a, const fb__node *b)
     return sqrt(square);
 }
 
+bool fb__node_same_numbers(const fb__node *a, const fb__node *b)
+{
+    return a->has_sketch && b->has_sketch && a->edition == b->edition &&
+           a->elements == b->elements && fb_hash_equal(a->multiset, b->multiset) &&
+           !fb_hash_is_zero(a->multiset);
+}
+
 /* Each of these is at most the distance: of norms by the triangle, of sums and sums of magnitudes
  * by Cauchy and Schwarz, of extremes since one element differs by as much. */
 double fb__node_distance_any_order(const fb__node *a, const fb__node *b)
@@ -421,7 +429,9 @@ double fb__node_distance_any_order(const fb__node *a, const fb__node *b)
         return (double)NAN;
     if (a->nonfinite != b->nonfinite)
         return (double)INFINITY;
-    if (fb_hash_equal(a->multiset, b->multiset) && !fb_hash_is_zero(a->multiset))
+    if (a->edition != b->edition)
+        return (double)NAN;
+    if (fb__node_same_numbers(a, b))
         return 0;
     low = fmax(low, fabs(a->sum - b->sum) / root);
     low = fmax(low, fabs(a->sum_abs - b->sum_abs) / root);
@@ -446,7 +456,7 @@ double fb__node_cosine(const fb__node *a, const fb__node *b)
 
 void fb__node_join(fb__node *a, const fb__node *b)
 {
-    a->has_sketch &= b->has_sketch;
+    a->has_sketch &= b->has_sketch && a->edition == b->edition;
     a->elements += b->elements;
     a->nonfinite += b->nonfinite;
     a->min = fmin(a->min, b->min);

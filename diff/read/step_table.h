@@ -52,6 +52,7 @@ typedef struct fb__node {
     double min, max, sum, sum_abs, sum_square;
     double linear[FB_SKETCH_BUCKETS];
     fb_hash multiset, bf16;
+    uint64_t edition; /* of multiset: only those of one compare */
 
     uint32_t partner; /* of a's node: one of b's, and back; FB__NODE_NONE */
     fb__how how;
@@ -105,6 +106,9 @@ double fb__node_norm(const fb__node *node);
 
 /* Cosine of the angle between two nodes, by their sketches; 0 where one is zero. */
 double fb__node_cosine(const fb__node *a, const fb__node *b);
+
+/* Whether it is known that both hold the same numbers, in whatever order. */
+bool fb__node_same_numbers(const fb__node *a, const fb__node *b);
 
 /* Adds b to a as if they were one tensor of both's elements: statistics and multiset. */
 void fb__node_join(fb__node *a, const fb__node *b);

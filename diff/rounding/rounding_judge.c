@@ -262,9 +262,7 @@ static void judge_pair(fb__judged *j, const fb__pairing *p, uint32_t node, doubl
     if (isnan(j->distance))
         return;
     j->known = true;
-    j->equal = ordered ? fb__node_equal(&a, &b)
-                       : a.has_sketch && !fb_hash_is_zero(a.multiset) &&
-                             fb_hash_equal(a.multiset, b.multiset);
+    j->equal = ordered ? fb__node_equal(&a, &b) : fb__node_same_numbers(&a, &b);
     j->envelope = fb__rounding_limit_of(p->a, node, allowed, cancelled);
     if (j->exact)
         j->envelope = unit * fb__node_norm(&a);

@@ -172,6 +172,7 @@ enum {
 enum {
     FB_SKETCH_BUCKETS = 64,
     FB_SKETCH_SAMPLES = 64,
+    FB_SKETCH_EDITION = 2,   /* today's */
     FB_BLOCKS_MAX = 1 << 16, /* block hashes of one event; larger tensors (4 GiB) have none */
 };
 
@@ -183,7 +184,8 @@ typedef struct fb_sketch {
     double linear[FB_SKETCH_BUCKETS];
     uint64_t samples[FB_SKETCH_SAMPLES]; /* bits of elements; min(elements, 64) are in use */
     fb_hash multiset;                    /* does not depend on the order of elements */
-    fb_hash bf16; /* the tensor's hash were it rounded to bf16; 0: f64 f32 f16 bf16 only */
+    fb_hash bf16;     /* the tensor's hash were it rounded to bf16; 0: f64 f32 f16 bf16 only */
+    uint64_t edition; /* of `multiset`: only those of one edition compare */
 } fb_sketch;
 
 /* One occurrence. Fields that the kind does not use are zero. Pointers are borrowed for the

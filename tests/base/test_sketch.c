@@ -19,7 +19,7 @@
 #include "base/sketch.h"
 #include "base/sketch_part.h"
 
-enum { MOST = 3 * FB_SKETCH_PIECE + 777 };
+enum { MOST = 3 * FB_SKETCH_PIECE + 777, BLOCK = FB_HASH_BLOCK_BYTES / 4 };
 
 static uint64_t next_random(uint64_t *state)
 {
@@ -81,23 +81,33 @@ static void assert_same_part(const fb__sketch_part *a, const fb__sketch_part *b,
 /* every: 0: finite elements; else see spoil. */
 static void compare_with_plain(fb__sketch_f32 wide, const char *name, uint64_t every)
 {
-    static uint16_t want_bf16[FB_SKETCH_PIECE], have_bf16[FB_SKETCH_PIECE];
+    static uint16_t bf16[FB_SKETCH_PIECE];
     static float x[2 * FB_SKETCH_PIECE];
     static const size_t sizes[] = {1,   2,   15,  16,  17,  63,   64,   65,    127,
                                    255, 256, 257, 319, 320, 1000, 4096, 32767, FB_SKETCH_PIECE};
 
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
         for (uint64_t first = 0; first <= FB_SKETCH_PIECE; first += FB_SKETCH_PIECE) {
-            fb__sketch_part want, have;
             const size_t n = sizes[s];
+            bool ignored = false, nonfinite = false;
+            fb__sketch_part want;
+            fb__sketch_piece have;
 
             fill_awkward(x, 2 * FB_SKETCH_PIECE, s + first);
             if (every != 0)
                 spoil(x, 2 * FB_SKETCH_PIECE, every, s + first + 1);
-            fb__sketch_plain(&want, want_bf16, FB_DTYPE_F32, x, n, first);
-            wide(&have, have_bf16, x + first, n, first, every == 0);
-            assert_same_part(&have, &want, name, n);
-            assert_memory_equal(have_bf16, want_bf16, n * sizeof *want_bf16);
+            fb__sketch_plain(&want, bf16, FB_DTYPE_F32, x, n, first);
+            wide(&have, x + first, n, first);
+            assert_same_part(&have.part, &want, name, n);
+            assert_true(fb_hash_equal(
+                have.bf16, fb__hash_block_base(FB_DTYPE_U16, bf16, n * sizeof *bf16, &ignored)));
+            for (size_t b = 0; want.nan == 0 && b * BLOCK < n; b++)
+                assert_true(fb_hash_equal(
+                    have.blocks[b],
+                    fb__hash_block_base(FB_DTYPE_F32, x + first + b * BLOCK,
+                                        (n - b * BLOCK < BLOCK ? n - b * BLOCK : BLOCK) * sizeof *x,
+                                        &nonfinite)));
+            assert_int_equal(have.nonfinite, want.nan + want.infinite > 0);
         }
 }
 
@@ -236,6 +246,21 @@ static void the_multiset_hash_ignores_order_and_nothing_else(void **state)
     assert_true(a.multiset.lo != b.multiset.lo && a.multiset.hi != b.multiset.hi);
 }
 
+/* What differs says nothing, and what is equal neither. */
+static void multiset_hashes_of_two_editions_are_not_compared(void **state)
+{
+    const float x[] = {1, 2, 3}, y[] = {3, 1, 2};
+    fb_sketch a, b;
+
+    (void)state;
+    (void)fb_tensor_sketch(&a, NULL, NULL, FB_DTYPE_F32, x, sizeof x, NULL);
+    (void)fb_tensor_sketch(&b, NULL, NULL, FB_DTYPE_F32, y, sizeof y, NULL);
+    assert_int_equal(a.edition, FB_SKETCH_EDITION);
+    assert_true(fb_sketch_same_numbers(&a, &b));
+    b.edition = 1;
+    assert_false(fb_sketch_same_numbers(&a, &b));
+}
+
 /* Multisets of small integers, which a weak element hash would let collide. */
 static void small_multisets_do_not_collide(void **state)
 {
@@ -256,6 +281,34 @@ static void small_multisets_do_not_collide(void **state)
         for (size_t j = i + 1; j < n; j++)
             if (seen[i].lo == seen[j].lo || seen[i].hi == seen[j].hi)
                 fail_msg("triples %zu and %zu collide", i, j);
+}
+
+/* The two halves of a cube of three differences, at any place in the word and from any element:
+ * what a sum of products of two affine functions of bits cannot tell apart. */
+static void halves_of_a_cube_do_not_collide(void **state)
+{
+    uint64_t random = 1;
+
+    (void)state;
+    for (int trial = 0; trial < 200000; trial++) {
+        const uint64_t r = next_random(&random);
+        const uint32_t from = trial % 2 == 0 ? (uint32_t)(r >> 32) : 0x3f800000;
+        const uint32_t bit[3] = {1u << (r & 31), 1u << (r >> 5 & 31), 1u << (r >> 10 & 31)};
+        fb_hash sum[2] = {{0, 0}, {0, 0}};
+
+        if (bit[0] == bit[1] || bit[1] == bit[2] || bit[0] == bit[2])
+            continue;
+        for (unsigned k = 0; k < 8; k++) {
+            const unsigned half = (unsigned)__builtin_popcount(k) % 2;
+            const uint32_t u = from + (k & 1) * bit[0] + (k >> 1 & 1) * bit[1] + (k >> 2) * bit[2];
+            const fb_hash h = fb__sketch_element_hash(u);
+
+            sum[half].lo += h.lo;
+            sum[half].hi += h.hi;
+        }
+        if (sum[0].lo == sum[1].lo || sum[0].hi == sum[1].hi)
+            fail_msg("from %08x, differences %x %x %x: a collision", from, bit[0], bit[1], bit[2]);
+    }
 }
 
 static void the_bf16_hash_is_that_of_the_rounded_tensor(void **state)
@@ -455,7 +508,7 @@ static void the_bits_are_pinned(void **state)
     fill_awkward(x, MOST, 2024);
     (void)fb_tensor_sketch(&s, NULL, NULL, FB_DTYPE_F32, x, sizeof x, NULL);
     assert_string_equal(fb_hash_hex(hex, fb_hash_bytes(&s, sizeof s)),
-                        "2ceb3ccfbee17ad6edc070b0247d020d");
+                        "618b31306b8ea36f532508f4e2c52091");
 }
 
 int main(void)
@@ -466,7 +519,9 @@ int main(void)
         cmocka_unit_test(hash_and_blocks_are_those_of_the_tensor_hash),
         cmocka_unit_test(statistics_count_what_is_there),
         cmocka_unit_test(the_multiset_hash_ignores_order_and_nothing_else),
+        cmocka_unit_test(multiset_hashes_of_two_editions_are_not_compared),
         cmocka_unit_test(small_multisets_do_not_collide),
+        cmocka_unit_test(halves_of_a_cube_do_not_collide),
         cmocka_unit_test(the_bf16_hash_is_that_of_the_rounded_tensor),
         cmocka_unit_test(a_float64_is_rounded_to_bf16_once),
         cmocka_unit_test(the_linear_sketch_is_linear_and_exact_when_small),

@@ -289,10 +289,11 @@ class Extras:
 
     def __init__(self, sections, events):
         self.events = events
-        self.sketches = self.read_sketches(sections[64])
+        require(not (sections[64].left() and sections[67].left()), "both sections of sketches")
+        self.sketches = self.read_sketches(sections[64], False) | self.read_sketches(sections[67], True)
         self.blocks = self.read_blocks(sections[65])
         self.contents = self.read_contents(sections[66])
-        require(all(sections[s].left() == 0 for s in (64, 65, 66)), "bytes left over in section 64, 65 or 66")
+        require(all(sections[s].left() == 0 for s in (64, 65, 66, 67)), "bytes left over in section 64 to 67")
 
     def rows(self, c, fields):
         """(event, numbers) of the rows that begin a section."""
@@ -304,9 +305,10 @@ class Extras:
             yield place, [c.varint() for _ in range(fields)]
             place += 1
 
-    def read_sketches(self, c):
-        rows = list(self.rows(c, 6))
-        for _, (elements, nan, infinite, zero, subnormal, width) in rows:
+    def read_sketches(self, c, editions):
+        rows = [(place, row if editions else row + [1]) for place, row in self.rows(c, 7 if editions else 6)]
+        for _, (elements, nan, infinite, zero, subnormal, width, edition) in rows:
+            require(edition != 0, "edition of a sketch")
             require(width in (1, 2, 4, 8) and elements <= STEP_MAX, "width of a sketch")
             require(nan + infinite + zero + subnormal <= elements, "counts of a sketch")
         reals = from_planes(c.take(len(rows) * 69 * 8), 8)
@@ -370,7 +372,7 @@ class Body:
     def find_sections(packed):
         c = Cursor(packed)
         table = [(c.varint(), c.varint()) for _ in range(c.varint())]
-        sections = {number: Cursor(b"") for number in [*range(1, 14), 64, 65, 66]}
+        sections = {number: Cursor(b"") for number in [*range(1, 14), 64, 65, 66, 67]}
         last = 0
         for number, size in table:
             require(number > last and (number < 14 or number >= 64), "section table")
@@ -705,7 +707,7 @@ def kind_members(e):
 
 
 def sketch_json(sketch):
-    (elements, nan, infinite, zero, subnormal, _), reals, samples, (multiset, bf16) = sketch
+    (elements, nan, infinite, zero, subnormal, _, edition), reals, samples, (multiset, bf16) = sketch
     smallest, largest, total, magnitudes, squares = reals[:5]
     n = elements - nan - infinite
     mean = total / n if n else math.nan
@@ -718,7 +720,8 @@ def sketch_json(sketch):
                    ("multiset", '"%032x"' % multiset if multiset else "null"),
                    ("bf16", '"%032x"' % bf16 if bf16 else "null"),
                    ("linear", "[" + ",".join(real(x) for x in reals[5:]) + "]"),
-                   ("samples", "[" + ",".join(f'"0x{s[::-1].hex()}"' for s in samples) + "]")])
+                   ("samples", "[" + ",".join(f'"0x{s[::-1].hex()}"' for s in samples) + "]")]
+                  + ([("edition", edition)] if edition != 1 else []))
 
 
 def extra_members(e):

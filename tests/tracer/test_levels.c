@@ -141,7 +141,7 @@ static void chains_do_not_depend_on_the_level(void **state)
 static void no_byte_of_an_extra_section_misleads_the_reader(void **state)
 {
     fb_extras_builder x = {0};
-    static uint8_t copy[3][2000000];
+    static uint8_t copy[FB_EXTRA_SECTIONS][2000000];
     static level_event made;
     uint64_t random = 3, events = 0;
 
@@ -157,7 +157,7 @@ static void no_byte_of_an_extra_section_misleads_the_reader(void **state)
     }
     fb__extras_pack(&x);
     assert_false(fb__extras_failed(&x));
-    for (int section = 0; section < 3; section++) {
+    for (int section = 1; section < FB_EXTRA_SECTIONS; section++) {
         const fb_buffer *b = &x.sections[section];
         const size_t tries = b->count < 600 ? b->count : 600;
 
@@ -165,7 +165,8 @@ static void no_byte_of_an_extra_section_misleads_the_reader(void **state)
         for (size_t at = 0; at < tries; at++)
             for (int change = 1; change < 256; change *= 2) {
                 fb_bytes sections[FB_EXTRA_SECTIONS] = {
-                    fb_bytes_of(copy[0], 0), fb_bytes_of(copy[1], 0), fb_bytes_of(copy[2], 0)};
+                    fb_bytes_of(copy[0], 0), fb_bytes_of(copy[1], 0), fb_bytes_of(copy[2], 0),
+                    fb_bytes_of(copy[3], 0)};
                 fb_extras_reader r = {0};
 
                 memcpy(copy[section], b->data, b->count);
@@ -180,7 +181,8 @@ static void no_byte_of_an_extra_section_misleads_the_reader(void **state)
                             break;
                         fb__pieces_rewind(&r);
                         while (fb__pieces_next(&r, &piece))
-                            fb__piece_copy(copy[(section + 1) % 3], &piece, 0, piece.bytes);
+                            fb__piece_copy(copy[(section + 1) % FB_EXTRA_SECTIONS], &piece, 0,
+                                           piece.bytes);
                     }
                 fb__extras_reader_free(&r);
             }
@@ -230,6 +232,9 @@ static void impossible_rows_are_refused(void **state)
     assert_non_null(load_section(0, ROWS(1, 0, 2, 0, 0, 0, 0, 4), one + 7, 1)); /* short */
     assert_non_null(load_section(0, ROWS(1, 0, 2, 0, 0, 0, 0, 4), one + 9, 1)); /* long */
     assert_non_null(load_section(0, ROWS(1, 0, huge, 0, 0, 0, 0, 4), one + 256, 1)); /* 2^63 */
+    assert_null(load_section(3, ROWS(1, 0, 2, 0, 0, 0, 0, 4, 2), one + 8, 1));
+    assert_null(load_section(3, ROWS(1, 0, 2, 0, 0, 0, 0, 4, 9), one + 8, 1));     /* of later */
+    assert_non_null(load_section(3, ROWS(1, 0, 2, 0, 0, 0, 0, 4, 0), one + 8, 1)); /* no edition */
     assert_null(load_section(1, ROWS(1, 2, 2), 32, 3));
     assert_non_null(load_section(1, ROWS(1, 2, 1), 16, 3)); /* one block */
     assert_non_null(load_section(1, ROWS(1, 2, FB_BLOCKS_MAX + 1), (FB_BLOCKS_MAX + 1) * 16, 3));
@@ -265,8 +270,8 @@ static void a_sketch_fits_its_event_or_is_refused(void **state)
     make_level_event(&made, 3, 0, &random);
     fb__extras_event(&x, 0, FB_DTYPE_F32, &made.event);
     fb__extras_pack(&x);
-    sections[0] = fb_bytes_of(x.sections[0].data, x.sections[0].count);
-    sections[1] = sections[2] = fb_bytes_of(nothing, 0);
+    sections[0] = sections[1] = sections[2] = fb_bytes_of(nothing, 0);
+    sections[3] = fb_bytes_of(x.sections[3].data, x.sections[3].count);
     assert_null(fb__extras_load(&r, sections, 1));
     assert_null(fb__extras_next(&r, 0, FB_DTYPE_I32, true, &e)); /* as wide as f32 */
     assert_null(fb__extras_load(&r, sections, 1));

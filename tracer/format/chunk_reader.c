@@ -118,8 +118,8 @@ static bool find_sections(fb_chunk_reader *c, fb_bytes extras[FB_EXTRA_SECTIONS]
 
         if (id < FB_SECTION_COUNT)
             c->columns[id] = fb_bytes_of(body, bytes);
-        else if (id >= FB_SECTION_SKETCHES && id < FB_SECTION_EXTRA_END)
-            extras[id - FB_SECTION_SKETCHES] = fb_bytes_of(body, bytes);
+        else if (id >= FB_SECTION_SKIPPABLE && id < FB_SECTION_EXTRA_END)
+            extras[id - FB_SECTION_SKIPPABLE] = fb_bytes_of(body, bytes);
     }
     return true;
 }

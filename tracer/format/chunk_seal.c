@@ -186,7 +186,7 @@ static void pack(fb_builder *b)
         sections[i] = &b->columns[i];
     fb__extras_pack(&b->extras);
     for (int i = 0; i < FB_EXTRA_SECTIONS; i++)
-        sections[FB_SECTION_SKETCHES + i] = &b->extras.sections[i];
+        sections[FB_SECTION_SKIPPABLE + i] = &b->extras.sections[i];
     for (int i = 0; i < FB_SECTION_EXTRA_END; i++) {
         if (sections[i] != NULL && sections[i]->count == 0)
             sections[i] = NULL;

@@ -18,8 +18,11 @@
 enum {
     FB_SKETCH_REALS = 5 + FB_SKETCH_BUCKETS, /* min, max, three sums, the linear sketch */
     FB_SKETCH_HASHES = 2,
-    FB_EXTRA_SECTIONS = FB_SECTION_EXTRA_END - FB_SECTION_SKETCHES
+    FB_EXTRA_SECTIONS = FB_SECTION_EXTRA_END - FB_SECTION_SKIPPABLE
 };
+
+/* Numbers that a sketch may have; its real numbers may be any. */
+bool fb__sketch_is_sound(const fb_sketch *s);
 
 /* --- Writing -----------------------------------------------------------------------------------
  */
@@ -68,6 +71,7 @@ typedef struct fb_extras_reader {
 
     fb_bytes sketch_rows; /* the rows behind the next one, whose gap has been read */
     uint32_t sketches, sketch_number, next_sketch;
+    bool editions; /* rows of sketches have one */
     const uint8_t *reals, *samples, *sketch_hashes;
 
     fb_bytes block_rows;

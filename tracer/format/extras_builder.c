@@ -61,8 +61,9 @@ static void put_planes(fb_buffer *to, const uint8_t *elements, size_t width, siz
 
 static void put_sketch(fb_extras_builder *x, uint32_t index, size_t width, const fb_sketch *s)
 {
-    const uint64_t numbers[] = {index - x->next_sketch, s->elements, s->nan, s->infinite, s->zero,
-                                s->subnormal,           width};
+    const uint64_t numbers[] = {
+        index - x->next_sketch, s->elements, s->nan,    s->infinite, s->zero,
+        s->subnormal,           width,       s->edition};
     const double reals[] = {s->min, s->max, s->sum, s->sum_abs, s->sum_square};
     const size_t samples =
         s->elements < FB_SKETCH_SAMPLES ? (size_t)s->elements : FB_SKETCH_SAMPLES;
@@ -109,7 +110,7 @@ void fb__extras_contents(fb_extras_builder *x, uint64_t code, uint32_t width, ui
 
 static fb_buffer *begin_section(fb_extras_builder *x, fb_section section, uint32_t count)
 {
-    fb_buffer *out = &x->sections[section - FB_SECTION_SKETCHES];
+    fb_buffer *out = &x->sections[section - FB_SECTION_SKIPPABLE];
 
     out->count = 0;
     if (count > 0)

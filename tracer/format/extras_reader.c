@@ -51,8 +51,21 @@ static uint32_t samples_of(uint64_t elements)
     return elements < FB_SKETCH_SAMPLES ? (uint32_t)elements : FB_SKETCH_SAMPLES;
 }
 
+bool fb__sketch_is_sound(const fb_sketch *s)
+{
+    const uint64_t counts[] = {s->nan, s->infinite, s->zero, s->subnormal};
+    uint64_t left = s->elements;
+
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        if (counts[i] > left)
+            return false;
+        left -= counts[i];
+    }
+    return s->edition != 0 && s->elements <= FB_STEP_MAX;
+}
+
 /* The numbers of a sketch row behind its gap. */
-static bool get_sketch_numbers(fb_bytes *rows, fb_sketch *s, uint32_t *width)
+static bool get_sketch_numbers(fb_bytes *rows, fb_sketch *s, uint32_t *width, bool editions)
 {
     uint64_t bytes;
 
@@ -62,9 +75,8 @@ static bool get_sketch_numbers(fb_bytes *rows, fb_sketch *s, uint32_t *width)
     s->zero = fb_bytes_varint(rows);
     s->subnormal = fb_bytes_varint(rows);
     bytes = fb_bytes_varint(rows);
-    if (rows->failed || !is_width(bytes) || s->elements > FB_STEP_MAX || s->nan > s->elements ||
-        s->infinite > s->elements || s->zero > s->elements || s->subnormal > s->elements ||
-        s->nan + s->infinite + s->zero + s->subnormal > s->elements)
+    s->edition = editions ? fb_bytes_varint(rows) : 1;
+    if (rows->failed || !is_width(bytes) || !fb__sketch_is_sound(s))
         return false;
     *width = (uint32_t)bytes;
     return true;
@@ -83,7 +95,7 @@ static bool load_sketches(fb_extras_reader *x, fb_bytes section)
         uint32_t width;
 
         if (!get_gap(&section, &next, x->events) ||
-            !get_sketch_numbers(&section, &x->sketch, &width))
+            !get_sketch_numbers(&section, &x->sketch, &width, x->editions))
             return false;
         samples += (uint64_t)samples_of(x->sketch.elements) * width;
     }
@@ -177,12 +189,18 @@ static bool load_contents(fb_extras_reader *x, fb_bytes section)
 const char *fb__extras_load(fb_extras_reader *x, const fb_bytes sections[FB_EXTRA_SECTIONS],
                             uint32_t events)
 {
+    const fb_bytes sketches = sections[FB_SECTION_SKETCHES - FB_SECTION_SKIPPABLE];
+
     x->events = events;
-    if (!load_sketches(x, sections[0]))
+    x->editions = fb_bytes_left(&sketches) > 0;
+    if ((x->editions && fb_bytes_left(&sections[0]) > 0) ||
+        !load_sketches(x, x->editions ? sketches : sections[0]))
         return "bad sketches";
-    if (!load_blocks(x, sections[1]))
+    if (!load_blocks(x, sections[FB_SECTION_BLOCKS - FB_SECTION_SKIPPABLE]))
         return "bad block hashes";
-    return load_contents(x, sections[2]) ? NULL : "bad contents of tensors";
+    return load_contents(x, sections[FB_SECTION_CONTENTS - FB_SECTION_SKIPPABLE])
+               ? NULL
+               : "bad contents of tensors";
 }
 
 /* --- Events ------------------------------------------------------------------------------------
@@ -209,7 +227,7 @@ static const char *next_sketch(fb_extras_reader *x, fb_dtype dtype)
     uint32_t width, count;
 
     memset(&x->sketch, 0, sizeof x->sketch);
-    if (!get_sketch_numbers(&x->sketch_rows, &x->sketch, &width) ||
+    if (!get_sketch_numbers(&x->sketch_rows, &x->sketch, &width, x->editions) ||
         width != fb_sketch_element_bytes(dtype))
         return "a sketch that does not fit its event";
     for (size_t i = 0; i < 5; i++)

@@ -59,11 +59,12 @@ typedef enum fb_section {
     FB_SECTION_INDICES = 12,
     FB_SECTION_TEXTS = 13,
     FB_SECTION_COUNT = 14,
-    FB_SECTION_SKIPPABLE = 64, /* unknown sections from here on may be skipped */
-    FB_SECTION_SKETCHES = 64,
+    FB_SECTION_SKIPPABLE = 64,  /* unknown sections from here on may be skipped */
+    FB_SECTION_SKETCHES_1 = 64, /* edition 1, before there were others: read, not written */
     FB_SECTION_BLOCKS = 65,
     FB_SECTION_CONTENTS = 66,
-    FB_SECTION_EXTRA_END = 67,
+    FB_SECTION_SKETCHES = 67,
+    FB_SECTION_EXTRA_END = 68,
 } fb_section;
 
 /* Row codes: an event of the predicted form, a control record, else form number + 2. */

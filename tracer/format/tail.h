@@ -51,9 +51,10 @@ enum {
     FB_TAIL_INPUTS = 128,    /* count u32, then each: site u32 | FB_TAIL_ELSEWHERE */
     FB_TAIL_VERSION = 256,   /* version u32, 0 u32 */
     FB_TAIL_FLAGS = 512,     /* flags u32, 0 u32 */
-    FB_TAIL_SKETCH = 1024,   /* fb_sketch, field by field as it is declared */
+    FB_TAIL_SKETCH_1 = 1024, /* FB_TAIL_SKETCH without its edition, which is 1; read only */
     FB_TAIL_BLOCKS = 2048,   /* count u64, that many hashes */
     FB_TAIL_CONTENTS = 4096, /* width u32, bytes u32, total u64, the first bytes of the contents */
+    FB_TAIL_SKETCH = 8192,   /* fb_sketch, field by field as it is declared */
 };
 
 #define FB_TAIL_ELSEWHERE UINT32_C(0x80000000) /* step u64 and micro i32 of the input follow */

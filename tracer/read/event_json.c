@@ -353,7 +353,10 @@ static void put_sketch(fb_buffer *out, const fb_site *site, const fb_sketch *s)
     put(out, "[");
     for (uint64_t j = 0; j < FB_SKETCH_SAMPLES && j < s->elements; j++)
         put_format(out, "%s\"0x%0*" PRIx64 "\"", j == 0 ? "" : ",", digits, s->samples[j]);
-    put(out, "]}");
+    put(out, "]");
+    if (s->edition != 1)
+        put_count_member(out, "edition", s->edition);
+    put(out, "}");
 }
 
 /* Only where the level recorded them. */

@@ -6,6 +6,7 @@
  */
 #include "tracer/record/sealer_rows.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -248,13 +249,17 @@ static const char *read_text(fb_sealer *s, fb_event *e, fb_bytes *b, bool *no_me
     return NULL;
 }
 
-static const char *read_sketch(fb_sealer *s, fb_event *e, fb_bytes *b)
+static const char *read_sketch(fb_sealer *s, fb_event *e, fb_bytes *b, bool has_edition)
 {
-    const uint8_t *from = fb_bytes_take(b, sizeof s->sketch);
+    const size_t bytes = has_edition ? sizeof s->sketch : offsetof(fb_sketch, edition);
+    const uint8_t *from = fb_bytes_take(b, bytes);
 
     if (from == NULL)
         return "bad sketch";
-    memcpy(&s->sketch, from, sizeof s->sketch);
+    s->sketch.edition = 1;
+    memcpy(&s->sketch, from, bytes);
+    if (!fb__sketch_is_sound(&s->sketch))
+        return "bad sketch";
     e->sketch = &s->sketch;
     return NULL;
 }
@@ -319,8 +324,8 @@ static const char *read_parts(fb_sealer *s, fb_event *e, uint32_t mask, fb_bytes
         e->flags = fb_bytes_u32(b);
         (void)fb_bytes_u32(b);
     }
-    if (mask & FB_TAIL_SKETCH)
-        flaw = read_sketch(s, e, b);
+    if (mask & (FB_TAIL_SKETCH_1 | FB_TAIL_SKETCH))
+        flaw = read_sketch(s, e, b, (mask & FB_TAIL_SKETCH) != 0);
     if (flaw == NULL && (mask & FB_TAIL_BLOCKS) != 0)
         flaw = read_blocks(s, e, b, no_memory);
     return flaw;
@@ -355,7 +360,7 @@ static bool parts_fit(fb_kind kind, uint32_t mask)
     if (fb__kind_has_text(kind))
         allowed |= FB_TAIL_TEXT;
     if (fb__kind_has_shape(kind))
-        allowed |= FB_TAIL_SKETCH | FB_TAIL_BLOCKS;
+        allowed |= FB_TAIL_SKETCH_1 | FB_TAIL_SKETCH | FB_TAIL_BLOCKS;
     if (fb__kind_has_storage(kind))
         allowed |= FB_TAIL_CONTENTS;
     return (mask & ~allowed) == 0;
