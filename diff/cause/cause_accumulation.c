@@ -118,7 +118,9 @@ static bool is_further_pass(const fb__case *c, size_t losses_a, size_t losses_b)
     const size_t own = c->culprit->a != NULL ? losses_a : losses_b;
     const size_t others = c->culprit->a != NULL ? losses_b : losses_a;
 
-    if (fb__is_pair(c) || own <= others || e->site->kind != FB_KIND_TENSOR)
+    if (fb__is_pair(c) || own <= others ||
+        (e->site->kind != FB_KIND_TENSOR && e->site->kind != FB_KIND_DRAW &&
+         e->site->kind != FB_KIND_SAMPLE && e->site->kind != FB_KIND_MODE))
         return false;
     if (others == 0)
         return c->pair->common_of_phase[FB_PHASE_LOSS] > 0;
@@ -148,20 +150,40 @@ static void say_fix(fb_diff_cause *out)
                      "passes, and backward() for every micro-batch");
 }
 
+static bool makes_an_update(const fb__step *step)
+{
+    return step->has_update && !step->cut;
+}
+
+static bool say_passes(fb_diff_cause *out, const fb__case *c, size_t losses_a, size_t losses_b)
+{
+    const size_t common = (size_t)c->pair->common_of_phase[FB_PHASE_LOSS];
+
+    fb__say(out, "an update is made of %zu | %zu backward passes", common + losses_a,
+            common + losses_b);
+    say_fix(out);
+    return true;
+}
+
+/* Signature: where one run updates its parameters, the other goes on with a further pass before it
+ * does: with its draws, its batch, its first op. */
+bool fb__rule_further_pass(fb_diff_cause *out, const fb__case *c)
+{
+    const size_t losses_a = count_losses(&c->pair->a), losses_b = count_losses(&c->pair->b);
+
+    return is_further_pass(c, losses_a, losses_b) && makes_an_update(&c->pair->a) &&
+           makes_an_update(&c->pair->b) && say_passes(out, c, losses_a, losses_b);
+}
+
 /* Signature: g[t] = g'[t] + g[t-1]; a reset more or less; or another number of backward passes. */
 bool fb__rule_accumulation(fb_diff_cause *out, const fb__case *c)
 {
     const size_t losses_a = count_losses(&c->pair->a), losses_b = count_losses(&c->pair->b);
     size_t all, n;
 
-    if (is_further_pass(c, losses_a, losses_b)) {
-        const size_t common = (size_t)c->pair->common_of_phase[FB_PHASE_LOSS];
-
-        fb__say(out, "an update is made of %zu | %zu backward passes", common + losses_a,
-                common + losses_b);
-        say_fix(out);
-        return true;
-    }
+    if (is_further_pass(c, losses_a, losses_b) &&
+        fb__culprit_event(c)->site->kind == FB_KIND_TENSOR)
+        return say_passes(out, c, losses_a, losses_b);
     if (!is_behind_the_loss(c))
         return false;
     for (int of_b = 1; of_b >= 0; of_b--) {

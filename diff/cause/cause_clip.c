@@ -4,9 +4,38 @@
  * clipped or scaled otherwise.
  */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "diff/cause/evidence.h"
+
+static bool is_clipping(const fb_site *site)
+{
+    return site != NULL && strncmp(fb__text(site->path), "clip", 4) == 0;
+}
+
+/* Signature: an update by hand reads clipped gradients on one side, gradients as the backward pass
+ * left them on the other. */
+bool fb__rule_clip_missed(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    if (!fb__is_pair(c) || a->site->phase != FB_PHASE_OPTIMIZER ||
+        a->site->kind != FB_KIND_TENSOR || is_clipping(a->site))
+        return false;
+    for (uint32_t k = 0; k < a->input_count && k < b->input_count; k++) {
+        const fb_site *x = fb__input_site(c, a, k), *y = fb__input_site(c, b, k);
+        const bool in_a = is_clipping(x);
+
+        if (in_a == is_clipping(y) || x == NULL || y == NULL || !fb__is_gradient(in_a ? y : x))
+            continue;
+        fb__say(out, "%s updates (%s) with clipped gradients, %s with those of the backward pass",
+                in_a ? "a" : "b", fb__text(a->site->op), in_a ? "b" : "a");
+        fb__say_fix(out, "clip between the last backward pass and the update, in both");
+        return true;
+    }
+    return false;
+}
 
 /* The first difference that is a clipping's own. */
 bool fb__rule_clip_kind(fb_diff_cause *out, const fb__case *c)
@@ -89,8 +118,22 @@ static bool is_scaling(const fb__case *c)
            fb__reader(c, fb__culprit_event(c), is_gradient_or_clip, 4096) != NULL;
 }
 
-/* Signature: between the backward pass and the update gradients are scaled on one side only, and
- * one factor is on all of them. */
+/* Whether b's gradients are as much larger than a's as the number of the op says, or its inverse:
+ * what scales the loss may be undone by what scales the gradients. */
+static bool is_by_number(const fb__case *c, double ratio)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+    char text[64];
+    double n;
+
+    if (!fb__argument(text, sizeof text, site, "other"))
+        return false;
+    n = strtod(text, NULL);
+    return n != 0 && (fabs(ratio - n) < 1e-3 * fabs(n) || fabs(ratio - 1 / n) < 1e-3 * fabs(1 / n));
+}
+
+/* Signature: between the backward pass and the update gradients are scaled on one side only, by the
+ * number that their norms, or all of them, say. */
 bool fb__rule_scaled_gradients(fb_diff_cause *out, const fb__case *c)
 {
     fb__gradients g;
@@ -99,7 +142,7 @@ bool fb__rule_scaled_gradients(fb_diff_cause *out, const fb__case *c)
     if (!is_scaling(c) || fb__is_pair(c))
         return false;
     fb__gradients_of(&g, c);
-    if (fb__norms(&a, &b, c) && fabs(b - a) > 1e-3 * a)
+    if (fb__norms(&a, &b, c) && fabs(b - a) > 1e-3 * a && is_by_number(c, b / a))
         fb__say(out, "only %s scales its gradients (%s): the norm of all of b's is %.6g times a's",
                 fb__culprit_side(c), fb__text(fb__culprit_event(c)->site->op), b / a);
     else if (g.count > 0 && g.scaled == g.count && fabs(g.scale - 1) > FB__FIT_TOLERANCE)

@@ -46,31 +46,67 @@ static bool is_at_work(const fb__case *c, const char *json)
     return false;
 }
 
-/* Signature: an argument has another value, and is no name of a file; or one run has a number more,
- * and it is that of a setting that differs. */
+static bool tells_sources(const fb__run_header *h)
+{
+    const cJSON *sources = cJSON_GetObjectItemCaseSensitive(h->json, "sources");
+    return cJSON_IsObject(sources) && sources->child != NULL;
+}
+
+/* Whether the text of the two programs is known and the same. */
+static bool has_same_sources(const fb__case *c)
+{
+    size_t at = 0;
+
+    return tells_sources(&c->headers->a) && tells_sources(&c->headers->b) &&
+           fb__candidate_next(c->report, &at, "code", "") == NULL;
+}
+
+/* The words of the command line that one side has more: "--bptt 10". */
+static void join_lone(char *out, size_t size, const fb__case *c)
+{
+    const fb_diff_candidate *k;
+    size_t at = 0, used = 0;
+    char word[64];
+
+    out[0] = '\0';
+    while ((k = fb__candidate_next(c->report, &at, "argv", "")) != NULL && used < size) {
+        const bool only_b = strcmp(k->a, "absent") == 0;
+
+        if (only_b || strcmp(k->b, "absent") == 0)
+            used += (size_t)snprintf(out + used, size - used, "%s%s", used > 0 ? " " : "",
+                                     fb__json_plain(word, sizeof word, only_b ? k->b : k->a));
+    }
+}
+
+/* Signature: an argument has another value, and is no name of a file; or one run has some more, of
+ * the same program, or of which one is the number of a setting that differs. */
 bool fb__rule_argv(fb_diff_cause *out, const fb__case *c)
 {
     const fb_diff_candidate *k, *first = NULL, *lone = NULL;
     size_t at = 0, n = 0;
-    char a[64], b[64];
+    char a[160], b[64];
 
     while ((k = fb__candidate_next(c->report, &at, "argv", "")) != NULL) {
         if (strcmp(k->key, "argv[0]") == 0 || is_place(k->a) || is_place(k->b))
             continue;
-        if (strcmp(k->a, "absent") == 0 || strcmp(k->b, "absent") == 0) {
-            /* What one more switch does, other rules say better. */
-            if (is_at_work(c, strcmp(k->a, "absent") == 0 ? k->b : k->a))
-                lone = k;
-            continue;
+        if (strcmp(k->a, "absent") != 0 && strcmp(k->b, "absent") != 0) {
+            first = first == NULL ? k : first;
+            n++;
+        } else if (has_same_sources(c) ||
+                   is_at_work(c, strcmp(k->a, "absent") == 0 ? k->b : k->a)) {
+            lone = k; /* what else one more switch does, other rules say better */
         }
-        first = first == NULL ? k : first;
-        n++;
     }
-    first = first == NULL ? lone : first;
-    if (first == NULL || n > 4)
+    if ((first == NULL && lone == NULL) || n > 4)
         return false;
-    fb__say(out, "the command lines differ: %s %s | %s", first->key,
-            fb__json_plain(a, sizeof a, first->a), fb__json_plain(b, sizeof b, first->b));
+    if (first != NULL) {
+        fb__say(out, "the command lines differ: %s %s | %s", first->key,
+                fb__json_plain(a, sizeof a, first->a), fb__json_plain(b, sizeof b, first->b));
+    } else {
+        join_lone(a, sizeof a, c);
+        fb__say(out, "only %s's command line has %s", strcmp(lone->a, "absent") == 0 ? "b" : "a",
+                a);
+    }
     fb__say_fix(out, "start both with the same arguments");
     return true;
 }
@@ -102,12 +138,6 @@ bool fb__rule_hash_seed(fb_diff_cause *out, const fb__case *c)
 }
 
 /* --- The same program again ------------------------------------------------------------------- */
-
-static bool tells_sources(const fb__run_header *h)
-{
-    const cJSON *sources = cJSON_GetObjectItemCaseSensitive(h->json, "sources");
-    return cJSON_IsObject(sources) && sources->child != NULL;
-}
 
 /* A program in another file: that its neighbours in the folder are the same says nothing. */
 static bool is_other_file(const fb_diff_candidate *k)

@@ -193,9 +193,58 @@ static bool feeds_hiding_factor(const fb__case *c, const fb__step_event *e)
     return is_hiding_factor(e->site) || fb__reader(c, e, is_hiding_factor, 8) != NULL;
 }
 
+static const char *const fillers[] = {"full", "full_like", "zeros",         "zeros_like",
+                                      "ones", "ones_like", "scalar_tensor", "fill_"};
+
+static bool is_fill(const fb_site *site)
+{
+    return fb__op_is(site, "masked_fill") || fb__op_is(site, "where");
+}
+
+static bool reads(const fb__case *c, const fb__step_event *reader, const fb__step_event *e)
+{
+    for (uint32_t k = 0; k < reader->input_count; k++)
+        if (fb__input(c, reader, k) == e)
+            return true;
+    return false;
+}
+
+/* What stands in the hidden places of the scores of a softmax. */
+static bool is_filler(const fb__case *c, const fb__step_event *e)
+{
+    const fb__step_event *fill;
+
+    if (!fb__is_one_of(fb__text(e->site->op), fillers, COUNT_OF(fillers)))
+        return false;
+    fill = fb__reader(c, e, is_fill, 256);
+    return fill != NULL && reads(c, fill, e) && fb__reader(c, fill, is_any_softmax, 256) != NULL;
+}
+
+/* A number that hides, written into scores: fill_ with -inf. */
+static bool is_hiding_write(const fb__step_event *e)
+{
+    char value[64];
+
+    return e != NULL && e->partner == UINT32_MAX && fb__op_is(e->site, "fill") &&
+           fb__argument(value, sizeof value, e->site, "value") &&
+           (strcmp(value, "\"-inf\"") == 0 || strtod(value, NULL) <= -9999);
+}
+
+static bool reads_hiding_write(const fb__case *c, const fb__step_event *e)
+{
+    for (uint32_t k = 0; e != NULL && k < e->input_count; k++)
+        if (is_hiding_write(fb__input(c, e, k)))
+            return true;
+    return false;
+}
+
 static bool is_mask(const fb__case *c, const fb__step_event *e)
 {
     fb__argument_pair p;
+
+    if (is_filler(c, e) || (is_any_softmax(e->site) && (reads_hiding_write(c, c->culprit->a) ||
+                                                        reads_hiding_write(c, c->culprit->b))))
+        return true;
 
     /* Where whole numbers are filled they are labels or tokens. */
     if (fb__is_one_of(fb__text(e->site->op), mask_ops, COUNT_OF(mask_ops)) &&
@@ -216,16 +265,27 @@ static bool is_mask(const fb__case *c, const fb__step_event *e)
     return feeds_hiding_factor(c, e) || has_hidden_scores(c, e);
 }
 
+static bool counts_places(const fb_site *site)
+{
+    return fb__is_one_of(fb__text(site->op), position_ops, COUNT_OF(position_ops));
+}
+
+/* Whole numbers that come from counting are places; those that come from elsewhere, tokens or
+ * classes, are data. */
+static bool is_counted(const fb__case *c, const fb__step_event *e)
+{
+    return e != NULL && (counts_places(e->site) || fb__ancestor(c, e, counts_places, 64) != NULL);
+}
+
 static bool is_position(const fb__case *c, const fb__step_event *e)
 {
     enum { NEAR = 4096 };
     const fb__step_event *index = fb__op_is(e->site, "embedding") ? fb__input(c, e, 1) : NULL;
 
     if (index != NULL && fb__is_integer(index->site->dtype) && index->partner == UINT32_MAX)
-        return true; /* looked up with indices that the other side does not have */
+        return is_counted(c, index); /* looked up with what the other side does not have */
     if (e->site->kind != FB_KIND_TENSOR ||
-        (!fb__is_integer(e->site->dtype) &&
-         !fb__is_one_of(fb__text(e->site->op), position_ops, COUNT_OF(position_ops))))
+        (!fb__is_integer(e->site->dtype) && !counts_places(e->site)) || !is_counted(c, e))
         return false;
     return fb__reader(c, e, is_embedding, NEAR) != NULL;
 }

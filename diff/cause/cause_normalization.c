@@ -4,6 +4,7 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "diff/cause/evidence.h"
@@ -54,20 +55,58 @@ static bool is_other_reduction(const fb__case *c)
            strcmp(p.name, "reduction") == 0;
 }
 
-/* An op on the finished loss that one side lacks or that has another number. */
+static bool is_no_number(const fb_site *site)
+{
+    return is_forward(site->phase) && site->kind == FB_KIND_TENSOR && !fb__is_scalar(site);
+}
+
+static bool is_sum(const fb_site *site)
+{
+    return is_forward(site->phase) && (fb__op_is(site, "add") || fb__op_is(site, "sub"));
+}
+
+/* By what the op of the culprit multiplies the loss of b beside that of a; 0: no number says it. */
+static double number_of(const fb_site *site)
+{
+    char text[64];
+    const double n =
+        site != NULL && fb__argument(text, sizeof text, site, "other") ? strtod(text, NULL) : 0;
+
+    return site != NULL && fb__op_is(site, "div") && n != 0 ? 1 / n : n;
+}
+
+static double expected_factor(const fb__case *c)
+{
+    const double x = c->culprit->a != NULL ? number_of(c->culprit->a->site) : 1;
+    const double y = c->culprit->b != NULL ? number_of(c->culprit->b->site) : 1;
+
+    return x != 0 ? y / x : 0;
+}
+
+/* An op on the finished loss that one side lacks or that has another number: single numbers alone
+ * are made of it, and it is no term that the loss is the sum of. */
 static bool is_other_factor(const fb__case *c)
 {
-    const fb_site *site = fb__culprit_event(c)->site;
+    const fb__step_event *e = fb__culprit_event(c), *sum;
     fb__argument_pair p;
-    double a, b;
+    double a, b, factor;
 
-    if (losses(&a, &b, c) && fabs(b - a) <= 1e-5 * fabs(a))
-        return false; /* it makes no difference but of rounding */
-    if (!fb__is_scalar(site) || !is_forward(site->phase))
+    if (!fb__is_scalar(e->site) || !is_forward(e->site->phase) ||
+        fb__text(e->site->path)[0] != '\0' || fb__reader(c, e, is_no_number, 4096) != NULL)
         return false;
-    if (fb__op_is(site, "div") || fb__op_is(site, "mul"))
+    sum = fb__reader(c, e, is_sum, 64);
+    if (sum != NULL && !fb__is_pair(c) && sum->partner == UINT32_MAX)
+        return false;
+    if (losses(&a, &b, c) && a != 0) {
+        factor = fb__op_is(e->site, "div") || fb__op_is(e->site, "mul") ? expected_factor(c) : 0;
+        if (fabs(b - a) <= 1e-5 * fabs(a))
+            return false; /* it makes no difference but of rounding */
+        if (factor != 0 && fabs(b / a - factor) > 1e-4 * fabs(factor))
+            return false; /* of another one: of a part of the loss */
+    }
+    if (fb__op_is(e->site, "div") || fb__op_is(e->site, "mul"))
         return true;
-    return (fb__op_is(site, "sum") || fb__op_is(site, "mean")) &&
+    return (fb__op_is(e->site, "sum") || fb__op_is(e->site, "mean")) &&
            (!fb__is_pair(c) || fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site));
 }
 
@@ -163,6 +202,11 @@ static bool say_weights(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
 
+    if (fb__is_pair(c) && fb__is_weight_of_loss(a)) {
+        fb__say(out, "the classes have other weights in the loss (%s)", fb__text(a->site->op));
+        fb__say_fix(out, "give both losses the same weights, in the order of the classes");
+        return true;
+    }
     if (!fb__is_pair(c) || !fb__is_loss(a->site) || a->input_count == b->input_count)
         return false;
     fb__say(out, "only %s weights the terms of its loss (%s)",

@@ -147,6 +147,17 @@ static void say_one_sided(fb_diff_cause *out, const fb__case *c)
     fb__say_fix(out, "%s %s at %s in both", in_a ? "keep" : "leave out", own, fb__place_of(e));
 }
 
+/* The same tensor, read or written in another place. */
+static void say_offset(fb_diff_cause *out, const fb__case *c, const fb__argument_pair *p)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const bool writes = strncmp(p->name, "out", 3) == 0;
+
+    fb__say(out, "%s (%s) %s the same tensor: from element %s | %s on", fb__place_of(e),
+            fb__text(e->site->op), writes ? "writes to another part of" : "reads another part of",
+            p->a, p->b);
+}
+
 /* Signature: an output differs, all that it is computed from is equal. */
 bool fb__rule_forward_kind(fb_diff_cause *out, const fb__case *c)
 {
@@ -170,7 +181,9 @@ bool fb__rule_forward_kind(fb_diff_cause *out, const fb__case *c)
                     fb__text(e->site->op));
         return true;
     }
-    if (fb__other_inputs(inputs, sizeof inputs, c))
+    if (fb__other_offset(&p, c->culprit->a->site, c->culprit->b->site))
+        say_offset(out, c, &p);
+    else if (fb__other_inputs(inputs, sizeof inputs, c))
         fb__say(out, "%s%s%s %s%s%s", fb__text(e->site->path),
                 fb__text(e->site->path)[0] != '\0' ? ": " : "", fb__text(e->site->op), inputs,
                 known ? ": " : "", relation);
@@ -204,6 +217,8 @@ static void say_plain(fb_diff_cause *out, const fb__case *c)
     else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site))
         fb__say(out, "%s calls %s with %s %s | %s", fb__place_of(e), fb__text(e->site->op), p.name,
                 p.a, p.b);
+    else if (fb__other_offset(&p, c->culprit->a->site, c->culprit->b->site))
+        say_offset(out, c, &p);
     else if (fb__other_inputs(inputs, sizeof inputs, c))
         fb__say(out, "%s %s", fb__text(e->site->op), inputs);
     else

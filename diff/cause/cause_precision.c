@@ -175,6 +175,14 @@ static size_t count_casts(const fb__case *c, const fb__step *step, fb_dtype *typ
     return n;
 }
 
+/* A parameter as it begins, or a copy that is made of it. */
+static bool is_first_value(const fb__step_event *e)
+{
+    return e->site->phase == FB_PHASE_INIT && fb__is_real(e->site->dtype) &&
+           (e->site->kind == FB_KIND_PARAM ||
+            (fb__op_is(e->site, "clone") && fb__text(e->site->path)[0] == '\0'));
+}
+
 /* Signature: a parameter differs, and only one side casts something to fewer bits in this step. */
 bool fb__rule_cast_state(fb_diff_cause *out, const fb__case *c)
 {
@@ -182,14 +190,17 @@ bool fb__rule_cast_state(fb_diff_cause *out, const fb__case *c)
     fb_dtype type = FB_DTYPE_NONE;
     size_t a, b;
 
-    if (e->site->kind != FB_KIND_PARAM || e->site->phase != FB_PHASE_OPTIMIZER)
+    if ((e->site->kind != FB_KIND_PARAM || e->site->phase != FB_PHASE_OPTIMIZER) &&
+        !is_first_value(e))
         return false;
     a = count_casts(c, &c->pair->a, &type);
     b = count_casts(c, &c->pair->b, &type);
     if ((a > 0) == (b > 0))
         return false;
-    fb__say(out, "%s casts %zu tensors to or from %s in this step, %s none, and the update differs",
-            a > 0 ? "a" : "b", a > 0 ? a : b, fb_dtype_name(type), a > 0 ? "b" : "a");
+    fb__say(out, "%s casts %zu tensors to or from %s %s, %s none, and the %s differs",
+            a > 0 ? "a" : "b", a > 0 ? a : b, fb_dtype_name(type),
+            is_first_value(e) ? "before training begins" : "in this step", a > 0 ? "b" : "a",
+            is_first_value(e) ? "first value of a parameter" : "update");
     fb__say_fix(out,
                 "keep parameters and their updates in float32; cast copies for the computation");
     return true;

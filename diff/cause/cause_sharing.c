@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "base/hash.h"
 #include "diff/cause/evidence.h"
 
 #define COUNT_OF(list) (sizeof(list) / sizeof(list)[0])
@@ -351,6 +352,21 @@ static const fb_site *updated_for_copy(const fb__case *c, const fb__step_event *
     return NULL;
 }
 
+/* One op that reads a copy of a parameter in one run, the parameter itself in the other. */
+static bool say_pair_shares(fb_diff_cause *out, const fb__case *c)
+{
+    const fb_site *in_a = updated_for_copy(c, c->culprit->a, c->culprit->b);
+    const fb_site *in_b = updated_for_copy(c, c->culprit->b, c->culprit->a);
+
+    if ((in_a == NULL) == (in_b == NULL))
+        return false;
+    fb__say(out, "%s works with %s itself in %s, which the optimizer updates; with a copy in %s",
+            fb__text(c->culprit->a->site->op), fb__text((in_a != NULL ? in_a : in_b)->path),
+            in_a != NULL ? "a" : "b", in_a != NULL ? "b" : "a");
+    fb__say_fix(out, "copy the parameter (clone(), copy.deepcopy()) in both or in neither");
+    return true;
+}
+
 /* Signature: in the place of an op that computes with a copy of parameters the other run has one
  * that computes with the parameters themselves. */
 bool fb__rule_not_a_copy(fb_diff_cause *out, const fb__case *c)
@@ -360,8 +376,10 @@ bool fb__rule_not_a_copy(fb_diff_cause *out, const fb__case *c)
     const char *side = fb__culprit_side(c);
     const fb_site *shared;
 
-    if (fb__is_pair(c) || e->site->kind != FB_KIND_TENSOR || e->site->phase != FB_PHASE_FORWARD)
+    if (e->site->kind != FB_KIND_TENSOR || e->site->phase != FB_PHASE_FORWARD)
         return false;
+    if (fb__is_pair(c))
+        return say_pair_shares(out, c);
     for (size_t i = 0; i < other->count; i++) {
         const fb__step_event *x = &other->events[i];
         bool own = true;
@@ -385,4 +403,70 @@ bool fb__rule_not_a_copy(fb_diff_cause *out, const fb__case *c)
         return true;
     }
     return false;
+}
+
+/* --- Averages --------------------------------------------------------------------------------- */
+
+/* The parameter that an op in place writes to; NULL: it writes to something else. */
+static const fb_site *written_parameter(const fb__case *c, const fb__step_event *e)
+{
+    const fb_site *target = e == NULL || !is_in_place(e->site) ? NULL : fb__input_site(c, e, 0);
+
+    return is_updated(target) ? target : NULL;
+}
+
+/* Whether a tensor that enters from outside holds what the optimizer has made of a parameter. */
+static const fb_site *parameter_with(const fb__step *step, fb_hash value)
+{
+    const fb_event *e = NULL;
+
+    if (step->step == 0 || fb_trace_seek(step->trace, step->step - 1, NULL) != FB_OK)
+        return NULL;
+    while (fb_trace_next(step->trace, &e, NULL, NULL) == FB_OK && e != NULL &&
+           e->step < step->step) {
+        const fb_site *site = fb_trace_site(step->trace, e->site);
+
+        if (is_updated(site) && fb_hash_equal(e->hash, value))
+            return site;
+    }
+    return NULL;
+}
+
+/* The parameter that an op reads as it is, where no link says so: a tensor that entered. */
+static const fb_site *entered_parameter(const fb__case *c, const fb__step_event *e)
+{
+    const fb__step_event *x = e->input_count > 0 ? fb__input(c, e, 0) : e;
+
+    if (x == NULL || x->site->kind != FB_KIND_TENSOR || x->input_count > 0 ||
+        strncmp(fb__text(x->site->slot), "in", 2) != 0)
+        return NULL;
+    return parameter_with(fb__step_of(c, e), x->hash);
+}
+
+/* Signature: what was to be an average beside the parameters is the parameters: an op in place
+ * writes to them, or an op takes one for the average of the other run. */
+bool fb__rule_average_shared(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    const fb_site *in_a = NULL, *in_b = NULL;
+
+    if (!fb__is_pair(c) || a->site->kind != FB_KIND_TENSOR || fb__text(a->site->path)[0] != '\0' ||
+        a->site->phase != FB_PHASE_FORWARD)
+        return false;
+    for (uint32_t k = 0; k < a->input_count && k < b->input_count; k++) {
+        in_a = in_a != NULL ? in_a : written_parameter(c, fb__input(c, a, k));
+        in_b = in_b != NULL ? in_b : written_parameter(c, fb__input(c, b, k));
+    }
+    if (in_a == NULL && in_b == NULL) {
+        in_a = entered_parameter(c, a);
+        in_b = entered_parameter(c, b);
+    }
+    if ((in_a == NULL) == (in_b == NULL))
+        return false;
+    fb__say(out,
+            "in %s %s is what this average is made of and kept in; in %s it has memory of its own",
+            in_a != NULL ? "a" : "b", fb__text((in_a != NULL ? in_a : in_b)->path),
+            in_a != NULL ? "b" : "a");
+    fb__say_fix(out, "copy the model for the average (copy.deepcopy) in both");
+    return true;
 }

@@ -57,6 +57,29 @@ bool fb__rule_other_held(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+/* Whether the line of the program that makes an event makes one in a later step too: then it is
+ * part of training, and stands before the first step only because nothing said that it began. */
+static bool comes_again(const fb__case *c, const fb__step_event *e)
+{
+    fb_trace *trace = fb__step_of(c, e)->trace;
+    const char *stack = fb_trace_stack(trace, e->site_number);
+    const fb_event *x = NULL;
+
+    if (stack == NULL || strstr(stack, "__getitem__") != NULL || strstr(stack, "collate") != NULL ||
+        fb_trace_seek(trace, 2, NULL) != FB_OK)
+        return false; /* what a loader calls is data in each step */
+    while (fb_trace_next(trace, &x, NULL, NULL) == FB_OK && x != NULL && x->step == 2) {
+        const fb_site *site = fb_trace_site(trace, x->site);
+
+        if (site != NULL && site->kind == FB_KIND_TENSOR && site->phase == FB_PHASE_FORWARD &&
+            strcmp(fb__text(site->op), fb__text(e->site->op)) == 0 &&
+            fb__text(site->path)[0] == '\0' &&
+            strcmp(fb__text(fb_trace_stack(trace, x->site)), stack) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Signature: before training begins, the same state of the generator gives other numbers, or other
  * ops fill a parameter. */
 bool fb__rule_init_kind(fb_diff_cause *out, const fb__case *c)
@@ -64,7 +87,7 @@ bool fb__rule_init_kind(fb_diff_cause *out, const fb__case *c)
     const fb__step_event *e = fb__culprit_event(c), *parameter;
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
 
-    if (e->site->phase != FB_PHASE_INIT)
+    if (e->site->phase != FB_PHASE_INIT || (e->site->kind == FB_KIND_TENSOR && comes_again(c, e)))
         return false;
     parameter = fb__first_different(&c->pair->a, FB_KIND_PARAM);
     if (parameter != NULL && is_other_form(c, parameter))
@@ -189,29 +212,6 @@ bool fb__rule_made_content(fb_diff_cause *out, const fb__case *c)
             fb__text(x->site->dataset), fb__text(e->site->op));
     fb__say_fix(out, "compare the preparation of the data: transforms, normalization, caches");
     return true;
-}
-
-/* Whether the line of the program that makes an event makes one in a later step too: then it is
- * part of training, and stands before the first step only because nothing said that it began. */
-static bool comes_again(const fb__case *c, const fb__step_event *e)
-{
-    fb_trace *trace = fb__step_of(c, e)->trace;
-    const char *stack = fb_trace_stack(trace, e->site_number);
-    const fb_event *x = NULL;
-
-    if (stack == NULL || strstr(stack, "__getitem__") != NULL || strstr(stack, "collate") != NULL ||
-        fb_trace_seek(trace, 2, NULL) != FB_OK)
-        return false; /* what a loader calls is data in each step */
-    while (fb_trace_next(trace, &x, NULL, NULL) == FB_OK && x != NULL && x->step == 2) {
-        const fb_site *site = fb_trace_site(trace, x->site);
-
-        if (site != NULL && site->kind == FB_KIND_TENSOR && site->phase == FB_PHASE_FORWARD &&
-            strcmp(fb__text(site->op), fb__text(e->site->op)) == 0 &&
-            fb__text(site->path)[0] == '\0' &&
-            strcmp(fb__text(fb_trace_stack(trace, x->site)), stack) == 0)
-            return true;
-    }
-    return false;
 }
 
 /* Whether an event of step 0 is made from numbers of the program alone: a schedule of noise, a

@@ -56,7 +56,7 @@ bool fb__rule_seed_again(fb_diff_cause *out, const fb__case *c)
         return false;
     a = count_seeds(c->pair->a.trace, e);
     b = count_seeds(c->pair->b.trace, e);
-    if ((a > 1) == (b > 1))
+    if ((a > 1) == (b > 1) || a == 0 || b == 0)
         return false;
     fb__say(out, "%s is seeded with %" PRIu64 " %zu | %zu times: its numbers come again",
             fb__text(e->site->stream), e->stream_key, a, b);
@@ -176,6 +176,78 @@ bool fb__rule_key_reuse(fb_diff_cause *out, const fb__case *c)
             ": the generator was set back to that state",
             in_a != UINT64_MAX ? "a" : "b", fb__text(fb__culprit_event(c)->site->stream), at);
     fb__say_fix(out, "seed once, at the start; give each worker, epoch or use a seed of its own");
+    return true;
+}
+
+/* --- Draws for a reader ----------------------------------------------------------------------- */
+
+static bool is_draw(const fb_site *site)
+{
+    return site->kind == FB_KIND_DRAW;
+}
+
+static bool is_outside(const fb_site *site)
+{
+    return site->kind == FB_KIND_TENSOR && fb__text(site->path)[0] == '\0';
+}
+
+/* The draw that the k-th input has its numbers from, a few ops before, outside of all modules;
+ * NULL: it has none. */
+static const fb_site *drawn_for(const fb__case *c, const fb__step_event *e, uint32_t k)
+{
+    const fb_site *site = fb__input_site(c, e, k);
+
+    return site == NULL || !is_outside(site) ? NULL : fb__origin(c, e, k, is_draw, is_outside, 4);
+}
+
+/* Signature: an op reads the numbers of one draw in one run, those of another in the other. */
+bool fb__rule_other_draw(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    char inputs[FB__INPUTS_TEXT];
+
+    if (!fb__is_pair(c) || a->site->kind != FB_KIND_TENSOR)
+        return false;
+    for (uint32_t k = 0; k < a->input_count && k < b->input_count; k++) {
+        const fb_site *in_a = drawn_for(c, a, k), *in_b = drawn_for(c, b, k);
+
+        if (in_a == NULL || in_b == NULL || fb__is_same_input(c, k) ||
+            strcmp(fb__text(fb__input_site(c, a, k)->op), fb__text(fb__input_site(c, b, k)->op)) !=
+                0 ||
+            (in_a->occurrence == in_b->occurrence &&
+             strcmp(fb__text(in_a->stream), fb__text(in_b->stream)) == 0) ||
+            !fb__other_inputs(inputs, sizeof inputs, c))
+            continue;
+        fb__say(out, "%s %s: the numbers of another draw", fb__text(a->site->op), inputs);
+        fb__say_fix(out, "draw once and keep the result where it is used again, in both");
+        return true;
+    }
+    return false;
+}
+
+static bool is_trained_on(const fb_site *site)
+{
+    return site->phase == FB_PHASE_BACKWARD || site->kind == FB_KIND_PARAM;
+}
+
+/* Signature: more numbers of the same kind from one state, for something that training does not
+ * use. */
+bool fb__rule_more_numbers(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    if (!fb__is_pair(c) || a->site->kind != FB_KIND_DRAW || a->stream_key != b->stream_key ||
+        a->counter != b->counter || a->count == b->count ||
+        a->site->parameters[0] != b->site->parameters[0] ||
+        a->site->parameters[1] != b->site->parameters[1] || a->site->phase == FB_PHASE_INIT ||
+        fb__reader(c, a, is_trained_on, 1 << 14) != NULL ||
+        fb__reader(c, b, is_trained_on, 1 << 14) != NULL)
+        return false;
+    fb__say(out,
+            "%" PRIu64 " | %" PRIu64 " numbers are drawn from %s (%s) for what no training uses: "
+            "the generator stands elsewhere behind it",
+            a->count, b->count, fb__text(a->site->stream), fb__text(a->site->distribution));
+    fb__say_fix(out, "give what is drawn for evaluation or pictures a generator of its own");
     return true;
 }
 

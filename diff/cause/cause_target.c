@@ -45,6 +45,22 @@ static bool count_targets(double *n, const fb__step *step, const fb__step_event 
     return true;
 }
 
+/* Where targets are held against what a part of the model has been cut out of: of the same memory
+ * other whole numbers are compared and counted, outside of all modules. */
+static bool is_other_cut(const fb__case *c)
+{
+    static const char *const compares[] = {"ne", "eq", "gt", "ge", "lt", "le", "count_nonzero"};
+    const fb__step_event *e = fb__culprit_event(c);
+    const fb_site *from = fb__input_site(c, e, 0);
+    fb__argument_pair p;
+
+    return fb__is_pair(c) && e->site->kind == FB_KIND_TENSOR &&
+           fb__text(e->site->path)[0] == '\0' &&
+           fb__is_one_of(fb__text(e->site->op), compares, COUNT_OF(compares)) && from != NULL &&
+           fb__is_integer(from->dtype) &&
+           fb__other_offset(&p, c->culprit->a->site, c->culprit->b->site);
+}
+
 static void say_target(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
@@ -56,6 +72,10 @@ static void say_target(fb_diff_cause *out, const fb__case *c)
                 fb__culprit_side(c), fb__text(e->site->op));
     } else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site)) {
         fb__say(out, "the loss is computed with %s %s | %s", p.name, p.a, p.b);
+    } else if (is_other_cut(c)) {
+        (void)fb__other_offset(&p, c->culprit->a->site, c->culprit->b->site);
+        fb__say(out, "%s counts other targets: those from element %s | %s of the same tensor on",
+                fb__text(e->site->op), p.a, p.b);
     } else if (fb__is_loss(e->site) && count_targets(&x, &c->pair->a, c->culprit->a) &&
                count_targets(&y, &c->pair->b, c->culprit->b) && x != y) {
         fb__say(out, "the loss is over other targets: %.0f | %.0f of them count, logits are equal",
@@ -105,13 +125,15 @@ static bool is_move(const fb__case *c, const fb__step_event *e)
     return reader != NULL && fb__text(reader->site->path)[0] == '\0';
 }
 
-/* Marks the sites of the step's tensors that differ; a bit for each site of the trace. */
+enum { SITES_MAX = 1 << 18 }; /* of a trace that are looked at */
+
+/* Marks the sites of the step's tensors that differ; a flag for each site of the trace. */
 static bool *differing_sites(const fb__step *step)
 {
-    bool *made = calloc(step->site_capacity + 1, sizeof *made);
+    bool *made = calloc(SITES_MAX, sizeof *made);
 
     for (size_t i = 0; i < step->count && made != NULL; i++)
-        if (!step->events[i].equal && step->events[i].site_number < step->site_capacity)
+        if (!step->events[i].equal && step->events[i].site_number < SITES_MAX)
             made[step->events[i].site_number] = true;
     return made;
 }
@@ -129,7 +151,7 @@ static bool is_target_of_next_step(const fb__case *c)
         fb_trace_seek(step->trace, step->step + 1, NULL) != FB_OK)
         return false;
     before = differing_sites(step);
-    now = calloc(step->site_capacity + 1, sizeof *now);
+    now = calloc(SITES_MAX, sizeof *now);
     while (before != NULL && now != NULL && !model && !loss &&
            fb_trace_next(step->trace, &x, NULL, NULL) == FB_OK && x != NULL &&
            x->step == step->step + 1) {
@@ -137,7 +159,7 @@ static bool is_target_of_next_step(const fb__case *c)
         bool reads = false;
 
         for (uint32_t k = 0; site != NULL && k < x->input_count; k++)
-            if (x->inputs[k].site < step->site_capacity)
+            if (x->inputs[k].site < SITES_MAX)
                 reads |= x->inputs[k].step == step->step ? before[x->inputs[k].site]
                                                          : now[x->inputs[k].site];
         if (!reads || site == NULL)
@@ -146,7 +168,7 @@ static bool is_target_of_next_step(const fb__case *c)
          * reads it. */
         loss = fb__is_loss(site) && site->phase != FB_PHASE_BACKWARD;
         model = !loss && (fb__text(site->path)[0] != '\0' || site->phase == FB_PHASE_BACKWARD);
-        if (x->site < step->site_capacity)
+        if (x->site < SITES_MAX)
             now[x->site] = true;
     }
     free(before);
@@ -175,6 +197,13 @@ static bool is_of_model(const fb__case *c, const fb__step_event *e)
     return false;
 }
 
+/* What a classifier gives: chances, or their logarithms. */
+static bool is_chance(const fb_site *site)
+{
+    return strstr(fb__text(site->op), "softmax") != NULL || fb__op_is(site, "sigmoid") ||
+           fb__op_is(site, "exp") || fb__op_is(site, "log") || fb__op_is(site, "logsumexp");
+}
+
 /* Integers that pick the targets' own numbers from what the model gives: a loss written by hand. */
 static bool is_picking(const fb__case *c, const fb__step_event *e)
 {
@@ -191,14 +220,21 @@ static bool is_picking(const fb__case *c, const fb__step_event *e)
     site = fb__input_site(c, reader, 0);
     from = fb__input(c, reader, 0); /* NULL: both sides have it, further up */
     return site != NULL && fb__is_real(site->dtype) && site->phase == FB_PHASE_FORWARD &&
-           (from == NULL || is_of_model(c, from));
+           (from == NULL ||
+            (is_of_model(c, from) &&
+             (is_chance(from->site) || fb__ancestor(c, from, is_chance, 16) != NULL)));
 }
 
-/* Weights of classes that one side alone gives to the loss are no matter of its targets. */
+/* Weights of classes that one side alone gives to the loss, or that differ, are no matter of its
+ * targets. */
 static bool is_weighted(const fb__case *c)
 {
-    return fb__is_pair(c) && fb__is_loss(c->culprit->a->site) &&
-           c->culprit->a->input_count != c->culprit->b->input_count;
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    if (!fb__is_pair(c) || !fb__is_loss(a->site))
+        return false;
+    return fb__is_weight_of_loss(a) ||
+           (a->input_count != b->input_count && a->input_count > 0 && b->input_count > 0);
 }
 
 /* Signature: the loss differs, its logits and settings are equal; or integers that it reads. */
@@ -220,7 +256,7 @@ bool fb__rule_loss_target(fb_diff_cause *out, const fb__case *c)
         (void)fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site);
     if (is_weighted(c))
         return false;
-    if (!is_target(c, e) && !is_picking(c, e) && !is_cut(c) && !is_move(c, e) &&
+    if (!is_target(c, e) && !is_picking(c, e) && !is_cut(c) && !is_move(c, e) && !is_other_cut(c) &&
         !(fb__is_pair(c) && fb__is_loss(e->site) && strcmp(p.name, "reduction") != 0))
         return false;
     say_target(out, c);

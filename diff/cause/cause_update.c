@@ -37,7 +37,8 @@ static bool is_rate(const fb_site *site)
 
 /* The numbers of one place, step by step. */
 typedef struct series {
-    double at[SERIES_MAX]; /* [i]: of step i + 1 */
+    double at[SERIES_MAX];
+    uint64_t step[SERIES_MAX]; /* ascending: an optimizer may not make an update in each */
     size_t count;
 } series;
 
@@ -48,13 +49,15 @@ static void read_series(series *out, fb_trace *trace, const fb_site *like, const
     out->count = 0;
     if (fb_trace_seek(trace, 1, NULL) != FB_OK)
         return;
-    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && e->step <= SERIES_MAX) {
+    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && out->count < SERIES_MAX) {
         const fb_site *site = fb_trace_site(trace, e->site);
 
         if (site == NULL || e->step == 0 || site->kind != FB_KIND_SCALAR ||
             strcmp(fb__text(site->path), fb__text(like->path)) != 0 ||
-            strcmp(fb__text(site->slot), slot) != 0 || e->step != out->count + 1)
+            strcmp(fb__text(site->slot), slot) != 0 ||
+            (out->count > 0 && e->step <= out->step[out->count - 1]))
             continue;
+        out->step[out->count] = e->step;
         out->at[out->count++] = e->value;
     }
 }
@@ -131,9 +134,9 @@ static bool say_series(fb_diff_cause *out, const series *a, const series *b)
     pa = peak_of(a);
     pb = peak_of(b);
     fb__say(out,
-            "the learning rate peaks with %.6g in step %zu | %.6g in step %zu (of those "
-            "recorded): warm-up or total differ",
-            a->at[pa], pa + 1, b->at[pb], pb + 1);
+            "the learning rate peaks with %.6g in step %" PRIu64 " | %.6g in step %" PRIu64
+            " (of those recorded): warm-up or total differ",
+            a->at[pa], a->step[pa], b->at[pb], b->step[pb]);
     return pa != pb || !is_near(a->at[pa], b->at[pb]);
 }
 

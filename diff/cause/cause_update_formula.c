@@ -62,3 +62,49 @@ bool fb__rule_update_formula(fb_diff_cause *out, const fb__case *c)
     fb__say_fix(out, "use one formula in both optimizers");
     return true;
 }
+
+/* --- Behind the update ------------------------------------------------------------------------ */
+
+static bool is_updated(const fb_site *site)
+{
+    return site->kind == FB_KIND_PARAM && site->phase == FB_PHASE_OPTIMIZER;
+}
+
+static bool is_in_module(const fb_site *site)
+{
+    return site->kind == FB_KIND_TENSOR && fb__text(site->path)[0] != '\0';
+}
+
+/* Whether a module reads what is made of the event where it reads a parameter on the other side. */
+static bool stands_for_parameter(const fb__case *c, const fb__step_event *e)
+{
+    const fb__step *other = fb__step_of(c, e) == &c->pair->a ? &c->pair->b : &c->pair->a;
+    const fb__step_event *reader = fb__reader(c, e, is_in_module, 1 << 14), *partner;
+
+    if (reader == NULL || reader->partner == UINT32_MAX)
+        return false;
+    partner = &other->events[reader->partner];
+    for (uint32_t k = 0; k < reader->input_count && k < partner->input_count; k++) {
+        const fb_site *own = fb__input_site(c, reader, k), *others = fb__input_site(c, partner, k);
+
+        if (own != NULL && others != NULL && fb__op_is(own, "copy") && is_updated(others))
+            return true;
+    }
+    return false;
+}
+
+/* Signature: between two steps one side alone works on parameters that its optimizer has updated,
+ * and the model goes on with what comes of it: an optimizer around another one. */
+bool fb__rule_update_behind(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+
+    if (fb__is_pair(c) || e->site->kind != FB_KIND_TENSOR || e->site->phase != FB_PHASE_FORWARD ||
+        fb__text(e->site->path)[0] != '\0' || fb__ancestor(c, e, is_updated, 16) == NULL ||
+        !stands_for_parameter(c, e))
+        return false;
+    fb__say(out, "only %s changes the parameters once more behind the optimizer's update (%s)",
+            fb__culprit_side(c), fb__text(e->site->op));
+    fb__say_fix(out, "compare what is done behind the update: how often, and with which factor");
+    return true;
+}

@@ -50,9 +50,14 @@ fb__rule fb__rule_loss_normalization;
 /* cause_target.c */
 fb__rule fb__rule_loss_target;
 /* cause_accumulation.c */
-fb__rule fb__rule_accumulation;
+fb__rule fb__rule_accumulation, fb__rule_further_pass;
+/* cause_by_hand.c */
+fb__rule fb__rule_clip_by_hand, fb__rule_added_by_hand, fb__rule_divided_by_hand;
+/* cause_reading.c */
+fb__rule fb__rule_row_count, fb__rule_other_rows, fb__rule_other_range, fb__rule_other_tokens;
 /* cause_clip.c */
-fb__rule fb__rule_clip_kind, fb__rule_clip_order, fb__rule_scaled_gradients, fb__rule_clip_count;
+fb__rule fb__rule_clip_missed, fb__rule_clip_kind, fb__rule_clip_order, fb__rule_scaled_gradients,
+    fb__rule_clip_count;
 /* cause_backward.c */
 fb__rule fb__rule_backward_kind;
 /* cause_collective.c */
@@ -61,11 +66,12 @@ fb__rule fb__rule_collective;
 fb__rule fb__rule_schedule_kind, fb__rule_update_kind, fb__rule_running_average,
     fb__rule_optimizer_start;
 /* cause_update_formula.c */
-fb__rule fb__rule_update_formula;
+fb__rule fb__rule_update_formula, fb__rule_update_behind;
 /* cause_sharing.c */
-fb__rule fb__rule_aliasing, fb__rule_overwritten, fb__rule_not_a_copy;
+fb__rule fb__rule_aliasing, fb__rule_overwritten, fb__rule_not_a_copy, fb__rule_average_shared;
 /* cause_state.c */
-fb__rule fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse, fb__rule_workers;
+fb__rule fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse, fb__rule_workers,
+    fb__rule_other_draw, fb__rule_more_numbers;
 /* cause_mode.c */
 fb__rule fb__rule_inner_mode, fb__rule_dropout_mode, fb__rule_evaluated_dropout;
 /* cause_start.c */

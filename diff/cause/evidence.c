@@ -128,6 +128,12 @@ bool fb__is_loss(const fb_site *site)
     return fb__is_one_of(fb__text(site->op), ops, sizeof ops / sizeof ops[0]);
 }
 
+bool fb__is_weight_of_loss(const fb__step_event *e)
+{
+    return strncmp(fb__text(e->site->op), "nll_loss", 8) == 0 && e->input_count == 0 &&
+           strcmp(fb__text(e->site->slot), "in2") == 0;
+}
+
 /* The k-th input where it stands in the common start of the step, which is not loaded. NULL: it
  * does not, or the reader failed. Lives until the trace is read on. */
 static const fb_event *input_before(const fb__case *c, const fb__step_event *e, uint32_t k)
@@ -206,8 +212,15 @@ bool fb__argument(char *out, size_t size, const fb_site *site, const char *name)
     return value != NULL;
 }
 
+/* Where a tensor begins in its memory is told beside the arguments, and is none of them. */
+static bool is_offset(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot != NULL && strcmp(dot, ".offset") == 0;
+}
+
 static bool compare_arguments(fb__argument_pair *out, const cJSON *of, const cJSON *other,
-                              bool swapped)
+                              bool swapped, bool offsets)
 {
     const cJSON *child;
 
@@ -216,8 +229,12 @@ static bool compare_arguments(fb__argument_pair *out, const cJSON *of, const cJS
         const cJSON *partner = cJSON_GetObjectItemCaseSensitive(other, child->string);
         char *own = swapped ? out->b : out->a, *others = swapped ? out->a : out->b;
 
+        if (is_offset(child->string) != offsets)
+            continue;
         print_value(own, sizeof out->a, child);
         print_value(others, sizeof out->b, partner);
+        if (offsets && partner == NULL)
+            (void)snprintf(others, sizeof out->b, "0");
         if (strcmp(out->a, out->b) == 0)
             continue;
         (void)snprintf(out->name, sizeof out->name, "%s", child->string);
@@ -226,14 +243,25 @@ static bool compare_arguments(fb__argument_pair *out, const cJSON *of, const cJS
     return false;
 }
 
-bool fb__other_argument(fb__argument_pair *out, const fb_site *a, const fb_site *b)
+static bool compare_sites(fb__argument_pair *out, const fb_site *a, const fb_site *b, bool offsets)
 {
     cJSON *x = arguments_of(a), *y = arguments_of(b);
-    const bool found = compare_arguments(out, x, y, false) || compare_arguments(out, y, x, true);
+    const bool found =
+        compare_arguments(out, x, y, false, offsets) || compare_arguments(out, y, x, true, offsets);
 
     cJSON_Delete(x);
     cJSON_Delete(y);
     return found;
+}
+
+bool fb__other_argument(fb__argument_pair *out, const fb_site *a, const fb_site *b)
+{
+    return compare_sites(out, a, b, false);
+}
+
+bool fb__other_offset(fb__argument_pair *out, const fb_site *a, const fb_site *b)
+{
+    return compare_sites(out, a, b, true);
 }
 
 /* --- Relations -------------------------------------------------------------------------------- */

@@ -52,6 +52,10 @@ bool fb__input_hash(fb_hash *out, const fb__case *c, const fb__step_event *e, ui
 /* The site of the k-th input, of whatever step; NULL: there is none. */
 const fb_site *fb__input_site(const fb__case *c, const fb__step_event *e, uint32_t k);
 
+/* Whether both sides of the culprit have a k-th input, and it is one event, or two of equal
+ * contents. Both must have that many. */
+bool fb__is_same_input(const fb__case *c, uint32_t k);
+
 /* Where the two sides of the culprit do not read the same events, nor others of equal contents:
  * what they read there, as the rest of a sentence: "reads relu_, add in a | add, relu_ in b". */
 enum { FB__INPUTS_TEXT = 400 }; /* bytes that hold any such text */
@@ -61,8 +65,9 @@ bool fb__other_inputs(char *out, size_t size, const fb__case *c);
 bool fb__is_tensor(const fb__step_event *e); /* of an op, or a parameter */
 bool fb__is_scalar(const fb_site *site);     /* one floating-point number that an op has made */
 bool fb__is_loss(const fb_site *site);       /* by the name of the op */
-bool fb__is_real(fb_dtype dtype);            /* floating-point or complex */
-bool fb__is_integer(fb_dtype dtype);         /* and not boolean */
+bool fb__is_weight_of_loss(const fb__step_event *e); /* of classes, entering from outside */
+bool fb__is_real(fb_dtype dtype);                    /* floating-point or complex */
+bool fb__is_integer(fb_dtype dtype);                 /* and not boolean */
 
 /* --- Arguments -------------------------------------------------------------------------------- */
 
@@ -76,6 +81,10 @@ typedef struct fb__argument_pair {
 } fb__argument_pair;
 
 bool fb__other_argument(fb__argument_pair *out, const fb_site *a, const fb_site *b);
+
+/* The same of where tensors begin in their memory, in elements: "in1.offset" of what an op reads,
+ * "out.offset" of where it writes. */
+bool fb__other_offset(fb__argument_pair *out, const fb_site *a, const fb_site *b);
 
 /* --- Relations -------------------------------------------------------------------------------- */
 
@@ -111,6 +120,18 @@ bool fb__is_gradient(const fb_site *site);
 typedef bool fb__match(const fb_site *site);
 const fb__step_event *fb__reader(const fb__case *c, const fb__step_event *e, fb__match *match,
                                  size_t reach);
+
+/* The first site, nearest first, for which `match` holds among what the k-th input of `e` (or each)
+ * is, and is made from in the step, through events for which `through` holds (NULL: all); at most
+ * `reach` of them are gone through. NULL: none. */
+enum { FB__ORIGIN_REACH = 1024 };
+#define FB__ALL_INPUTS UINT32_MAX
+const fb_site *fb__origin(const fb__case *c, const fb__step_event *e, uint32_t k, fb__match *match,
+                          fb__match *through, size_t reach);
+
+/* The same of all that `e` is made from. */
+const fb_site *fb__ancestor(const fb__case *c, const fb__step_event *e, fb__match *match,
+                            size_t reach);
 
 /* The other side's event that stands in the place of a culprit that its side alone has: of the same
  * path and phase, without a partner, and made from the same. NULL: it was left out, or put in. */

@@ -12,7 +12,7 @@ enum { TOLD = 3 }; /* inputs that are named, of each side */
 
 /* One event on both sides, or two with equal contents. Of an earlier step's the identity alone is
  * known. */
-static bool is_same_input(const fb__case *c, uint32_t k)
+bool fb__is_same_input(const fb__case *c, uint32_t k)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
     fb_hash x, y;
@@ -32,7 +32,7 @@ static uint32_t common_count(const fb__case *c)
 static bool has_same_inputs(const fb__case *c)
 {
     for (uint32_t k = 0; k < common_count(c); k++)
-        if (!is_same_input(c, k))
+        if (!fb__is_same_input(c, k))
             return false;
     return c->culprit->a->input_count == c->culprit->b->input_count;
 }
@@ -61,7 +61,7 @@ static void name_inputs(char *out, size_t size, const fb__case *c, const fb__ste
         const fb_site *site = fb__input_site(c, e, k);
         char name[96] = "...";
 
-        if (k < common_count(c) && is_same_input(c, k))
+        if (k < common_count(c) && fb__is_same_input(c, k))
             continue;
         if (site != NULL && told < TOLD)
             name_input(name, sizeof name, site, fb__text(e->site->path));

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "diff/judge/forward_blame.h"
 #include "diff/judge/guilt.h"
+#include "diff/judge/hidden_source.h"
 
 enum { NONE = UINT32_MAX };
 
@@ -197,6 +198,12 @@ static void blame_reset(fb__culprit *out, place *best, const fb__guilt *g)
         *best = (place){at_a + 1, 0, at_a};
 }
 
+static bool same_arguments(const fb_site *x, const fb_site *y)
+{
+    return strcmp(x->arguments == NULL ? "" : x->arguments,
+                  y->arguments == NULL ? "" : y->arguments) == 0;
+}
+
 /* Where b's own event stands: behind the last partner that comes before it. */
 static place place_in_b(const fb__step *b, const fb__step_event *e)
 {
@@ -227,6 +234,27 @@ static fb_status blame_forward(fb__culprit *out, place *best, const fb__guilt *g
     *best = op.a == NULL ? place_in_b(&g->pair->b, op.b)
                          : (place){(uint64_t)(op.a - g->pair->a.events) + 1, 0,
                                    (uint64_t)(op.a - g->pair->a.events)};
+    return FB_OK;
+}
+
+/* A result that differs though inputs and arguments are equal is blamed on what these hide. */
+static fb_status blame_hidden(fb__culprit *out, place *best, const fb__guilt *g, fb_error *err)
+{
+    const fb__step_event *source;
+    fb_status status;
+
+    if (out->a == NULL || out->b == NULL || !out->a->same_inputs || out->a->input_count == 0 ||
+        (out->a->site->kind != FB_KIND_TENSOR && out->a->site->kind != FB_KIND_PARAM) ||
+        !same_arguments(out->a->site, out->b->site))
+        return FB_OK;
+    status = fb__find_hidden_source(&source, g, out->a, err);
+    if (status != FB_OK || source == NULL)
+        return status;
+    out->a = source;
+    out->b = &g->pair->b.events[source->partner];
+    out->what = source->same_content ? FB_DIFF_ARGUMENTS : FB_DIFF_CONTENT;
+    *best = (place){(uint64_t)(source - g->pair->a.events) + 1, 0,
+                    (uint64_t)(source - g->pair->a.events)};
     return FB_OK;
 }
 
@@ -413,6 +441,8 @@ fb_status fb__judge(fb__judgement *judgement, const fb__step_pair *pair, const f
         blame_reset(out, &best, &guilt);
         blame_sample(out, &best, &guilt);
         status = blame_forward(out, &best, &guilt, err);
+        if (status == FB_OK)
+            status = blame_hidden(out, &best, &guilt, err);
         leave_out(notes, out->a);
         leave_out(notes, out->b);
         look_around(out, &pair->a, best);
