@@ -317,8 +317,10 @@ static fb_status judge_culprit(fb__comparison *c, judged *j, uint64_t step, fb_e
         if (status == FB_OK && !found)
             status = open_judged(j, c, step, classes, NULL, err);
     }
-    if (status == FB_OK && !found && made)
+    if (status == FB_OK && !found && made && (classes & 1u << FB_CLASS_OPS) != 0)
         status = fb__judge_begin(c, step, err);
+    else if (status == FB_OK && !found && made && !c->report->engine)
+        status = fb__blame_suspect(c, step, err);
     if (found || c->judged || status != FB_OK)
         return status;
     at = promote(c, culprit, step);

@@ -198,10 +198,11 @@ bool fb__rule_accumulation(fb_diff_cause *out, const fb__case *c)
         return true;
     }
     if (is_reset(fb__culprit_event(c)))
-        fb__say(out,
-                "only %s sets the gradients of %s to zero here, and the gradients behind it "
-                "differ",
-                fb__culprit_side(c), fb__text(fb__culprit_event(c)->site->path));
+        fb__say(out, "only %s sets the gradients of %s to zero here, and %s", fb__culprit_side(c),
+                fb__text(fb__culprit_event(c)->site->path),
+                (c->pair->classes & 1u << FB_CLASS_OPS) != 0
+                    ? "the gradients behind it differ"
+                    : "what the next step computes is other");
     else if (losses_a != losses_b && fb__culprit_event(c)->site->phase != FB_PHASE_OPTIMIZER)
         fb__say(out, "the gradients of this step are made by %zu | %zu backward passes", losses_a,
                 losses_b);

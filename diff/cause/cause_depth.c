@@ -65,3 +65,30 @@ bool fb__rule_out_of_sight(fb_diff_cause *out, const fb__case *c)
                 window.first, window.last);
     return true;
 }
+
+/* Signature: such a result differs, and a generator stands elsewhere at the end of its step, which
+ * began alike. */
+bool fb__rule_hidden_draws(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step *a = &c->pair->a;
+
+    if (!fb__is_out_of_sight(c))
+        return false;
+    for (size_t i = 0; i < a->count; i++) {
+        const fb__step_event *e = &a->events[i];
+
+        if (!fb__is_generator_state(e->site) || e->partner == UINT32_MAX || e->same_content)
+            continue;
+        fb__say(out,
+                "the generator of %s stands elsewhere at the end of step %" PRIu64
+                ", and not before: other numbers were drawn in it, by operations that are on no "
+                "record",
+                fb__text(e->site->stream), a->step);
+        fb__say_fix(out,
+                    "record both with the operations of steps %" PRIu64 " to %" PRIu64
+                    ", and compare the draws",
+                    a->step - 1, a->step);
+        return true;
+    }
+    return false;
+}

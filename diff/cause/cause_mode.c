@@ -154,3 +154,61 @@ bool fb__rule_evaluated_dropout(fb_diff_cause *out, const fb__case *c)
                 fb__place_of(e));
     return true;
 }
+
+/* How often a module is called by the program in this step. */
+static size_t calls_of(const fb__step *step, const fb__step_event *mode)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < step->count; i++) {
+        const fb_site *site = step->events[i].site;
+
+        count += site->kind == FB_KIND_MODE && site->phase == mode->site->phase &&
+                 strcmp(fb__text(site->path), fb__text(mode->site->path)) == 0 &&
+                 strcmp(fb__text(site->slot), fb__text(mode->site->slot)) == 0;
+    }
+    return count;
+}
+
+/* The module that the other side calls once more, where that is another one. */
+static const fb__step_event *called_instead(const fb__step *step, const fb__step_event *mode)
+{
+    for (size_t i = 0; i < step->count; i++) {
+        const fb__step_event *e = &step->events[i];
+
+        if (e->site->kind == FB_KIND_MODE && e->partner == UINT32_MAX && !e->beyond &&
+            strcmp(fb__text(e->site->slot), fb__text(mode->site->slot)) == 0 &&
+            strcmp(fb__text(e->site->path), fb__text(mode->site->path)) != 0)
+            return e;
+    }
+    return NULL;
+}
+
+/* Signature: the modes of a call that only one side makes, which are told with every call. */
+bool fb__rule_called(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c), *instead;
+    const fb__step *own = fb__step_of(c, e);
+    const fb__step *other = own == &c->pair->a ? &c->pair->b : &c->pair->a;
+    const bool in_b = own == &c->pair->b;
+    const char *path = fb__text(e->site->path);
+    size_t n[2];
+
+    if (fb__is_pair(c) || e->site->kind != FB_KIND_MODE ||
+        (strcmp(fb__text(e->site->slot), "training") != 0 &&
+         strcmp(fb__text(e->site->slot), "grad") != 0))
+        return false;
+    n[in_b] = calls_of(own, e);
+    n[!in_b] = calls_of(other, e);
+    if (n[in_b] <= n[!in_b])
+        return false;
+    instead = called_instead(other, e);
+    if (instead != NULL)
+        fb__say(out, "%s is called in %s where %s calls %s", path, in_b ? "b" : "a",
+                in_b ? "a" : "b", fb__text(instead->site->path));
+    else
+        fb__say(out, "%s is called %zu time%s more in %s than in %s", path, n[in_b] - n[!in_b],
+                n[in_b] - n[!in_b] == 1 ? "" : "s", in_b ? "b" : "a", in_b ? "a" : "b");
+    fb__say_fix(out, "call the same modules in both");
+    return true;
+}

@@ -73,7 +73,7 @@ fb__rule fb__rule_aliasing, fb__rule_overwritten, fb__rule_not_a_copy, fb__rule_
 fb__rule fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse, fb__rule_workers,
     fb__rule_other_draw, fb__rule_more_numbers;
 /* cause_mode.c */
-fb__rule fb__rule_inner_mode, fb__rule_dropout_mode, fb__rule_evaluated_dropout;
+fb__rule fb__rule_inner_mode, fb__rule_dropout_mode, fb__rule_evaluated_dropout, fb__rule_called;
 /* cause_start.c */
 fb__rule fb__rule_init_kind, fb__rule_fitted_on_all, fb__rule_made_content, fb__rule_made_input,
     fb__rule_unseeded, fb__rule_entered, fb__rule_other_model, fb__rule_other_held,
@@ -83,7 +83,7 @@ fb__rule fb__rule_argv, fb__rule_hash_seed, fb__rule_same_program;
 /* cause_checkpoint.c */
 fb__rule fb__rule_loaded;
 /* cause_depth.c */
-fb__rule fb__rule_out_of_sight;
+fb__rule fb__rule_out_of_sight, fb__rule_hidden_draws;
 /* cause_samples.c */
 fb__rule fb__rule_leak, fb__rule_repeated_samples;
 /* cause_order.c */

@@ -416,6 +416,7 @@ fb_status fb__judge(fb__judgement *judgement, const fb__step_pair *pair, const f
 {
     fb__culprit *out = &judgement->culprit;
     fb__step_notes *notes = &judgement->notes;
+    const bool ops = (pair->classes & 1u << FB_CLASS_OPS) != 0; /* else the file's order decides */
     place best = {0, 0, 0};
     fb__guilt guilt;
     fb_status status;
@@ -424,11 +425,9 @@ fb_status fb__judge(fb__judgement *judgement, const fb__step_pair *pair, const f
     status = fb__guilt_find(&guilt, pair, wanted, err);
     if (status == FB_OK)
         status = collect(notes, &guilt, err);
-    for (int how = ROOTS; how <= ANY && status == FB_OK && !out->found; how++)
+    for (int how = ops ? ROOTS : ALL_ROOTS; how <= ANY && status == FB_OK && !out->found; how++)
         find(out, &best, &guilt, (search)how);
     if (status == FB_OK && out->found) {
-        const bool ops = (pair->classes & 1u << FB_CLASS_OPS) != 0;
-
         const bool known =
             ops || guilt.trailing || (tells_states(&pair->a) && tells_states(&pair->b));
 

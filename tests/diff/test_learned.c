@@ -13,7 +13,9 @@ typedef struct program {
     uint64_t wrong; /* from this update on the weight is another one; 0: never */
     uint64_t seen;  /* from this step on the loss shows it */
     const char *ops_steps;
-    bool freed; /* before the recording ends: nobody can say what it was */
+    uint64_t kept;  /* gradients are not set to zero in this step; 0: always */
+    uint64_t drawn; /* numbers are drawn in this step, and used */
+    bool freed;     /* before the recording ends: nobody can say what it was */
     bool longer;
     fb_level level;
 } program;
@@ -26,6 +28,41 @@ static void weight(fb_recorder *r, const program *p, fb_phase phase, uint64_t st
                              (const uint64_t[]){2}, values, NULL, 0);
 }
 
+static void report(fb_recorder *r, fb_site site, fb_event event)
+{
+    site.size = sizeof site;
+    event.size = sizeof event;
+    event.micro = FB_MICRO_NONE;
+    event.site = fb_recorder_site(r, &site);
+    fb_recorder_event(r, &event);
+}
+
+static void zero_grad(fb_recorder *r)
+{
+    report(r,
+           (fb_site){.kind = FB_KIND_MODE,
+                     .phase = FB_PHASE_BACKWARD,
+                     .path = "optimizer0",
+                     .op = "zero_grad",
+                     .slot = "zero_grad"},
+           (fb_event){.value = 1});
+}
+
+/* Where the generator stands at the end of a step. */
+static void generator(fb_recorder *r, const program *p, uint64_t step)
+{
+    const uint64_t more = p->drawn != 0 && step >= p->drawn ? 4 : 0;
+
+    report(r,
+           (fb_site){.kind = FB_KIND_DRAW,
+                     .phase = FB_PHASE_DATA,
+                     .path = "torch",
+                     .op = "state",
+                     .stream = "torch",
+                     .algorithm = "mt19937"},
+           (fb_event){.key = 10 * step + more});
+}
+
 static void go(fb_recorder *r, const program *p)
 {
     const uint64_t updates = UPDATES + p->longer;
@@ -33,7 +70,7 @@ static void go(fb_recorder *r, const program *p)
 
     for (uint64_t step = 1; step <= updates; step++) {
         const bool shows = p->wrong != 0 && step > p->wrong && step >= p->seen;
-        const float out[1] = {shows ? 3 : (float)step};
+        const float out[1] = {shows || step == p->drawn ? 3 : (float)step};
         bool has_ops;
 
         fb_recorder_step(r, step);
@@ -41,9 +78,12 @@ static void go(fb_recorder *r, const program *p)
         if (has_ops && !had_ops)
             weight(r, p, FB_PHASE_CHECKPOINT, step - 1, "begin");
         had_ops = has_ops;
+        if (step != p->kept)
+            zero_grad(r);
         (void)fb_recorder_f32(r, FB_PHASE_FORWARD, "fc", "addmm", out, 1, 0);
         (void)fb_recorder_scalar(r, FB_PHASE_LOSS, "loss", "loss", FB_DTYPE_F32, out[0]);
         weight(r, p, FB_PHASE_OPTIMIZER, step, "sgd");
+        generator(r, p, step);
     }
     fb_recorder_step(r, updates + 1);
     if (!p->freed)
@@ -133,6 +173,38 @@ static void what_shows_a_difference_is_not_blamed_for_it(void **state)
     fb_diff_report_free(&r);
 }
 
+static void a_call_left_out_in_the_step_before_is_blamed(void **state)
+{
+    const program right = {.level = FB_LEVEL_OPS, .ops_steps = "0:3"};
+    const program kept = {.level = FB_LEVEL_OPS, .ops_steps = "0:3", .wrong = 5, .kept = 5};
+    const program habit = {.level = FB_LEVEL_OPS, .ops_steps = "0:3", .wrong = 7, .kept = 5};
+    fb_diff_report r = compare(*state, &right, &kept);
+
+    assert_first(&r, 5, FB_PHASE_BACKWARD, "zero_grad", "grad-accumulation");
+    assert_int_equal(r.first.what, FB_DIFF_ONLY_A);
+    assert_int_equal(r.equal_through, 4);
+    assert_int_equal(r.notes.count, 0);
+    fb_diff_report_free(&r);
+    r = compare(*state, &kept, &right);
+    assert_int_equal(r.first.what, FB_DIFF_ONLY_B);
+    assert_int_equal(r.first.name.step, 5);
+    fb_diff_report_free(&r);
+    r = compare(*state, &right, &habit); /* a step passed in which it changed nothing */
+    assert_first(&r, 8, FB_PHASE_LOSS, "", "unknown");
+    fb_diff_report_free(&r);
+}
+
+static void draws_on_no_record_are_told_by_their_generator(void **state)
+{
+    const program right = {.level = FB_LEVEL_OPS, .ops_steps = "0:3"};
+    const program drawn = {.level = FB_LEVEL_OPS, .ops_steps = "0:3", .drawn = 5};
+    fb_diff_report r = compare(*state, &right, &drawn);
+
+    assert_first(&r, 5, FB_PHASE_LOSS, "", "rng-offset");
+    assert_string_equal(r.window_steps, "4:5");
+    fb_diff_report_free(&r);
+}
+
 static void operations_are_not_blamed_for_what_they_begin_with(void **state)
 {
     const program right = {.level = FB_LEVEL_OPS, .ops_steps = "5:7"};
@@ -174,6 +246,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_update_is_seen_at_every_level),
         cmocka_unit_test(what_shows_a_difference_is_not_blamed_for_it),
+        cmocka_unit_test(a_call_left_out_in_the_step_before_is_blamed),
+        cmocka_unit_test(draws_on_no_record_are_told_by_their_generator),
         cmocka_unit_test(operations_are_not_blamed_for_what_they_begin_with),
         cmocka_unit_test(notes_of_one_side_or_of_runs_that_go_on_say_nothing),
     };

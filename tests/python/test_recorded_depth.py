@@ -23,19 +23,25 @@ STEPS = 20
 
 def train(wrong=0, where="gradient", rate=0):
     """wrong: a step in which `where` is another. rate: one that halves the learning rate. The
-    second head is read from step 17 on."""
+    second head is read from step 17 on. Gradients are clipped."""
     torch.manual_seed(1)
     body = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Dropout(0.1))
     heads = torch.nn.ModuleList([torch.nn.Linear(16, 1), torch.nn.Linear(16, 1)])
     optimizer = torch.optim.SGD([*body.parameters(), *heads.parameters()], lr=0.01, momentum=0.9)
     for step in range(1, STEPS + 1):
         x = torch.randn(4, 8)
+        if step == wrong and where == "draws":
+            torch.rand(3)
         hidden = body(x)
+        if step == wrong and where == "called":
+            hidden = hidden + 0.1 * heads[1](hidden)
         loss = ((heads[0](hidden) - x.sum(1, keepdim=True)) ** 2).mean()
         if step >= 17:
             loss = loss + (heads[1](hidden) ** 2).mean()
-        optimizer.zero_grad()
+        if not (step == wrong and where == "kept"):
+            optimizer.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(body.parameters(), 1.0)
         if step == wrong and where == "gradient":
             body[0].weight.grad.mul_(1.5)
         if step == wrong and where == "unread":
@@ -85,6 +91,39 @@ class Depth(unittest.TestCase):
         text = self.diff(a, b)
         self.assertIn("step 15 was recorded without its operations", text)
         self.assertNotIn("all that it is computed from is equal", text)
+
+    def test_the_loss_comes_before_what_is_made_of_it(self):
+        for where in ("draws", "called"):
+            report = self.diff(self.record("right"), self.record(where, {"wrong": 14,
+                                                                         "where": where}), "--json")
+            self.assertEqual(report["verdict"], "differ", report)
+            self.assertNotEqual(report["first"]["slot"], "grad_norm", report)
+
+    def test_numbers_drawn_out_of_sight_are_told_by_their_generator(self):
+        report = self.diff(self.record("right"),
+                           self.record("draws", {"wrong": 14, "where": "draws"}), "--json")
+        self.assertEqual((report["first"]["step"], report["first"]["slot"]), (14, "loss"), report)
+        self.assertEqual(report["cause"]["name"], "rng-offset")
+        self.assertIn("torch stands elsewhere at the end of step 14", report["cause"]["text"])
+        report = self.diff(self.record("right"), self.record("late", {"wrong": 14}), "--json")
+        self.assertEqual(report["cause"]["name"], "unknown")
+
+    def test_a_call_that_one_run_leaves_out_is_found_where_it_is_missing(self):
+        report = self.diff(self.record("right"),
+                           self.record("kept", {"wrong": 14, "where": "kept"}), "--json")
+        first = report["first"]
+        self.assertEqual((first["step"], first["slot"], first["what"]), (14, "zero_grad", "only_a"),
+                         report)
+        self.assertEqual(report["cause"]["name"], "grad-accumulation")
+        self.assertNotIn("gradients behind", report["cause"]["text"])
+        self.assertEqual(report["notes"], [])
+
+    def test_a_module_that_one_run_calls_is_no_mode(self):
+        report = self.diff(self.record("right"),
+                           self.record("called", {"wrong": 14, "where": "called"}), "--json")
+        self.assertEqual((report["first"]["step"], report["first"]["kind"]), (14, "mode"), report)
+        self.assertEqual(report["cause"]["name"], "forward-op")
+        self.assertIn("is called 1 time more in b than in a", report["cause"]["text"])
 
     def test_the_steps_that_it_asks_for_show_the_operation(self):
         window = {"level": "ops", "ops_steps": "14:15"}
