@@ -40,11 +40,6 @@ static inline vf vf_max(vf a, vf b)
     return _mm256_max_ps(a, b);
 }
 
-static inline uint64_t vf_nans(vf a)
-{
-    return (uint64_t)_mm256_movemask_ps(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
-}
-
 static inline vf vf_unless_nan(vf a, vf b)
 {
     return _mm256_blendv_ps(a, b, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
@@ -168,9 +163,14 @@ static inline vu vu_most(vu a, vu b)
     return _mm256_max_epi32(a, b);
 }
 
-static inline uint64_t vu_below(vu a, vu b)
+static inline bool vu_any_below(vu a, vu b)
 {
-    return (uint64_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a)));
+    return _mm256_movemask_epi8(_mm256_cmpgt_epi32(b, a)) != 0;
+}
+
+static inline vu vu_count_below(vu count, vu a, vu b)
+{
+    return _mm256_sub_epi32(count, _mm256_cmpgt_epi32(b, a));
 }
 
 static inline vu vu_magnitude(vu a)
