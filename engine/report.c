@@ -181,7 +181,7 @@ static void make_room_for_sketches(fb__report *report)
 }
 
 /* Room for the largest tensor of a site, made again when sketches are wanted later than hashes. */
-static void make_watches(fb__report *report, bool sketch)
+static void make_watches(fb__report *report)
 {
     size_t most = 0;
 
@@ -192,7 +192,7 @@ static void make_watches(fb__report *report, bool sketch)
     for (size_t i = 0; i < FB_POOL_WATCHES_MAX && report->status == FB_OK; i++) {
         fb_watch_destroy(report->watches[i]);
         report->watches[i] = NULL;
-        report->status = fb_watch_create(&report->watches[i], most, sketch, &report->error);
+        report->status = fb_watch_create(&report->watches[i], most, &report->error);
     }
 }
 
@@ -210,10 +210,9 @@ void fb__report_begin_step(fb__report *report, uint64_t step)
     report->classes = observer->wants == NULL ? (1u << FB_CLASS_COUNT) - 1
                                               : observer->wants(observer->self, step);
     if (report->watches[0] == NULL)
-        make_watches(report, false);
+        make_watches(report);
     if ((report->classes & FB_WANT_SKETCH) != 0 && report->sketches == NULL) {
         make_room_for_sketches(report);
-        make_watches(report, true);
     }
 }
 
@@ -307,11 +306,11 @@ void fb__report_expect(fb__report *report, uint32_t site, const void *data)
 {
     const fb__site *entry = &report->sites[site];
 
-    if (!fb__report_wants(report, site) || report->touched || report->pool == NULL ||
-        report->watched == FB_POOL_WATCHES_MAX)
+    if (!fb__report_wants(report, site) || sketch_wanted(report, entry) || report->touched ||
+        report->pool == NULL || report->watched == FB_POOL_WATCHES_MAX)
         return;
     fb_watch_begin(report->watches[report->watched++], report->pool, entry->site.dtype, data,
-                   tensor_bytes(&entry->site), sketch_wanted(report, entry));
+                   tensor_bytes(&entry->site));
 }
 
 void fb__report_expect_none(fb__report *report)
@@ -323,10 +322,10 @@ void fb__report_expect_none(fb__report *report)
 }
 
 /* The watch that saw this tensor being written, or NULL. */
-static fb_watch *watch_of(const fb__report *report, const void *data, size_t bytes, bool sketch)
+static fb_watch *watch_of(const fb__report *report, const void *data, size_t bytes)
 {
     for (size_t i = 0; i < report->watched; i++)
-        if (fb_watch_is_on(report->watches[i], data, bytes, sketch))
+        if (fb_watch_is_on(report->watches[i], data, bytes))
             return report->watches[i];
     return NULL;
 }
@@ -335,12 +334,11 @@ static fb_watch *watch_of(const fb__report *report, const void *data, size_t byt
 static fb__contents contents_of(fb__report *report, const fb__site *entry, const void *data,
                                 size_t bytes)
 {
-    const bool sketch = sketch_wanted(report, entry);
-    fb_watch *watch = watch_of(report, data, bytes, sketch);
+    fb_watch *watch = watch_of(report, data, bytes);
     fb__contents c = {.nonfinite = false};
     fb_hash *blocks;
 
-    if (!sketch) {
+    if (!sketch_wanted(report, entry)) {
         c.hash = watch != NULL
                      ? fb_watch_hash(watch, report->pool, &c.nonfinite)
                      : fb_tensor_hash(report->pool, entry->site.dtype, data, bytes, &c.nonfinite);
@@ -349,10 +347,8 @@ static fb__contents contents_of(fb__report *report, const fb__site *entry, const
     c.block_count = fb_sketch_blocks(bytes);
     c.blocks = blocks = c.block_count == 0 ? NULL : entry->blocks;
     c.sketch = entry->sketch;
-    c.hash = watch != NULL
-                 ? fb_watch_sketch(entry->sketch, blocks, watch, report->pool, &c.nonfinite)
-                 : fb_tensor_sketch(entry->sketch, blocks, report->pool, entry->site.dtype, data,
-                                    bytes, &c.nonfinite);
+    c.hash = fb_tensor_sketch(entry->sketch, blocks, report->pool, entry->site.dtype, data, bytes,
+                              &c.nonfinite);
     return c;
 }
 

@@ -114,7 +114,8 @@ typedef struct fb__contents {
 } fb__contents;
 
 /* The kernels that run next write the whole tensor of this site, and its report follows before
- * anything else does: its hash is made while they write (base/watch.h). Only a matter of speed. */
+ * anything else does: its hash is made while they write (base/watch.h), its sketch is not. Only a
+ * matter of speed. */
 void fb__report_expect(fb__report *report, uint32_t site, const void *data);
 /* No longer so, for any tensor. */
 void fb__report_expect_none(fb__report *report);

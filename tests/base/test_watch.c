@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * test_watch.c - a tensor that is hashed while it is written has the hash and the sketch of its
+ * test_watch.c - a tensor that is hashed while it is written has the hash of its
  * contents, however the writing was shared out, and whatever was told of it.
  */
 #include <setjmp.h>
@@ -14,7 +14,6 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
-#include "base/sketch.h"
 #include "base/watch.h"
 
 enum { ROWS = 301, COLS = 517, N = ROWS * COLS }; /* ten blocks, the last one short */
@@ -53,64 +52,49 @@ static void run_kernel(fb_pool *pool, size_t rows, size_t cols, float value, siz
     fb_pool_run(pool, (ROWS + rows - 1) / rows * j.across, write_part, &j);
 }
 
-static void check(fb_watch *watch, fb_pool *pool, bool sketch)
+static void check(fb_watch *watch, fb_pool *pool)
 {
-    static fb_sketch got, want;
-    static fb_hash got_blocks[64], want_blocks[64];
     bool nonfinite = true, expected = true;
+    const fb_hash hash = fb_tensor_hash(NULL, FB_DTYPE_F32, tensor, sizeof tensor, &expected);
 
-    assert_true(fb_watch_is_on(watch, tensor, sizeof tensor, sketch));
-    if (sketch) {
-        const fb_hash hash = fb_tensor_sketch(&want, want_blocks, NULL, FB_DTYPE_F32, tensor,
-                                              sizeof tensor, &expected);
-
-        assert_true(
-            fb_hash_equal(fb_watch_sketch(&got, got_blocks, watch, pool, &nonfinite), hash));
-        assert_memory_equal(&got, &want, sizeof got);
-        assert_memory_equal(got_blocks, want_blocks,
-                            fb_sketch_blocks(sizeof tensor) * sizeof *want_blocks);
-    } else {
-        const fb_hash hash = fb_tensor_hash(NULL, FB_DTYPE_F32, tensor, sizeof tensor, &expected);
-
-        assert_true(fb_hash_equal(fb_watch_hash(watch, pool, &nonfinite), hash));
-    }
+    assert_true(fb_watch_is_on(watch, tensor, sizeof tensor));
+    assert_true(fb_hash_equal(fb_watch_hash(watch, pool, &nonfinite), hash));
     assert_int_equal(nonfinite, expected);
 }
 
-typedef void scenario(fb_watch *watch, fb_pool *pool, bool sketch);
+typedef void scenario(fb_watch *watch, fb_pool *pool);
 
 static void on_all(scenario *run)
 {
     fb_error err;
 
-    for (unsigned threads = 1; threads <= 3; threads++)
-        for (int sketch = 0; sketch < 2; sketch++) {
-            fb_watch *watch;
-            fb_pool *pool;
+    for (unsigned threads = 1; threads <= 3; threads++) {
+        fb_watch *watch;
+        fb_pool *pool;
 
-            assert_int_equal(fb_pool_create(&pool, threads, &err), FB_OK);
-            assert_int_equal(fb_watch_create(&watch, sizeof tensor, sketch, &err), FB_OK);
-            run(watch, pool, sketch);
-            fb_watch_destroy(watch);
-            fb_pool_destroy(pool);
-        }
+        assert_int_equal(fb_pool_create(&pool, threads, &err), FB_OK);
+        assert_int_equal(fb_watch_create(&watch, sizeof tensor, &err), FB_OK);
+        run(watch, pool);
+        fb_watch_destroy(watch);
+        fb_pool_destroy(pool);
+    }
 }
 
-static void watch_tensor(fb_watch *watch, fb_pool *pool, bool sketch)
+static void watch_tensor(fb_watch *watch, fb_pool *pool)
 {
-    fb_watch_begin(watch, pool, FB_DTYPE_F32, tensor, sizeof tensor, sketch);
+    fb_watch_begin(watch, pool, FB_DTYPE_F32, tensor, sizeof tensor);
 }
 
-static void parts_of_any_shape(fb_watch *watch, fb_pool *pool, bool sketch)
+static void parts_of_any_shape(fb_watch *watch, fb_pool *pool)
 {
     static const size_t shapes[][2] = {{1, COLS}, {ROWS, COLS}, {14, 32},
                                        {97, 260}, {ROWS, 16},   {3, 1}};
 
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         memset(tensor, 0x55, sizeof tensor);
-        watch_tensor(watch, pool, sketch);
+        watch_tensor(watch, pool);
         run_kernel(pool, shapes[i][0], shapes[i][1], (float)i + 0.3f, SIZE_MAX);
-        check(watch, pool, sketch);
+        check(watch, pool);
     }
 }
 
@@ -121,14 +105,12 @@ static void parts_of_any_shape_and_order_give_the_hash_of_the_whole(void **state
 }
 
 /* The blocks are hashed as soon as they are whole: a later change is not in the hash. */
-static void blocks_are_taken_when_whole(fb_watch *watch, fb_pool *pool, bool sketch)
+static void blocks_are_taken_when_whole(fb_watch *watch, fb_pool *pool)
 {
     bool nonfinite;
     fb_hash before;
 
-    if (sketch)
-        return;
-    watch_tensor(watch, pool, false);
+    watch_tensor(watch, pool);
     run_kernel(pool, 14, 32, 1.0f, SIZE_MAX);
     before = fb_tensor_hash(NULL, FB_DTYPE_F32, tensor, sizeof tensor, NULL);
     tensor[5] += 1.0f;
@@ -141,13 +123,13 @@ static void a_block_is_hashed_as_soon_as_it_is_whole(void **state)
     on_all(blocks_are_taken_when_whole);
 }
 
-static void an_untold_part(fb_watch *watch, fb_pool *pool, bool sketch)
+static void an_untold_part(fb_watch *watch, fb_pool *pool)
 {
     for (size_t skip = 0; skip < 6; skip++) {
         memset(tensor, 0, sizeof tensor);
-        watch_tensor(watch, pool, sketch);
+        watch_tensor(watch, pool);
         run_kernel(pool, 60, COLS, (float)skip + 0.7f, skip);
-        check(watch, pool, sketch);
+        check(watch, pool);
     }
 }
 
@@ -157,12 +139,12 @@ static void what_was_not_told_is_hashed_at_the_end(void **state)
     on_all(an_untold_part);
 }
 
-static void written_twice(fb_watch *watch, fb_pool *pool, bool sketch)
+static void written_twice(fb_watch *watch, fb_pool *pool)
 {
-    watch_tensor(watch, pool, sketch);
+    watch_tensor(watch, pool);
     run_kernel(pool, 14, 64, 1.0f, SIZE_MAX);
     run_kernel(pool, 20, COLS, 2.0f, SIZE_MAX);
-    check(watch, pool, sketch);
+    check(watch, pool);
 }
 
 static void what_was_written_twice_has_its_last_contents(void **state)
@@ -171,14 +153,14 @@ static void what_was_written_twice_has_its_last_contents(void **state)
     on_all(written_twice);
 }
 
-static void a_nan_in_it(fb_watch *watch, fb_pool *pool, bool sketch)
+static void a_nan_in_it(fb_watch *watch, fb_pool *pool)
 {
-    watch_tensor(watch, pool, sketch);
+    watch_tensor(watch, pool);
     run_kernel(pool, 100, 100, __builtin_nanf(""), SIZE_MAX);
-    check(watch, pool, sketch);
-    watch_tensor(watch, pool, sketch);
+    check(watch, pool);
+    watch_tensor(watch, pool);
     run_kernel(pool, 100, 100, 1.0f, SIZE_MAX);
-    check(watch, pool, sketch);
+    check(watch, pool);
 }
 
 static void nonfinite_elements_are_seen(void **state)
@@ -187,18 +169,17 @@ static void nonfinite_elements_are_seen(void **state)
     on_all(a_nan_in_it);
 }
 
-static void other_tensors(fb_watch *watch, fb_pool *pool, bool sketch)
+static void other_tensors(fb_watch *watch, fb_pool *pool)
 {
-    fb_watch_begin(watch, pool, FB_DTYPE_F32, tensor, sizeof tensor + 4, sketch); /* too large */
-    assert_false(fb_watch_is_on(watch, tensor, sizeof tensor + 4, sketch));
-    fb_watch_begin(watch, pool, FB_DTYPE_F32, tensor, FB_HASH_BLOCK_BYTES, sketch); /* a block */
-    assert_false(fb_watch_is_on(watch, tensor, FB_HASH_BLOCK_BYTES, sketch));
-    watch_tensor(watch, pool, sketch);
-    assert_false(fb_watch_is_on(watch, tensor, sizeof tensor - 4, sketch));
-    assert_false(fb_watch_is_on(watch, tensor + 1, sizeof tensor, sketch));
-    assert_false(fb_watch_is_on(watch, tensor, sizeof tensor, !sketch));
+    fb_watch_begin(watch, pool, FB_DTYPE_F32, tensor, sizeof tensor + 4); /* too large */
+    assert_false(fb_watch_is_on(watch, tensor, sizeof tensor + 4));
+    fb_watch_begin(watch, pool, FB_DTYPE_F32, tensor, FB_HASH_BLOCK_BYTES); /* a block */
+    assert_false(fb_watch_is_on(watch, tensor, FB_HASH_BLOCK_BYTES));
+    watch_tensor(watch, pool);
+    assert_false(fb_watch_is_on(watch, tensor, sizeof tensor - 4));
+    assert_false(fb_watch_is_on(watch, tensor + 1, sizeof tensor));
     fb_watch_forget(watch);
-    assert_false(fb_watch_is_on(watch, tensor, sizeof tensor, sketch));
+    assert_false(fb_watch_is_on(watch, tensor, sizeof tensor));
     fb_pool_watch_none(pool);
 }
 
