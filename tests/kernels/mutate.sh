@@ -125,9 +125,13 @@ if [ "${1:-}" != --quick ]; then
         's/d16_select(nonzero, curve, d16_set1(-0.0))/d16_select(nonzero, curve, d16_set1(0.0))/'
     mutate "accumulation begins with p, not with C" kernels/matmul.inc \
         's/.add = p->accumulate || b->k > 0/.add = b->k > 0/'
+    mutate "a row by itself begins with p, not with C" kernels/matmul.inc \
+        's/sum\[g\] = k == 0 \&\& !p->accumulate ?/sum[g] = k == 0 ?/'
+    mutate "a row by itself takes its blocks as one" kernels/matmul.inc \
+        's/const size_t end = minimum(k + BLOCK_K, p->k);/const size_t end = k + p->k;/; s/for (size_t k = 0; k < p->k; k += BLOCK_K) {/for (size_t k = 0; k < p->k; k += p->k) {/'
     mutate "bias is added in every block" kernels/matmul.inc 's/last \&\& p->bias != NULL/p->bias != NULL/'
     mutate "columns are summed in float32" kernels/reduce.inc \
-        's/sum = d16_add(sum, d16_widen(term(context, r, column, n)))/sum = d16_widen(d16_narrow(d16_add(sum, d16_widen(term(context, r, column, n)))))/'
+        's/d16_add(sum\[v\], d16_widen(term(context, r, column + 16 \* v, n)));/d16_widen(d16_narrow(d16_add(sum[v], d16_widen(term(context, r, column + 16 * v, n)))));/'
     mutate "a later equal maximum wins" kernels/pool2d.inc 's/value > x\[best\]/value >= x[best]/'
     mutate "the maximum of a row takes the last zero" kernels/reduce.inc 's/if (best != 0.0f)/if (best == best)/'
     mutate "the variance is unbiased" kernels/layernorm.inc \
