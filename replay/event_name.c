@@ -149,11 +149,11 @@ char *fb_event_content_text(char *out, size_t size, const fb_site *site, const f
         break;
     case FB_KIND_DRAW:
         append(out, size, &used,
-               "%" PRIu64 " number%s of stream %s from position %" PRIu64 ", key 0x%" PRIx64
-               ", %s(%g, %g)",
+               "%" PRIu64 " number%s of stream %s from position %" PRIu64 ", key 0x%" PRIx64 ", %s",
                event->count, event->count == 1 ? "" : "s", site->stream == NULL ? "" : site->stream,
-               event->counter, event->key, site->distribution == NULL ? "" : site->distribution,
-               site->parameters[0], site->parameters[1]);
+               event->counter, event->key, site->distribution == NULL ? "" : site->distribution);
+        if (site->parameters[0] != 0 || site->parameters[1] != 0)
+            append(out, size, &used, "(%g, %g)", site->parameters[0], site->parameters[1]);
         break;
     case FB_KIND_SAMPLE:
         append_sample(out, size, &used, site, event, hash);

@@ -524,6 +524,18 @@ static void mark_beyond(fb__step *step, const fb__step *other)
     }
 }
 
+/* How many elements stand before what an op writes, in the memory that it writes to: numbers in
+ * another place of a tensor are another tensor. */
+static unsigned long long written_at(const fb_site *site)
+{
+    static const char name[] = "\"out.offset\":";
+    const char *at = site->kind != FB_KIND_TENSOR || site->arguments == NULL
+                         ? NULL
+                         : strstr(site->arguments, name);
+
+    return at == NULL ? 0 : strtoull(at + sizeof name - 1, NULL, 10);
+}
+
 static void judge(fb__alignment *out, fb__step_pair *p, const fb__key_index *in_a,
                   const fb__key_index *in_b)
 {
@@ -537,7 +549,8 @@ static void judge(fb__alignment *out, fb__step_pair *p, const fb__key_index *in_
             continue;
         }
         y = &p->b.events[x->partner];
-        x->same_content = fb_hash_equal(x->content, y->content);
+        x->same_content =
+            fb_hash_equal(x->content, y->content) && written_at(x->site) == written_at(y->site);
         x->same_inputs = x->input_count == y->input_count;
         for (uint32_t k = 0; k < x->input_count && x->same_inputs; k++)
             x->same_inputs = same_input(p, in_a, in_b, p->a.inputs[x->first_input + k],

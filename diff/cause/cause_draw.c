@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "diff/cause/causes.h"
 #include "diff/cause/counterfactual.h"
+#include "diff/cause/evidence.h"
 
 static const char *name_or(const char *name, const char *otherwise)
 {
@@ -136,6 +136,27 @@ bool fb__rule_first_draw(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+static bool is_any_tensor(const fb_site *site)
+{
+    return site->kind == FB_KIND_TENSOR;
+}
+
+/* One state of the generator serves two calls with other arguments: one of the runs has drawn once
+ * more before. */
+static bool say_other_call(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *x = fb__reader(c, c->culprit->a, is_any_tensor, 4);
+    const fb__step_event *y = fb__reader(c, c->culprit->b, is_any_tensor, 4);
+    fb__argument_pair p;
+
+    if (x == NULL || y == NULL || !fb__other_argument(&p, x->site, y->site))
+        return false;
+    fb__say(
+        out, "one state of stream %s serves %s with %s %s | %s: one run has drawn once more before",
+        name_or(c->culprit->a->site->stream, "(unnamed)"), fb__text(x->site->op), p.name, p.a, p.b);
+    return true;
+}
+
 /* Numbers that one side has drawn and not recorded. */
 static void say_position(fb_diff_cause *out, const fb__case *c)
 {
@@ -183,12 +204,28 @@ bool fb__rule_rng_offset(fb_diff_cause *out, const fb__case *c)
         fb__say(out, "the numbers of stream %s are used for %s | %s",
                 name_or(a->site->stream, "(unnamed)"), name_or(a->site->distribution, "draw"),
                 name_or(b->site->distribution, "draw"));
-    else
+    else if (!say_other_call(out, c))
         fb__say(out, "a draw from stream %s differs: %s | %s",
                 name_or(a->site->stream, "(unnamed)"), c->report->first.content_a,
                 c->report->first.content_b);
     fb__say_fix(out, "find what else draws from stream %s, and give it a generator of its own",
                 name_or(a->site->stream, "(unnamed)"));
+    return true;
+}
+
+/* Signature: a schedule makes a step on one side only. */
+bool fb__rule_schedule_call(fb_diff_cause *out, const fb__case *c)
+{
+    const fb_event_name *name = &c->report->first.name;
+
+    if (name->kind != FB_KIND_MODE || strncmp(name->path, "scheduler", 9) != 0)
+        return false;
+    if (c->culprit->a != NULL && c->culprit->b != NULL)
+        fb__say(out, "%s is called otherwise (%s)", name->path, name->op);
+    else
+        fb__say(out, "only %s calls %s here (%s)", fb__culprit_side(c), name->path, name->op);
+    fb__say_fix(out,
+                "call scheduler.step() at the same places in both, once for each step or epoch");
     return true;
 }
 

@@ -10,7 +10,7 @@
 
 /* The step of an earlier draw that began with the same state of the same generator, or UINT64_MAX.
  * A state of mt19937 is never met twice by drawing. */
-static uint64_t drawn_before(const fb__step *step, const fb__step_event *e)
+static uint64_t drawn_before(const char **stream, const fb__step *step, const fb__step_event *e)
 {
     const fb_event *x = NULL;
     uint64_t number = 0;
@@ -23,8 +23,10 @@ static uint64_t drawn_before(const fb__step *step, const fb__step_event *e)
 
         if (site != NULL && site->kind == FB_KIND_DRAW && x->key == e->stream_key && x->count > 0 &&
             e->count > 0 && x->counter == e->counter &&
-            strcmp(fb__text(site->algorithm), "mt19937") == 0)
+            strcmp(fb__text(site->algorithm), "mt19937") == 0) {
+            *stream = fb__text(site->stream);
             return x->step;
+        }
     }
     return UINT64_MAX;
 }
@@ -67,7 +69,9 @@ bool fb__rule_seed_again(fb_diff_cause *out, const fb__case *c)
 /* Whether all that the numbers decide is which samples come. */
 static bool is_order(const fb__step_event *e)
 {
-    return strcmp(fb__text(e->site->distribution), "randperm") == 0;
+    static const char *const orders[] = {"randperm", "permutation", "shuffle"};
+
+    return fb__is_one_of(fb__text(e->site->distribution), orders, sizeof orders / sizeof orders[0]);
 }
 
 static bool is_row_pick(const fb_site *site)
@@ -82,7 +86,9 @@ static bool other_sampler(fb__argument_pair *p, const fb__case *c)
     const fb__step_event *x = fb__first_different(&c->pair->a, FB_KIND_SAMPLE);
     const fb__step_event *y = fb__first_different(&c->pair->b, FB_KIND_SAMPLE);
 
-    return x != NULL && y != NULL && fb__argument(p->a, sizeof p->a, x->site, "sampler") &&
+    return x != NULL && y != NULL && x->site->role == y->site->role &&
+           strcmp(fb__text(x->site->dataset), fb__text(y->site->dataset)) == 0 &&
+           fb__argument(p->a, sizeof p->a, x->site, "sampler") &&
            fb__argument(p->b, sizeof p->b, y->site, "sampler") && strcmp(p->a, p->b) != 0;
 }
 
@@ -99,6 +105,7 @@ static bool is_drawn_by_sampler(const fb__case *c, const fb__step_event *e)
 bool fb__rule_order_draw(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b, *e = fb__culprit_event(c);
+    const char *stream = "";
     fb__argument_pair p;
     bool again_a, again_b;
 
@@ -124,8 +131,8 @@ bool fb__rule_order_draw(fb_diff_cause *out, const fb__case *c)
     }
     if (strcmp(fb__text(e->site->stream), "torch") == 0)
         return false;
-    again_a = a != NULL && drawn_before(&c->pair->a, a) != UINT64_MAX;
-    again_b = b != NULL && drawn_before(&c->pair->b, b) != UINT64_MAX;
+    again_a = a != NULL && drawn_before(&stream, &c->pair->a, a) != UINT64_MAX;
+    again_b = b != NULL && drawn_before(&stream, &c->pair->b, b) != UINT64_MAX;
     if (again_a != again_b)
         fb__say(out, "%s takes the permutation of an earlier epoch again", again_a ? "a" : "b");
     else if (a == NULL || b == NULL)
@@ -158,23 +165,30 @@ static bool puts_back(fb_trace *trace, uint64_t from, uint64_t to)
 bool fb__rule_key_reuse(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    const char *before = "", *stream = fb__text(fb__culprit_event(c)->site->stream);
     uint64_t in_a = UINT64_MAX, in_b = UINT64_MAX, at;
 
     if (fb__culprit_event(c)->site->kind != FB_KIND_DRAW)
         return false;
     if (a != NULL && a->count > 0)
-        in_a = drawn_before(&c->pair->a, a);
+        in_a = drawn_before(&before, &c->pair->a, a);
     if (b != NULL && b->count > 0)
-        in_b = drawn_before(&c->pair->b, b);
+        in_b = drawn_before(&before, &c->pair->b, b);
     if ((in_a == UINT64_MAX) == (in_b == UINT64_MAX))
         return false;
     at = in_a != UINT64_MAX ? in_a : in_b;
     if (puts_back(in_a != UINT64_MAX ? c->pair->a.trace : c->pair->b.trace, at, c->pair->a.step))
         return false;
-    fb__say(out,
-            "%s draws the numbers of %s again that it has drawn in step %" PRIu64
-            ": the generator was set back to that state",
-            in_a != UINT64_MAX ? "a" : "b", fb__text(fb__culprit_event(c)->site->stream), at);
+    if (strcmp(before, stream) == 0)
+        fb__say(out,
+                "%s draws the numbers of %s again that it has drawn in step %" PRIu64
+                ": the generator was set back to that state",
+                in_a != UINT64_MAX ? "a" : "b", stream, at);
+    else
+        fb__say(out,
+                "%s draws from %s the numbers that %s has given in step %" PRIu64
+                ": the two are seeded alike",
+                in_a != UINT64_MAX ? "a" : "b", stream, before, at);
     fb__say_fix(out, "seed once, at the start; give each worker, epoch or use a seed of its own");
     return true;
 }

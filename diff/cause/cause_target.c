@@ -254,8 +254,9 @@ bool fb__rule_loss_target(fb_diff_cause *out, const fb__case *c)
         return false;
     if (fb__is_pair(c) && fb__is_loss(e->site))
         (void)fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site);
-    if (is_weighted(c))
-        return false;
+    if (is_weighted(c) || (p.name[0] != '\0' && strcmp(p.name, "ignore_index") != 0 &&
+                           strcmp(p.name, "reduction") != 0))
+        return false; /* the loss itself is another one */
     if (!is_target(c, e) && !is_picking(c, e) && !is_cut(c) && !is_move(c, e) && !is_other_cut(c) &&
         !(fb__is_pair(c) && fb__is_loss(e->site) && strcmp(p.name, "reduction") != 0))
         return false;

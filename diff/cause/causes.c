@@ -87,6 +87,7 @@ static const struct {
     {"rng-offset", fb__rule_rng_offset, ALL},
     {"rng-offset", fb__rule_hidden_draws, RECORDED | BLIND},
     {"grad-accumulation", fb__rule_accumulation, RECORDED},
+    {"schedule", fb__rule_schedule_call, RECORDED},
     {"forward-op", fb__rule_called, RECORDED},
     {"mode-flag", fb__rule_mode_flag, ALL},
     {"data-order", fb__rule_epoch_order, RECORDED},

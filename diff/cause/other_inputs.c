@@ -46,6 +46,10 @@ static void name_input(char *out, size_t size, const fb_site *site, const char *
     const bool elsewhere = path[0] != '\0' && strcmp(path, reader) != 0;
     char number[16] = "";
 
+    if (strncmp(fb__text(site->slot), "in", 2) == 0) {
+        (void)snprintf(out, size, "what enters from outside");
+        return;
+    }
     if (site->occurrence > 0)
         (void)snprintf(number, sizeof number, " #%u", site->occurrence + 1);
     (void)snprintf(out, size, "%s%s%s%s", elsewhere ? path : "", elsewhere ? " " : "", op, number);

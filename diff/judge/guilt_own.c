@@ -266,6 +266,12 @@ static bool counts_unread(const fb__guilt *g)
     return (g->pair->classes & 1u << FB_CLASS_OPS) == 0 && !g->told_equal;
 }
 
+/* A pass of a model to train or to evaluate: what it computed is on no record. */
+static bool is_other_mode(const fb__step_event *e)
+{
+    return e->partner != NONE && same_text(e->site->slot, "training");
+}
+
 /* Whether all that an op reads are results of an earlier step: it tells of what is past. */
 static bool reads_the_past(const fb__step *step, const fb__step_event *e)
 {
@@ -320,7 +326,7 @@ static bool counts_alone(const fb__guilt *g, const side *s, const fb__step_event
     case FB_KIND_COLLECTIVE:
         return paired || counts_unread(g);
     case FB_KIND_MODE:
-        return !is_reset(e->site) && counts_unread(g);
+        return !is_reset(e->site) && (counts_unread(g) || (!ops && is_other_mode(e)));
     default:
         return !ops || !fb__is_context(e);
     }

@@ -5,28 +5,10 @@
 #include "diff/judge/hidden_source.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/error.h"
 
 enum { NONE = UINT32_MAX };
-
-/* Where an op writes: the elements before its result in the memory that it writes to. */
-static unsigned long long written_at(const fb_site *site)
-{
-    static const char name[] = "\"out.offset\":";
-    const char *at = site->arguments == NULL ? NULL : strstr(site->arguments, name);
-
-    return at == NULL ? 0 : strtoull(at + sizeof name - 1, NULL, 10);
-}
-
-static bool is_hidden(const fb__step_event *e, const fb__step_event *other)
-{
-    if (e->site->kind == FB_KIND_DRAW)
-        return !e->same_content;
-    return e->site->kind == FB_KIND_TENSOR && e->same_content &&
-           written_at(e->site) != written_at(other->site);
-}
 
 /* Marks what an event of the step is made from. Events stand behind their inputs, so one pass from
  * the end is enough. */
@@ -47,7 +29,7 @@ static void mark_ancestors(bool *marked, const fb__guilt *g)
 fb_status fb__find_hidden_source(const fb__step_event **out, const fb__guilt *g,
                                  const fb__step_event *e, fb_error *err)
 {
-    const fb__step *a = &g->pair->a, *b = &g->pair->b;
+    const fb__step *a = &g->pair->a;
     bool *marked = calloc(a->count + 1, sizeof *marked);
 
     *out = NULL;
@@ -57,8 +39,8 @@ fb_status fb__find_hidden_source(const fb__step_event **out, const fb__guilt *g,
     mark_ancestors(marked, g);
     marked[e - a->events] = false;
     for (size_t i = 0; i < a->count && *out == NULL; i++)
-        if (marked[i] && a->events[i].partner != NONE &&
-            is_hidden(&a->events[i], &b->events[a->events[i].partner]))
+        if (marked[i] && a->events[i].partner != NONE && !a->events[i].same_content &&
+            a->events[i].site->kind == FB_KIND_DRAW)
             *out = &a->events[i];
     free(marked);
     return FB_OK;

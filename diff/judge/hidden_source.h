@@ -4,15 +4,14 @@
  * equal.
  *
  * An op that gives another result from equal inputs with equal arguments reads something that these
- * do not tell. Two mechanisms are known: a result that is written to another place of a tensor that
- * is read as a whole, and a draw with other numbers that its first readers make equal by chance.
+ * do not tell: a draw gave other numbers, say, whose first readers are equal by chance.
  */
 #ifndef FB_DIFF_JUDGE_HIDDEN_SOURCE_H
 #define FB_DIFF_JUDGE_HIDDEN_SOURCE_H
 
 #include "diff/judge/guilt.h"
 
-/* The first such event of side a among all that `e`, an event of side a with a partner, is made
+/* The first such draw of side a among all that `e`, an event of side a with a partner, is made
  * from in the step; *out is NULL where there is none. FB_E_MEMORY. */
 FB_NODISCARD fb_status fb__find_hidden_source(const fb__step_event **out, const fb__guilt *g,
                                               const fb__step_event *e, fb_error *err);

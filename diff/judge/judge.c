@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "diff/judge/forward_blame.h"
 #include "diff/judge/guilt.h"
 #include "diff/judge/hidden_source.h"
@@ -125,6 +126,15 @@ static bool may_be_blamed(const fb__step_event *e, uint16_t mark, search how)
                               e->site->phase == FB_PHASE_LOSS));
 }
 
+static fb_diff_what what_of(const fb__step_event *a, const fb__step_event *b)
+{
+    if (b == NULL)
+        return FB_DIFF_ONLY_A;
+    if (a->same_content)
+        return FB_DIFF_INPUTS;
+    return fb_hash_equal(a->content, b->content) ? FB_DIFF_ARGUMENTS : FB_DIFF_CONTENT;
+}
+
 static void find(fb__culprit *out, place *best, const fb__guilt *g, search how)
 {
     const fb__step *a = &g->pair->a, *b = &g->pair->b;
@@ -139,11 +149,7 @@ static void find(fb__culprit *out, place *best, const fb__guilt *g, search how)
         if (how != ANY && inherits(a, &g->in_a, g->a, e) &&
             (partner == NULL || inherits(b, &g->in_b, g->b, partner)))
             continue;
-        take(out, best, (place){i + 1, 0, i},
-             partner == NULL   ? FB_DIFF_ONLY_A
-             : e->same_content ? FB_DIFF_INPUTS
-                               : FB_DIFF_CONTENT,
-             e, partner);
+        take(out, best, (place){i + 1, 0, i}, what_of(e, partner), e, partner);
     }
     for (size_t i = 0; i < b->count; i++) {
         const fb__step_event *e = &b->events[i];
@@ -252,7 +258,7 @@ static fb_status blame_hidden(fb__culprit *out, place *best, const fb__guilt *g,
         return status;
     out->a = source;
     out->b = &g->pair->b.events[source->partner];
-    out->what = source->same_content ? FB_DIFF_ARGUMENTS : FB_DIFF_CONTENT;
+    out->what = FB_DIFF_CONTENT;
     *best = (place){(uint64_t)(source - g->pair->a.events) + 1, 0,
                     (uint64_t)(source - g->pair->a.events)};
     return FB_OK;

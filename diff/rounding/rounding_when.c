@@ -31,8 +31,14 @@ static bool differs_in_micro_only(const fb_diff_report *report)
     return micro;
 }
 
-/* Two recorded programs whose parameters have other names: most of them, or all are the same ones
- * by content and some are called, laid out or cut otherwise. */
+static bool has_sketches(fb_trace *trace)
+{
+    return fb_trace_get_info(trace)->level >= FB_LEVEL_SKETCH;
+}
+
+/* Two recorded programs whose parameters have other names: most of them; or all are the same ones
+ * by content, a quarter of them is called, laid out or cut otherwise, and there are sizes to judge
+ * by. Where less differs, one program is a change of the other: layers in another order. */
 static fb_status has_other_names(bool *out, fb_trace *a, fb_trace *b, fb_error *err)
 {
     fb__table x, y = {.trace = NULL};
@@ -54,7 +60,8 @@ static fb_status has_other_names(bool *out, fb_trace *a, fb_trace *b, fb_error *
         paired += fb__is_paired(&y.nodes[i]);
     if (x.start_count >= 2 && y.start_count >= 2)
         *out = (2 * shared < x.start_count && 2 * shared < y.start_count) ||
-               (paired == x.start_count + y.start_count && named < x.start_count);
+               (paired == x.start_count + y.start_count && 4 * named < 3 * x.start_count &&
+                has_sketches(a) && has_sketches(b));
     fb__pairing_free(&p);
     fb__table_free(&x);
     fb__table_free(&y);

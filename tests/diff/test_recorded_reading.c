@@ -376,6 +376,19 @@ static void classes_weighed_otherwise(tape *t, side s)
     train(t, op(t, "", "nll_loss_forward", 3 + (uint64_t)s, read, 3), 8 + (uint64_t)s);
 }
 
+/* The loss has another option; the neighbour has other targets. */
+static void loss_changed(tape *t, side s)
+{
+    fb_ref read[2] = {t->weight};
+
+    next(t);
+    read[1] = counts(t, "stack", NULL, N, s == NEIGHBOUR ? 1 : 0, NULL, 0);
+    train(t,
+          gives(t, FB_PHASE_FORWARD, "", "smooth_l1_loss",
+                s == WRONG ? "{\"beta\":0.5}" : "{\"beta\":1}", 3 + (uint64_t)s, read, 2),
+          8 + (uint64_t)s);
+}
+
 static const claim claims[] = {
     {drawn_from_a_range, "data-content", "high 90 | 99", false},
     {fewer_rows, "sample-duplicated-or-missing", "32 | 16 rows", false},
@@ -397,6 +410,7 @@ static const claim claims[] = {
     {cast_at_the_start, "precision-cast", "before training begins", false},
     {drawn_once_more, "rng-offset", "the numbers of another draw", false},
     {more_for_a_picture, "rng-offset", "8 | 16 numbers are drawn from torch", false},
+    {loss_changed, "forward-op", "smooth_l1_loss with beta 1 | 0.5", false},
     {classes_weighed_otherwise, "loss-normalization", "the classes have other weights", false},
 };
 
