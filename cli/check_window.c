@@ -176,12 +176,31 @@ static void say(char **out, const char *format, ...)
     *out = text;
 }
 
+static const char outside_fix[] =
+    "what comes from NumPy, a file or the clock: seed it, sort it, or keep it out";
+
 /* Slots in0, in1, ...: what no recorded operation made. */
 static bool is_from_outside(const fb_diff_first *first)
 {
     const char *slot = first->name.slot;
 
     return strncmp(slot, "in", 2) == 0 && slot[2] >= '0' && slot[2] <= '9';
+}
+
+/* The operation was called with something else, or a parameter began otherwise: the cause is known,
+ * and that it comes from outside the program. */
+static void blame_outside(fb_diff_report *report, size_t results, size_t runs)
+{
+    char *known = report->cause.text;
+
+    report->cause.text = NULL;
+    say(&report->cause.text, "%s; it was %zu different ones in %zu runs with equal settings",
+        known != NULL ? known : "what it is made of differs", results, runs);
+    free(known);
+    if (report->first.name.kind != FB_KIND_TENSOR)
+        return;
+    report->cause.name = "data-content";
+    say(&report->cause.fix, "%s", outside_fix);
 }
 
 /* Equal settings, equal inputs, other outputs: nothing but the operation is left. */
@@ -196,8 +215,7 @@ static void blame_operation(fb_diff_report *report, size_t results, size_t runs)
         say(&report->cause.text,
             "no recorded operation made this input, and it was %zu different ones in %zu runs",
             results, runs);
-        say(&report->cause.fix, "what comes from NumPy, a file or the clock: seed it, sort it, or "
-                                "keep it out");
+        say(&report->cause.fix, "%s", outside_fix);
         return;
     }
     say(&report->cause.text, "equal inputs and settings, and %zu different results in %zu runs",
@@ -236,6 +254,14 @@ static size_t count_results(const fb_diff_first *x, const fb_diff_first *y)
     return count;
 }
 
+/* Whether nothing but what it does can have made the difference. */
+static bool is_only_operation(const fb_diff_first *first)
+{
+    return first->alike &&
+           !(first->name.kind == FB_KIND_PARAM &&
+             (first->name.phase == FB_PHASE_INIT || first->name.phase == FB_PHASE_CHECKPOINT));
+}
+
 static void take_values(fb_diff_first *to, const fb_diff_first *from)
 {
     to->has_value = from->has_value;
@@ -267,7 +293,7 @@ static bool find_values(cli_checked *check, fb_diff_report *report)
     }
     fprintf(stderr, "firstbit check: step %" PRIu64 " again, with the contents of ",
             first->name.step);
-    cli_put(stderr, first->name.path);
+    cli_put(stderr, first->name.path[0] != '\0' ? first->name.path : first->name.op);
     fputc('\n', stderr);
     if (!cli_check_record(check, "-values", &options))
         return false;
@@ -280,8 +306,10 @@ static bool find_values(cli_checked *check, fb_diff_report *report)
         if (again.next != NULL)
             say(&report->next, "%s", again.next);
     }
-    if (check->variation.knob == CLI_KNOB_NONE)
+    if (check->variation.knob == CLI_KNOB_NONE && is_only_operation(first))
         blame_operation(report, count_results(first, &again.first), 4);
+    else if (check->variation.knob == CLI_KNOB_NONE)
+        blame_outside(report, count_results(first, &again.first), 4);
     else if (repeats)
         blame_setting(check, report);
     fb_diff_report_free(&again);

@@ -47,6 +47,8 @@ typedef struct fb_diff_first {
     uint64_t shape[FB_RANK_MAX];
     char content_a[256], content_b[256]; /* in one line each; "" on the side that lacks it */
 
+    bool alike; /* both sides have it, with equal arguments, and name the same inputs */
+
     bool has_value; /* the four below: of a scalar, or by replaying both runs */
     fb_diff_value a, b;
     uint64_t ulps;

@@ -30,6 +30,13 @@ static void fill_values(fb_diff_first *first, const fb__step_event *a, const fb_
     first->ulps = fb_ulps_f64(first->a.bits, first->b.bits);
 }
 
+static bool is_alike(const fb__step_event *a, const fb__step_event *b)
+{
+    const char *x = a->site->arguments, *y = b->site->arguments;
+
+    return a->same_inputs && strcmp(x == NULL ? "" : x, y == NULL ? "" : y) == 0;
+}
+
 static char *stack_of(fb_trace *trace, const fb__step_event *event)
 {
     const char *stack = event == NULL ? NULL : fb_trace_stack(trace, event->site_number);
@@ -61,6 +68,8 @@ void fb__first_event_fill(fb_diff_report *report, const fb__step_pair *pair,
         fb__step_event_text(first->content_a, sizeof first->content_a, &pair->a, a);
     if (b != NULL)
         fb__step_event_text(first->content_b, sizeof first->content_b, &pair->b, b);
-    if (a != NULL && b != NULL)
+    if (a != NULL && b != NULL) {
+        first->alike = is_alike(a, b);
         fill_values(first, a, b);
+    }
 }

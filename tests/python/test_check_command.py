@@ -37,6 +37,8 @@ for i in range(14):
         x = torch.ops.mine.noisy(x)
     if kind == "clock" and i == 12:
         x = x + torch.from_numpy(numpy.full(32, time.time_ns() % 10**9, "float32"))
+    if kind == "number" and i == 12:
+        x = x + time.time_ns() % 10**6 * 1e-6
     if kind == "set":
         for name in {"red", "green", "blue", "black", "white", "grey"}:
             x = x * (1 + 1e-3 * len(name)) + 0.1 * len(name)
@@ -121,6 +123,15 @@ class Check(unittest.TestCase):
         self.assertIn("train.py:20", found["first"]["stack_a"])
         self.assertEqual(found["cause"]["name"], "data-content")
         self.assertEqual(found["first"]["element"], 0)
+
+    @unittest.skipIf("--quick" in sys.argv, "quick")
+    def test_an_operation_is_not_blamed_for_a_number_that_it_is_called_with(self):
+        found = self.answer("number")
+        self.assertEqual((found["first"]["step"], found["first"]["op"]), (13, "add"))
+        self.assertIn("train.py:22", found["first"]["stack_a"])
+        self.assertEqual(found["cause"]["name"], "data-content")
+        self.assertIn("4 different ones in 4 runs", found["cause"]["text"])
+        self.assertNotIn("equal inputs", found["cause"]["text"])
 
     @unittest.skipIf("--quick" in sys.argv, "quick")
     def test_same_is_said_in_a_sentence_with_its_scope(self):
