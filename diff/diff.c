@@ -199,6 +199,17 @@ static fb_status compare_by_rounding(fb__comparison *c, fb_error *err)
     return status;
 }
 
+static fb_status add_unrecorded(fb__comparison *c, fb_error *err)
+{
+    char *text;
+    fb_status status = fb__scope_unrecorded(&text, c->a, c->b, err);
+
+    if (status == FB_OK && text != NULL)
+        status = fb__list_add(&c->report->left_out, err, "%s", text);
+    free(text);
+    return status;
+}
+
 static fb_status compare(fb__comparison *c, const char *a, const char *b, fb_error *err)
 {
     fb_status status = open_both(c, a, b, err);
@@ -225,6 +236,8 @@ static fb_status compare(fb__comparison *c, const char *a, const char *b, fb_err
         status = fb__judge_equal(c, err);
     if (status == FB_OK)
         status = fb__scope_depth(&c->report->depth, &c->headers, c->chains.last, err);
+    if (status == FB_OK)
+        status = add_unrecorded(c, err);
     if (status == FB_OK)
         status = fb__next_command(c->report, &c->headers, err);
     if (c->noted.lines > c->report->notes.count && status == FB_OK)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * scope.c - reads "recording" of two headers (docs/trace-format.md, "Header").
+ * scope.c - reads "recording" of two headers (docs/trace-format.md, "Header"), and the marks at the
+ * end of two traces.
  */
 #include "diff/read/scope.h"
 
@@ -130,4 +131,59 @@ fb_status fb__scope_depth(char **out, const fb__headers *headers, uint64_t last_
             free(both[1]);
     }
     return *out != NULL ? FB_OK : fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
+}
+
+/* --- What a recorder says ----------------------------------------------------------------------
+ */
+
+enum { MARKS = 4, MARK_BYTES = 320 }; /* of a trace, from its end; of their text */
+
+static bool says_unrecorded(const fb_event *event, const fb_site *site)
+{
+    static const char *const heads[] = {"not recorded: ", "contents not recorded: "};
+
+    if (site == NULL || site->kind != FB_KIND_MARK || event->text == NULL)
+        return false;
+    for (int i = 0; i < 2; i++)
+        if (strncmp(event->text, heads[i], strlen(heads[i])) == 0)
+            return true;
+    return false;
+}
+
+static void read_marks(char out[MARK_BYTES], fb_trace *t)
+{
+    const uint64_t events = fb_trace_get_info(t)->events;
+    const fb_event *event = NULL;
+    size_t used = 0;
+    fb_error err;
+
+    out[0] = '\0';
+    if (fb_trace_seek_event(t, events > MARKS ? events - MARKS : 0, &err) != FB_OK)
+        return;
+    while (fb_trace_next(t, &event, NULL, &err) == FB_OK && event != NULL)
+        if (says_unrecorded(event, fb_trace_site(t, event->site)) && used < MARK_BYTES)
+            used += (size_t)snprintf(out + used, MARK_BYTES - used, "%s%s", used > 0 ? "; " : "",
+                                     event->text);
+}
+
+fb_status fb__scope_unrecorded(char **out, fb_trace *a, fb_trace *b, fb_error *err)
+{
+    char of_a[MARK_BYTES], of_b[MARK_BYTES];
+    int length;
+
+    *out = NULL;
+    read_marks(of_a, a);
+    read_marks(of_b, b);
+    if (of_a[0] == '\0' && of_b[0] == '\0')
+        return FB_OK;
+    if (strcmp(of_a, of_b) == 0)
+        length = asprintf(out, "%s", of_a);
+    else
+        length = asprintf(out, "%s%s%s%s%s", of_a[0] == '\0' ? "" : "of a ", of_a,
+                          of_a[0] == '\0' || of_b[0] == '\0' ? "" : "; ",
+                          of_b[0] == '\0' ? "" : "of b ", of_b);
+    if (length >= 0)
+        return FB_OK;
+    *out = NULL;
+    return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "report: out of memory");
 }

@@ -10,6 +10,7 @@ name them alike. One that a distributed launcher gave a rank is called by that: 
 import ctypes
 import functools
 import os
+import sys
 import threading
 from typing import Any, Dict, Optional, Tuple
 
@@ -98,12 +99,22 @@ def _wrap_spawn(follower: _Follower) -> None:
 
     @functools.wraps(original)
     def spawn(path: Any, args: Any, passfds: Any) -> int:
-        if follower.process != os.getpid() or _is_helper(args):
+        started = sys._getframe(1).f_locals.get("process_obj")
+        if follower.process != os.getpid() or _is_helper(args) or is_pool_worker(started):
             return original(path, args, passfds)
         with _lock, _InEnvironment(follower.told(dict(os.environ))):
             return original(path, args, passfds)
 
     util.spawnv_passfds = spawn
+
+
+def is_pool_worker(process: Any) -> bool:
+    """Whether it takes tasks from a queue that several take from (Pool, ProcessPoolExecutor, joblib):
+    which of them gets which is a matter of time, so two runs' workers are not alike. What they give
+    back is seen where it is used."""
+    target = getattr(process, "_target", None)
+    return (getattr(target, "__module__", None) == "multiprocessing.pool" or
+            getattr(target, "__name__", None) == "_process_worker")
 
 
 def _is_helper(args: Tuple[Any, ...]) -> bool:

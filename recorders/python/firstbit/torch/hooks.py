@@ -8,6 +8,7 @@ import collections
 import contextlib
 import functools
 import inspect
+import multiprocessing.process
 import os
 import sys
 import weakref
@@ -15,7 +16,9 @@ from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import torch
 from torch.utils.data import dataloader
+from torch.utils.data._utils.worker import _worker_loop
 
+from .._follow import is_pool_worker
 from . import collectives
 from .compiled import Regions, is_compiled
 from .session import Session
@@ -45,6 +48,7 @@ class Hooks:
         self._checkpoints()
         self._storages()
         self._subclasses()
+        self._processes()
         collectives.replace_all(session, self._replace)
 
     def remove(self) -> None:
@@ -495,6 +499,26 @@ class Hooks:
         self._replace(torch.Tensor, "__new__", make_new)
         if early:
             self._replace(torch.Tensor, "as_subclass", make)
+
+    # --- Processes --------------------------------------------------------------------------------
+
+    def _processes(self) -> None:
+        """Processes that are not recorded are named."""
+        session = self.session
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def start(process: Any) -> None:
+                if session.active and getattr(process, "_target", None) is not _worker_loop:
+                    method = type(process)._start_method or multiprocessing.get_start_method()
+                    if is_pool_worker(process):
+                        session.unseen.add("what the workers of process pools do")
+                    elif method != "spawn":
+                        session.unseen.add("what forked processes do")
+                original(process)
+            return start
+
+        self._replace(multiprocessing.process.BaseProcess, "start", make)
 
     # --- Seeds ------------------------------------------------------------------------------------
 
