@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 import unittest.mock
 
@@ -103,6 +104,121 @@ class Faults(Case):
                 self.assertIn("recording stopped: the recorder failed: TypeError", err)
                 self.assertIn("full: the recorder failed", run("info", self.path("a"))[1])
                 self.assertIn("full: the recorder failed", run("show", self.path("a"))[2])
+
+
+class Around(torch.optim.Optimizer):
+    """Around another, whose __init__ is not called: as Lookahead is published."""
+
+    def __init__(self, inner):
+        self.inner, self.param_groups = inner, inner.param_groups
+        self.state, self.defaults = inner.state, inner.defaults
+
+    def zero_grad(self):
+        self.inner.zero_grad()
+
+    def step(self, closure=None):
+        loss = self.inner.step(closure)
+        for parameter in self.param_groups[0]["params"]:
+            parameter.data.mul_(0.5)
+        return loss
+
+
+class ByHand(torch.optim.Optimizer):
+    """All of its own, and its base class knows nothing of it."""
+
+    def __init__(self, parameters):
+        self.param_groups, self.state, self.defaults = [{"params": list(parameters)}], {}, {}
+
+    def step(self):
+        for parameter in self.param_groups[0]["params"]:
+            parameter.data.add_(parameter.grad, alpha=-0.1)
+
+
+class Optimizers(Case):
+    def recorded(self, make):
+        def program():
+            model = net()
+            optimizer = make(model.parameters())
+            for _ in range(3):
+                optimizer.zero_grad()
+                model(torch.ones(2, 6)).sum().backward()
+                optimizer.step()
+
+        events = self.record("a", program)
+        names = [f"Sequential.{m}.{n}" for m in (0, 2) for n in ("weight", "bias")]
+        for step in (1, 2, 3):
+            with self.subTest(step):
+                here = [e for e in events if e["step"] == step]
+                self.assertEqual([e["path"] for e in here if e["op"] == "grad"], names)
+                self.assertEqual([e["path"] for e in here if e["kind"] == "param"
+                                  and e["phase"] == "optimizer" and e["slot"] == "param"], names)
+
+    def test_an_optimizer_around_another_has_gradients_and_parameters(self):
+        self.recorded(lambda parameters: Around(torch.optim.SGD(parameters, lr=0.1)))
+
+    @unittest.skipIf(hasattr(torch, "compile"), "there an optimizer needs its base class")
+    def test_so_has_one_whose_base_class_was_not_initialized(self):
+        self.recorded(ByHand)
+
+
+POOL = """import multiprocessing, sys
+
+def work(i):
+    import torch
+    return float(torch.ones(2).sum()) + i
+
+if __name__ == "__main__":
+    import torch
+    net = torch.nn.Linear(2, 1)
+    with multiprocessing.get_context(sys.argv[1]).Pool(1) as pool:
+        print(sum(pool.map(work, range(4), chunksize=1)))
+"""
+
+
+class Elsewhere(Case):
+    def left_of(self, name):
+        return " ".join(run("diff", self.path(name), self.path(name))[1].split())
+
+    def test_workers_of_a_pool_are_named_and_have_no_trace(self):
+        program = os.path.join(self.folder.name, "pool.py")
+        with open(program, "w", encoding="utf-8") as file:
+            file.write(POOL)
+        for method in ("spawn",):
+            with self.subTest(method):
+                done = subprocess.run([FIRSTBIT, "record", "-o", self.path(method), "--",
+                                       sys.executable, program, method],
+                                      capture_output=True, text=True, timeout=300)
+                self.assertEqual((done.returncode, done.stdout), (0, "14.0\n"), done.stderr)
+                self.assertEqual([n for n in os.listdir(self.folder.name) if "process" in n], [])
+                with firstbit.open(self.path(method)) as trace:
+                    self.assertIn("not recorded: what the workers of process pools do",
+                                  [e["text"] for e in trace if e["kind"] == "mark"])
+
+    def test_what_threads_of_the_program_compute_is_named_by_diff(self):
+        def program(in_thread):
+            model = net()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            ready = []
+            work = lambda: ready.append(torch.ones(2, 6) * 3)  # noqa: E731
+            for _ in range(2):
+                if in_thread:
+                    thread = threading.Thread(target=work)
+                    thread.start()
+                    thread.join()
+                else:
+                    work()
+                optimizer.zero_grad()
+                model(ready[-1]).sum().backward()
+                optimizer.step()
+
+        events = self.record("a", lambda: program(True))
+        self.record("b", lambda: program(False))
+        self.assertIn("not recorded: what threads that the program starts compute",
+                      self.left_of("a"))
+        self.assertNotIn("nothing left out", self.left_of("a"))
+        self.assertIn("nothing left out", self.left_of("b"))
+        read = [e for e in events if e["op"] == "addmm" and e["slot"] == "in1"]
+        self.assertTrue(read and all(e["hash"] for e in read))
 
 
 @unittest.skipUnless(hasattr(torch, "compile"), "PyTorch 2")

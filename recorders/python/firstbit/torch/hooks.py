@@ -11,6 +11,7 @@ import inspect
 import multiprocessing.process
 import os
 import sys
+import threading
 import weakref
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
@@ -26,6 +27,11 @@ from .session import Session
 _MISSING = object()
 _no_dispatch = torch._C._DisableTorchDispatch
 _TORCH = os.path.dirname(torch.__file__) + os.sep
+# What starts threads for others: pools of threads.
+_STARTERS = tuple(os.path.join(os.path.dirname(threading.__file__), name) for name in (
+    "threading.py", os.path.join("concurrent", "futures", "thread.py"),
+    os.path.join("multiprocessing", "dummy")))
+_THREADS_MAX = 16  # that are remembered
 
 
 class Hooks:
@@ -49,6 +55,7 @@ class Hooks:
         self._storages()
         self._subclasses()
         self._processes()
+        self._threads()
         collectives.replace_all(session, self._replace)
 
     def remove(self) -> None:
@@ -171,6 +178,7 @@ class Hooks:
             @functools.wraps(original)
             def zero_grad(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
                 if session.here():
+                    hooks._hook_class(type(optimizer))  # it may have been made without __init__
                     session.about_to_train()
                     session.guarded(session.event_of_mode,
                                     f"optimizer{session.meet_optimizer(optimizer)}", "zero_grad")
@@ -217,16 +225,18 @@ class Hooks:
         session.in_step += 1
         phase, session.phase = session.phase, "optimizer"
         resume = False
+        # Optimizers around others hand on what they were given: None, mostly.
+        closed = callable(args[0] if args else kwargs.get("closure"))
         try:
-            if not args and not kwargs.get("closure"):
+            if not closed:
                 session.guarded(session.updates.before, optimizer)
             session.updating = True
-            if args and callable(args[0]):
+            if closed and args:
                 args = (self._closure(optimizer, args[0]), *args[1:])
-            elif callable(kwargs.get("closure")):
+            elif closed:
                 kwargs = {**kwargs, "closure": self._closure(optimizer, kwargs["closure"])}
             # Without a closure nothing in there is looked at: hundreds of small ops.
-            resume = not args and not kwargs.get("closure") and session.pause()
+            resume = not closed and session.pause()
             out = original(*args, **kwargs)
         finally:
             if resume:
@@ -519,6 +529,24 @@ class Hooks:
             return start
 
         self._replace(multiprocessing.process.BaseProcess, "start", make)
+
+    def _threads(self) -> None:
+        """So are threads that the program starts itself; what libraries start is their affair."""
+        session = self.session
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def start(thread: threading.Thread) -> None:
+                frame = sys._getframe(1)
+                while frame.f_back is not None and frame.f_code.co_filename.startswith(_STARTERS):
+                    frame = frame.f_back
+                if session.active and session.is_program(frame.f_code):
+                    session.threads.append(thread)
+                    del session.threads[:-_THREADS_MAX]
+                original(thread)
+            return start
+
+        self._replace(threading.Thread, "start", make)
 
     # --- Seeds ------------------------------------------------------------------------------------
 

@@ -57,6 +57,7 @@ class Session:
         self.updating_by_hand = ""  # such a step's backward pass is over: "surely", or "perhaps"
         self.moved = False  # the recorded thread is not the one that began
         self.unseen: "set[str]" = set()  # what is not recorded, for the scope
+        self.threads: List[threading.Thread] = []  # that the program has started
         self.waiting = False  # for the batches of other processes
         self.updating = False  # an optimizer computes: its results are recorded, not its ops
         self.failed = False
@@ -518,6 +519,8 @@ class Session:
                 self.draws.end_step(changed=True)
             if self.recorder.current_step > 0:
                 self._note_learned("end")
+            if any(thread.ident != self.thread for thread in self.threads):
+                self.unseen.add("what threads that the program starts compute")
             if self.unseen:
                 self.recorder.mark(f"not recorded: {', '.join(sorted(self.unseen))}")
             if self.left_out:
