@@ -21,6 +21,7 @@
 /* What takes a look at the events. */
 typedef struct findings {
     char final_hash[33]; /* "" where the trace has none */
+    bool last_trains;    /* the last step has a loss, a gradient or an update */
     bool nonfinite;
     uint64_t event, step;
     int32_t micro;
@@ -38,7 +39,7 @@ static bool is_hash(const char *text)
 }
 
 /* The mark lies among the last events; where they are damaged there is none. */
-static void find_final_hash(fb_trace *t, findings *out)
+static void look_at_last_step(fb_trace *t, findings *out)
 {
     const fb_trace_info *info = fb_trace_get_info(t);
     const fb_event *e;
@@ -48,6 +49,8 @@ static void find_final_hash(fb_trace *t, findings *out)
     while (fb_trace_next(t, &e, NULL, NULL) == FB_OK && e != NULL) {
         const fb_site *site = fb_trace_site(t, e->site);
 
+        out->last_trains |= site->phase == FB_PHASE_LOSS || site->phase == FB_PHASE_BACKWARD ||
+                            site->phase == FB_PHASE_OPTIMIZER;
         if (site->kind == FB_KIND_MARK && strcmp(site->slot, FINAL_HASH_SLOT) == 0 &&
             is_hash(e->text))
             memcpy(out->final_hash, e->text, sizeof out->final_hash);
@@ -250,7 +253,35 @@ static void print_files(const cJSON *files)
     }
 }
 
-static void print_counts(const fb_trace_info *info)
+/* What a recorded PyTorch program does behind its last update has a step of its own, which is no
+ * step of training. */
+static bool ends_behind_update(const fb_trace_info *info, const cJSON *header,
+                               const findings *found)
+{
+    const cJSON *framework = cJSON_GetObjectItemCaseSensitive(header, "framework");
+
+    return cli_steps(info) > 1 && info->status == FB_TRACE_COMPLETE && !found->last_trains &&
+           cJSON_IsString(framework) && strcmp(framework->valuestring, "torch") == 0;
+}
+
+static void print_steps(const fb_trace_info *info, bool behind)
+{
+    const uint64_t steps = cli_steps(info) - behind;
+    char a[32];
+
+    print_label("steps");
+    fputs(cli_count(a, steps), stdout);
+    if (steps > 0)
+        printf(" (%" PRIu64 " to %" PRIu64 ")", info->first_step == 0 ? 1 : info->first_step,
+               info->last_step - behind);
+    if (info->steps > 0 && info->first_step == 0)
+        fputs(steps > 0 ? ", and initialization" : ", initialization only", stdout);
+    if (behind)
+        printf(", and what follows the last update (step %" PRIu64 ")", info->last_step);
+    putchar('\n');
+}
+
+static void print_counts(const fb_trace_info *info, bool behind)
 {
     char a[32], b[32];
 
@@ -263,14 +294,7 @@ static void print_counts(const fb_trace_info *info)
         cli_put(stdout, info->reason);
     }
     putchar('\n');
-    print_label("steps");
-    fputs(cli_count(a, cli_steps(info)), stdout);
-    if (cli_steps(info) > 0)
-        printf(" (%" PRIu64 " to %" PRIu64 ")", info->first_step == 0 ? 1 : info->first_step,
-               info->last_step);
-    if (info->steps > 0 && info->first_step == 0)
-        fputs(cli_steps(info) > 0 ? ", and initialization" : ", initialization only", stdout);
-    putchar('\n');
+    print_steps(info, behind);
     print_label("events");
     printf("%s, level %s\n", cli_count(a, info->events), fb_level_name(info->level));
     print_label("size");
@@ -353,7 +377,7 @@ static int print_text(const cli_args *args, const fb_trace_info *info, const cJS
     printf("\n");
     print_label("id");
     printf("%s\n", cli_hash(hex, info->id));
-    print_counts(info);
+    print_counts(info, ends_behind_update(info, header, found));
     print_findings(found);
     cli_info_chain_print(&found->chain, "chain", LABEL_WIDTH);
     for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
@@ -391,7 +415,7 @@ static int run(const cli_args *args)
         return status;
     }
     find_parts(t, args->positional[0], &inside, &beside);
-    find_final_hash(t, &found);
+    look_at_last_step(t, &found);
     find_nonfinite(t, &found);
     /* Events and header are not held at the same time: each may be as large as a reader allows. */
     fb_trace_close(t);

@@ -134,6 +134,26 @@ class ByHand(torch.optim.Optimizer):
             parameter.data.add_(parameter.grad, alpha=-0.1)
 
 
+class Steps(Case):
+    def test_info_counts_updates_and_names_what_follows_the_last_one(self):
+        def program(through):
+            model = net()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for i in range(4):
+                optimizer.zero_grad()
+                model(torch.ones(2, 6)).sum().backward()
+                if i < through:
+                    optimizer.step()
+
+        self.record("b", lambda: program(3))
+        for level in ("ops", "draws"):
+            self.record(level, lambda: program(4), level=level)
+            self.assertIn("steps          4 (1 to 4), and initialization, and what follows the last "
+                          "update (step 5)\n", run("info", self.path(level))[1])
+        self.assertIn("steps          4 (1 to 4), and initialization\n",
+                      run("info", self.path("b"))[1])
+
+
 class Optimizers(Case):
     def recorded(self, make):
         def program():
