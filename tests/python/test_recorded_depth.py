@@ -158,6 +158,31 @@ class Depth(unittest.TestCase):
         report = self.diff(right[3], self.record("last-ops", last, **every), "--json")
         self.assertEqual((report["first"]["step"], report["first"]["op"]), (STEPS, "mul_"))
 
+    def test_what_is_written_into_a_model_behind_the_last_update_is_seen(self):
+        def program(written):
+            torch.manual_seed(1)
+            net = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.BatchNorm1d(4))
+            optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+            for _ in range(STEPS):
+                optimizer.zero_grad()
+                net(torch.randn(4, 8)).pow(2).mean().backward()
+                optimizer.step()
+            if written:
+                with torch.no_grad():
+                    net.state_dict()[written].mul_(0.5)
+            return net
+
+        traces = []
+        for written in ("", "1.running_mean", "0.bias"):
+            traces.append(self.path("written-" + written))
+            with firstbit.torch.record(traces[-1]):
+                net = program(written)
+            del net
+        for b, name in zip(traces[1:], ("running_mean", "bias")):
+            report = self.diff(traces[0], b, "--json")
+            self.assertEqual((report["verdict"], report["first"]["op"]), ("differ", "end"), report)
+            self.assertTrue(report["first"]["path"].endswith(name), report)
+
     def test_what_operations_begin_with_is_not_their_fault(self):
         window = {"level": "ops", "ops_steps": "17:18"}
         early = {"wrong": 13, "where": "unread"}

@@ -279,15 +279,13 @@ class Session:
             self._record_holders()
         if not self.wants("state"):
             return
-        learned = self._learned()
-        known = {id(parameter) for _, parameter in learned}
-        buffers = [own for own in self.modules.buffers() if id(own[1]) not in known]
-        for name, tensor in learned + buffers:
+        for name, tensor in self._learned():
             self.record_state(tensor, "init", name, "init", "param", [])
 
     def _learned(self) -> "List[tuple[str, torch.Tensor]]":
-        """Parameters of all modules, and those that optimizers alone hold."""
-        found = {id(parameter): (name, parameter) for name, parameter in self.modules.parameters()}
+        """Parameters and buffers of all modules, and parameters that optimizers alone hold."""
+        found = {id(tensor): (name, tensor)
+                 for name, tensor in self.modules.parameters() + self.modules.buffers()}
         for optimizer in self.optimizers:
             for name, parameter in self.parameters_of(optimizer):
                 found.setdefault(id(parameter), (name, parameter))
