@@ -44,27 +44,31 @@ static void put_head(FILE *out, const fb_diff_report *r)
     fb__put_tagged(out, "", r->name_b, "</b></p>\n");
 }
 
-static void put_where(FILE *out, const fb_diff_first *first)
+static void put_where(FILE *out, const fb_diff_report *r)
 {
+    const fb_diff_first *first = &r->first;
     const fb_event_name *n = &first->name;
     const uint64_t event = first->number_a != UINT64_MAX ? first->number_a : first->number_b;
 
     fprintf(out,
             "<section class=\"verdict\" aria-label=\"verdict\">\n<h1>Diverged at step %" PRIu64,
             n->step);
-    fb__put_tagged(out, " in <code>", n->path, "</code></h1>\n<p>");
+    fb__put_tagged(out, " in <code>", n->path[0] != '\0' ? n->path : n->op, "</code></h1>\n<p>");
     if (n->micro != FB_MICRO_NONE)
         fprintf(out, "micro-batch %" PRIi32 ", ", n->micro);
     fprintf(out, "%s, ", fb_phase_name(n->phase));
     fb__put_html(out, fb_slot_word(n->slot));
-    fb__put_tagged(out, " of ", n->op, "");
+    if (n->op[0] != '\0')
+        fb__put_tagged(out, " of ", n->op, "");
     if (first->what == FB_DIFF_ONLY_A || first->what == FB_DIFF_ONLY_B)
         fprintf(out, ", <strong>only in %s</strong>", first->what == FB_DIFF_ONLY_A ? "a" : "b");
     if (event != UINT64_MAX) {
         fputs(" &middot; event ", out);
         fb__put_count(out, event);
     }
-    fputs(first->what == FB_DIFF_CONTENT ? " &middot; all that it is made from is equal" : "", out);
+    if (first->what == FB_DIFF_CONTENT && first->alike && first->name.kind != FB_KIND_SCALAR &&
+        (r->window_steps == NULL || r->window_path != NULL))
+        fputs(" &middot; all that it is made from is equal", out);
     fputs("</p>\n</section>\n", out);
 }
 
@@ -72,7 +76,7 @@ static void put_verdict(FILE *out, const fb_diff_report *r)
 {
     switch (r->verdict) {
     case FB_DIFF_DIFFER:
-        put_where(out, &r->first);
+        put_where(out, r);
         break;
     case FB_DIFF_ROUNDING:
         fprintf(out,
@@ -226,8 +230,9 @@ static void put_cause(FILE *out, const fb_diff_report *r)
     fputs("<section class=\"card\">\n<h2>Why</h2>\n", out);
     if (r->has_cause) {
         fb__put_tagged(out, "<span class=\"chip bad\">", r->cause.name, "</span> ");
-        fprintf(out, "<span class=\"chip %s\">%s</span>\n", r->cause.confirmed ? "ok" : "warn",
-                r->cause.confirmed ? "confirmed by replay" : "likely");
+        if (strcmp(r->cause.name, "unknown") != 0)
+            fprintf(out, "<span class=\"chip %s\">%s</span>\n", r->cause.confirmed ? "ok" : "warn",
+                    r->cause.confirmed ? "confirmed by replay" : "likely");
         fb__put_tagged(out, "<p class=\"why\">", r->cause.text, "</p>\n");
     }
     fputs("<dl>\n", out);

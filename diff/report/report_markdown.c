@@ -21,7 +21,10 @@ static void put_title(FILE *out, const fb_diff_report *r)
         fprintf(out, "### firstbit: diverged at step %" PRIu64 ", ", r->first.name.step);
         fb__put_markdown_code(out, r->first.name.path);
         if (r->has_cause)
-            fprintf(out, " (%s, %s)", r->cause.name, r->cause.confirmed ? "confirmed" : "likely");
+            fprintf(out, " (%s%s)", r->cause.name,
+                    r->cause.confirmed                      ? ", confirmed"
+                    : strcmp(r->cause.name, "unknown") == 0 ? ""
+                                                            : ", likely");
         break;
     case FB_DIFF_SAME:
         fprintf(out, "### firstbit: same through step %" PRIu64, r->equal_through);
