@@ -59,7 +59,7 @@ fi
 part "a trace cut and flipped" env FIRSTBIT_FAULT_STRIDE=$stride FIRSTBIT_FAULT_DEEP=$deep \
     "$tests/faults/test_trace_bits"
 part "a tail cut and flipped" env FIRSTBIT_FAULT_STRIDE=$tail_stride "$tests/faults/test_tail_bits"
-part "$kills kills of recording programs" env FIRSTBIT_TEST_KILLS=$kills "$tests/tracer/test_tail"
+part "$kills kills of recording programs" env FIRSTBIT_TEST_KILLS=$kills "$tests/tracer/test_kills"
 part "$train_kills kills of firstbit train" tests/faults/kill_train.py "$program" $train_kills
 part "lost disks" tests/faults/lost_disk.py "$program"
 # Every one where no number of samples is given.

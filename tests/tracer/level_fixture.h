@@ -143,7 +143,7 @@ static inline void level_event_put(level_writer *w, int which, level_event *made
     do {
         const size_t bytes = total - at < FB_CONTENTS_PIECE ? total - at : FB_CONTENTS_PIECE;
 
-        if (at > 0 && fb__builder_full(&w->builder))
+        if (at > 0 && fb__builder_full(&w->builder, UINT64_MAX))
             level_seal(w);
         fb__builder_contents(&w->builder, width, total, at, (const uint8_t *)made->event.data + at,
                              bytes);
@@ -161,7 +161,7 @@ static inline void level_end_of_step(level_writer *w, uint64_t step, uint64_t ev
     fb__builder_step_end(&w->builder, step, step * events, events, classes, w->root, w->chain);
     memset(w->root, 0, sizeof w->root);
     w->steps++;
-    if (fb__builder_full(&w->builder))
+    if (fb__builder_full(&w->builder, UINT64_MAX))
         level_seal(w);
 }
 

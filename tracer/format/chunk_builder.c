@@ -433,14 +433,14 @@ bool fb__builder_empty(const fb_builder *b)
     return b->columns[FB_SECTION_ROWS].count == 0;
 }
 
-bool fb__builder_full(const fb_builder *b)
+bool fb__builder_full(const fb_builder *b, uint64_t most)
 {
     size_t bytes =
         b->steps.count + b->hashes.count + b->definition_bytes + fb__extras_bytes(&b->extras);
 
     for (int i = FB_SECTION_ROWS; i < FB_SECTION_COUNT; i++)
         bytes += b->columns[i].count;
-    return bytes >= FB_CHUNK_RAW || b->form_count >= FB_CHUNK_FORMS_MAX / 2 ||
+    return bytes >= FB_CHUNK_RAW || bytes >= most || b->form_count >= FB_CHUNK_FORMS_MAX / 2 ||
            b->local_sites.count >= FB_CHUNK_SITES_MAX / 2;
 }
 

@@ -99,8 +99,8 @@ void fb__builder_step_end(fb_builder *b, uint64_t step, uint64_t first_event, ui
 bool fb__builder_failed(const fb_builder *b);
 bool fb__builder_empty(const fb_builder *b);
 
-/* Whether the chunk has its size; cheap. */
-bool fb__builder_full(const fb_builder *b);
+/* Whether the chunk has its size: `most` raw bytes, or FB_CHUNK_RAW if that is less; cheap. */
+bool fb__builder_full(const fb_builder *b, uint64_t most);
 
 /*
  * Turns the chunk into bytes with padding, ready to be written at head->offset, and begins an empty

@@ -253,7 +253,7 @@ static fb_status take_halves(fb_sealer *s, const fb_tail_copy *tail, uint64_t st
 /* Where memory runs out, what came before stays. */
 static fb_status join(fb_trace *t, const fb_tail_copy *tail, uint64_t staged, fb_error *err)
 {
-    const fb_sink sink = {t, tail_end, tail_skips, tail_append};
+    const fb_sink sink = {t, tail_end, tail_skips, tail_append, NULL};
     fb_sealer sealer;
     fb_status status = FB_OK;
 

@@ -287,6 +287,15 @@ static const char *take_row(fb_sealer *s, const fb_tail_row_head *head, fb_bytes
     }
 }
 
+/* Near a limit of the file's size, chunks take half of what is left: one that would not fit would
+ * be lost as a whole. */
+static bool is_full(const fb_sealer *s)
+{
+    return !fb__builder_empty(&s->builder) &&
+           fb__builder_full(&s->builder,
+                            s->sink.room == NULL ? UINT64_MAX : s->sink.room(s->sink.self) / 2);
+}
+
 fb_status fb__sealer_take(fb_sealer *s, uint64_t sequence, const uint8_t *rows, size_t bytes,
                           size_t from, size_t *taken, fb_error *err)
 {
@@ -315,7 +324,7 @@ fb_status fb__sealer_take(fb_sealer *s, uint64_t sequence, const uint8_t *rows, 
         if (flaw != NULL)
             return damaged(*taken, flaw, err);
         *taken += head.bytes;
-        if (fb__builder_full(&s->builder)) {
+        if (is_full(s)) {
             const fb_status status = seal(s, fb__tail_position(sequence, *taken), err);
             if (status != FB_OK)
                 return status;

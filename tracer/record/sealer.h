@@ -26,6 +26,8 @@ typedef struct fb_sink {
     fb_status (*skips)(void *self, uint64_t sequence, uint64_t skip[FB_CHUNK_SKIPS], fb_error *err);
     fb_status (*append)(void *self, const fb_chunk_header *head, const uint8_t *image, size_t bytes,
                         fb_error *err);
+    /* Bytes that chunks may still take. NULL: no limit. */
+    uint64_t (*room)(void *self);
 } fb_sink;
 
 /* What the sealer remembers of a site between its events. */

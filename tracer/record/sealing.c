@@ -52,6 +52,17 @@ static bool reserve_offset(fb_sealing *s)
     return true;
 }
 
+/* The footer takes a page. */
+static uint64_t file_room(void *self)
+{
+    const fb_sealing *s = self;
+    const uint64_t used = s->file.bytes + FB_FORMAT_ALIGN;
+
+    if (s->max_bytes == 0)
+        return UINT64_MAX;
+    return s->max_bytes > used ? s->max_bytes - used : 0;
+}
+
 static fb_status file_append(void *self, const fb_chunk_header *head, const uint8_t *image,
                              size_t bytes, fb_error *err)
 {
@@ -60,7 +71,7 @@ static fb_status file_append(void *self, const fb_chunk_header *head, const uint
 
     if (!reserve_offset(s))
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", s->file.path);
-    if (s->max_bytes != 0 && s->file.bytes + bytes + FB_FORMAT_ALIGN > s->max_bytes) {
+    if (bytes > file_room(s)) {
         s->file.limited = true;
         return fb__fail(err, FB_E_FULL, FB_NO_OFFSET, "%s: the limit of %llu bytes is reached",
                         s->file.path, (unsigned long long)s->max_bytes);
@@ -307,7 +318,7 @@ static void start_thread(fb_sealing *s)
 fb_status fb__sealing_begin(fb_sealing *s, fb_hash id, const fb_stage *stage, bool threaded,
                             fb_error *err)
 {
-    const fb_sink sink = {s, file_end, file_skips, file_append};
+    const fb_sink sink = {s, file_end, file_skips, file_append, file_room};
     pthread_condattr_t monotonic;
 
     (void)pthread_mutex_init(&s->lock, NULL);

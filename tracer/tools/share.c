@@ -228,7 +228,7 @@ static fb_status copy_events(sharing *s, void (*progress)(void *, uint64_t, uint
             status = take_event(s, err);
         else
             take_step_end(s);
-        if (status == FB_OK && fb__builder_full(&s->builder)) {
+        if (status == FB_OK && fb__builder_full(&s->builder, UINT64_MAX)) {
             status = seal(s, err);
             if (progress != NULL)
                 progress(argument, s->events, s->t->info.events);
