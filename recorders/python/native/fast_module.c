@@ -309,7 +309,7 @@ static PyObject *core_record_plain(PyObject *self, PyObject *args)
 {
     fast_core *c = (fast_core *)self;
     PyObject *tensor, *phase, *inputs;
-    fast_where where = {.plain = true};
+    fast_where where = {.plain = true, .stacked = true};
     int kind;
 
     if (!PyArg_ParseTuple(args, "OiOUUUO", &tensor, &kind, &phase, &where.path, &where.op,

@@ -193,7 +193,7 @@ class Core(TorchDispatchMode):
 
     def record_plain(self, tensor: torch.Tensor, kind: int, phase: str, path: str, op: str,
                      slot: str, inputs: Optional[List[EventRef]]) -> Optional[EventRef]:
-        """The same as `record`, without stack, of a tensor whose rows lie in this process's memory;
+        """The same as `record`, with a stack, of a tensor whose rows lie in this process's memory;
         of others nothing is recorded, and it is None. inputs: None for the event that made its
         contents. This core leaves all to `record`."""
         return None

@@ -376,7 +376,7 @@ class Session:
             reason = obstacle(tensor) or "parameters without a shape yet"
             self.left_out[reason] = self.left_out.get(reason, 0) + 1
             return
-        self.core.record(tensor, kind, phase, path, op, slot, inputs, False)
+        self.core.record(tensor, kind, phase, path, op, slot, inputs, True)
 
     def made_of_sizes(self, tensor: torch.Tensor) -> None:
         """By `torch.Tensor(2, 3)`: its contents mean nothing yet."""
@@ -438,7 +438,7 @@ class Session:
                 grad = local(grad)
                 made = self.core.find(grad) if obstacle(grad) is None else None
                 made = self.core.record(grad, kind, "backward", name, "grad", "grad",
-                                        [] if made is None else [made], False)
+                                        [] if made is None else [made], True)
             self.grads[id(parameter)] = made
 
     def updated(self, optimizer: torch.optim.Optimizer) -> None:
