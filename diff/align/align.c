@@ -524,14 +524,16 @@ static void mark_beyond(fb__step *step, const fb__step *other)
     }
 }
 
-/* How many elements stand before what an op writes, in the memory that it writes to: numbers in
- * another place of a tensor are another tensor. */
+/* How many elements stand before what an op of a module writes, in the memory that it writes to:
+ * numbers in another place of a tensor are another tensor. Outside of modules rows are put
+ * together, whose places follow from how long the others are. */
 static unsigned long long written_at(const fb_site *site)
 {
     static const char name[] = "\"out.offset\":";
-    const char *at = site->kind != FB_KIND_TENSOR || site->arguments == NULL
-                         ? NULL
-                         : strstr(site->arguments, name);
+    const char *at =
+        site->kind != FB_KIND_TENSOR || site->arguments == NULL || text_of(site->path)[0] == '\0'
+            ? NULL
+            : strstr(site->arguments, name);
 
     return at == NULL ? 0 : strtoull(at + sizeof name - 1, NULL, 10);
 }

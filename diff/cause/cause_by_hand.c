@@ -101,13 +101,19 @@ bool fb__rule_clip_by_hand(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b, *e = fb__culprit_event(c);
     const fb_site *from = fb__input_site(c, e, 0);
+    fb__argument_pair p;
 
     if (!is_by_hand(e->site))
         return false;
-    if (!fb__is_pair(c) && fb__op_is(e->site, "clamp") && from != NULL && is_of_backward(from))
-        fb__say(out, "only %s clamps its gradients (%s)", fb__culprit_side(c),
-                fb__text(e->site->op));
-    else if (!fb__is_pair(c) && is_clipped(c, e, FB__ALL_INPUTS))
+    if (fb__op_is(e->site, "clamp") && from != NULL && is_of_backward(from)) {
+        if (!fb__is_pair(c))
+            fb__say(out, "only %s clamps its gradients (%s)", fb__culprit_side(c),
+                    fb__text(e->site->op));
+        else if (fb__other_argument(&p, a->site, b->site))
+            fb__say(out, "gradients are clamped with %s %s | %s", p.name, p.a, p.b);
+        else
+            return false;
+    } else if (!fb__is_pair(c) && is_clipped(c, e, FB__ALL_INPUTS))
         fb__say(out, "only %s multiplies its gradients by what their norm gives (%s)",
                 fb__culprit_side(c), fb__text(e->site->op));
     else if (fb__is_pair(c) && is_clipped(c, a, 0) != is_clipped(c, b, 0))

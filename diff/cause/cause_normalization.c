@@ -55,9 +55,17 @@ static bool is_other_reduction(const fb__case *c)
            strcmp(p.name, "reduction") == 0;
 }
 
+/* What ends the way of a loss as a single number: a tensor that is computed from it, or its
+ * backward pass. */
 static bool is_no_number(const fb_site *site)
 {
-    return is_forward(site->phase) && site->kind == FB_KIND_TENSOR && !fb__is_scalar(site);
+    return site->kind == FB_KIND_TENSOR && (!is_forward(site->phase) || !fb__is_scalar(site));
+}
+
+static bool goes_into_tensors(const fb__case *c, const fb__step_event *e)
+{
+    const fb__step_event *reader = fb__reader(c, e, is_no_number, 4096);
+    return reader != NULL && is_forward(reader->site->phase);
 }
 
 static bool is_sum(const fb_site *site)
@@ -92,7 +100,7 @@ static bool is_other_factor(const fb__case *c)
     double a, b, factor;
 
     if (!fb__is_scalar(e->site) || !is_forward(e->site->phase) ||
-        fb__text(e->site->path)[0] != '\0' || fb__reader(c, e, is_no_number, 4096) != NULL)
+        fb__text(e->site->path)[0] != '\0' || goes_into_tensors(c, e))
         return false;
     sum = fb__reader(c, e, is_sum, 64);
     if (sum != NULL && !fb__is_pair(c) && sum->partner == UINT32_MAX)

@@ -17,6 +17,11 @@ static bool is_outside(const fb_site *site)
            (site->phase == FB_PHASE_INIT || site->phase == FB_PHASE_FORWARD);
 }
 
+static bool is_embedding(const fb_site *site)
+{
+    return fb__op_is(site, "embedding");
+}
+
 static void say_fix(fb_diff_cause *out)
 {
     fb__say_fix(out, "compare how the batch is cut out of the data: first row, length, step");
@@ -84,7 +89,9 @@ bool fb__rule_other_rows(fb_diff_cause *out, const fb__case *c)
 
     if (!fb__is_pair(c) || e->site->kind != FB_KIND_TENSOR)
         return false;
-    if (fb__other_offset(&p, c->culprit->a->site, c->culprit->b->site) && is_data(c, p.name)) {
+    /* What a module cuts out of what it was given is a matter of the module. */
+    if ((is_outside(e->site) || is_embedding(e->site)) &&
+        fb__other_offset(&p, c->culprit->a->site, c->culprit->b->site) && is_data(c, p.name)) {
         fb__say(out, "%s (%s) reads another part of the same data: from element %s | %s on",
                 fb__place_of(e), fb__text(e->site->op), p.a, p.b);
         say_fix(out);
@@ -161,11 +168,6 @@ bool fb__rule_other_range(fb_diff_cause *out, const fb__case *c)
 }
 
 /* --- Tokens ----------------------------------------------------------------------------------- */
-
-static bool is_embedding(const fb_site *site)
-{
-    return fb__op_is(site, "embedding");
-}
 
 /* What the other side has as well, and uses elsewhere, is no other data. */
 static bool is_own(const fb__step_event *e)

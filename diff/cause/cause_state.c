@@ -122,8 +122,9 @@ bool fb__rule_order_draw(fb_diff_cause *out, const fb__case *c)
         return true;
     }
 
-    if (e->site->kind != FB_KIND_DRAW || !is_order(e))
-        return false;
+    if (e->site->kind != FB_KIND_DRAW || !is_order(e) ||
+        (fb__is_pair(c) && a->stream_key == b->stream_key && a->counter != b->counter))
+        return false; /* or its position alone is another one: something has drawn before */
     if (!fb__is_pair(c) && fb__reader(c, e, is_row_pick, 4096) != NULL) {
         fb__say(out, "only %s draws the order of its samples anew here", fb__culprit_side(c));
         fb__say_fix(out, "draw the permutation in each epoch in both, or in neither");
@@ -178,6 +179,10 @@ bool fb__rule_key_reuse(fb_diff_cause *out, const fb__case *c)
         return false;
     at = in_a != UINT64_MAX ? in_a : in_b;
     if (puts_back(in_a != UINT64_MAX ? c->pair->a.trace : c->pair->b.trace, at, c->pair->a.step))
+        return false;
+    /* The default generator and one of the program's own may well be seeded alike. */
+    if (strcmp(before, stream) != 0 &&
+        (strcmp(before, "torch") == 0 || strcmp(stream, "torch") == 0))
         return false;
     if (strcmp(before, stream) == 0)
         fb__say(out,

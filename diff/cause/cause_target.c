@@ -186,15 +186,9 @@ static bool is_pick_or_model(const fb_site *site)
     return is_pick(site) || fb__text(site->path)[0] != '\0' || fb__op_is(site, "embedding");
 }
 
-/* Whether a number was made by a module, a few ops ago. */
-static bool is_of_model(const fb__case *c, const fb__step_event *e)
+static bool is_in_module(const fb_site *site)
 {
-    for (int i = 0; i < 16 && e != NULL; i++) {
-        if (e->site->kind == FB_KIND_TENSOR && fb__text(e->site->path)[0] != '\0')
-            return true;
-        e = fb__input(c, e, 0);
-    }
-    return false;
+    return site->kind == FB_KIND_TENSOR && fb__text(site->path)[0] != '\0';
 }
 
 /* What a classifier gives: chances, or their logarithms. */
@@ -208,21 +202,21 @@ static bool is_chance(const fb_site *site)
 static bool is_picking(const fb__case *c, const fb__step_event *e)
 {
     enum { NEAR = 1024 };
-    const fb__step_event *reader, *from;
+    const fb__step_event *reader;
     const fb_site *site;
 
-    if (e->site->kind != FB_KIND_TENSOR || !fb__is_integer(e->site->dtype) ||
+    /* The place of the largest is a choice, no target. */
+    if (fb__op_is(e->site, "argmax") || fb__op_is(e->site, "argmin") ||
+        e->site->kind != FB_KIND_TENSOR || !fb__is_integer(e->site->dtype) ||
         fb__text(e->site->path)[0] != '\0')
         return false;
     reader = fb__reader(c, e, is_pick_or_model, NEAR);
     if (reader == NULL || !is_pick(reader->site) || !fb__is_real(reader->site->dtype))
         return false;
     site = fb__input_site(c, reader, 0);
-    from = fb__input(c, reader, 0); /* NULL: both sides have it, further up */
     return site != NULL && fb__is_real(site->dtype) && site->phase == FB_PHASE_FORWARD &&
-           (from == NULL ||
-            (is_of_model(c, from) &&
-             (is_chance(from->site) || fb__ancestor(c, from, is_chance, 16) != NULL)));
+           fb__origin(c, reader, 0, is_in_module, NULL, 64) != NULL &&
+           fb__origin(c, reader, 0, is_chance, NULL, 64) != NULL;
 }
 
 /* Weights of classes that one side alone gives to the loss, or that differ, are no matter of its

@@ -266,6 +266,20 @@ static bool counts_unread(const fb__guilt *g)
     return (g->pair->classes & 1u << FB_CLASS_OPS) == 0 && !g->told_equal;
 }
 
+/* A buffer of a module that one side alone copies to other memory, outside of all modules: the
+ * state that an average keeps beside its parameters. */
+static bool keeps_buffer(const side *s, const fb__step_event *e)
+{
+    const fb__step *step = s->step;
+    const uint32_t site =
+        e->input_count == 1 ? step->input_sites[e->first_input] : (uint32_t)step->site_capacity;
+
+    return e->partner == NONE && same_text(e->site->op, "copy_") && same_text(e->site->path, "") &&
+           e->site->phase == FB_PHASE_FORWARD && site < step->site_capacity &&
+           step->sites[site].site != NULL && step->sites[site].site->kind == FB_KIND_PARAM &&
+           same_text(step->sites[site].site->op, "buffer");
+}
+
 /* A pass of a model to train or to evaluate: what it computed is on no record. */
 static bool is_other_mode(const fb__step_event *e)
 {
@@ -309,7 +323,7 @@ static bool counts_alone(const fb__guilt *g, const side *s, const fb__step_event
         return s->step == &g->pair->a && e->site->kind == FB_KIND_TENSOR && reads_other_state(g, e);
     switch (e->site->kind) {
     case FB_KIND_TENSOR:
-        return is_gradient(e->site) ||
+        return is_gradient(e->site) || keeps_buffer(s, e) ||
                (paired && (mark & (FB__OUTSIDE | FB__PASSING)) == 0 &&
                 !is_passing_draw(g, s, e, mark) && !is_only_told(g, s, e, mark) &&
                 !is_told_later(g, s, e, mark) &&
