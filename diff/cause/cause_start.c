@@ -96,8 +96,12 @@ bool fb__rule_init_kind(fb_diff_cause *out, const fb__case *c)
         !fb__is_real(parameter->site->dtype))
         return false;
     if (e->site->kind == FB_KIND_DRAW && fb__is_pair(c) && a->stream_key == b->stream_key &&
-        a->count == b->count &&
-        strcmp(fb__text(a->site->distribution), fb__text(b->site->distribution)) == 0)
+        strcmp(fb__text(a->site->distribution), fb__text(b->site->distribution)) != 0)
+        fb__say(out, "%s starts from another value: the same state of %s serves %s in a, %s in b",
+                fb__text(parameter->site->path), fb__text(e->site->stream),
+                fb__text(a->site->distribution), fb__text(b->site->distribution));
+    else if (e->site->kind == FB_KIND_DRAW && fb__is_pair(c) && a->stream_key == b->stream_key &&
+             a->count == b->count)
         fb__say(out, "%s is drawn from %s with (%g, %g) | (%g, %g), from the same numbers",
                 fb__text(parameter->site->path), fb__text(e->site->distribution),
                 a->site->parameters[0], a->site->parameters[1], b->site->parameters[0],
