@@ -6,6 +6,7 @@
  */
 #include "diff/comparison.h"
 
+#include "base/hash.h"
 #include "diff/align/align.h"
 #include "diff/read/step_events.h"
 
@@ -32,11 +33,16 @@ static bool find(fb__culprit *out, const fb__step_pair *pair, const char *op)
 static fb_status judge(fb__comparison *c, const char *op, uint64_t step, uint32_t classes,
                        fb_error *err)
 {
+    const fb__chains_slot *slot;
     fb__step_pair pair;
     fb__alignment alignment;
     fb__culprit culprit;
-    fb_status status = fb__step_pair_load(&pair, c->a, c->b, step, 1u << FB_CLASS_NOTES, err);
+    fb_status status = fb__chains_step(&slot, &c->chains, step, err);
 
+    if (status != FB_OK || slot == NULL ||
+        fb_hash_equal(slot->a.root[FB_CLASS_NOTES], slot->b.root[FB_CLASS_NOTES]))
+        return status; /* the notes are equal */
+    status = fb__step_pair_load(&pair, c->a, c->b, step, 1u << FB_CLASS_NOTES, err);
     if (status == FB_OK)
         status = fb__align(&alignment, &pair, err);
     if (status == FB_OK && find(&culprit, &pair, op)) {

@@ -415,7 +415,12 @@ void fb__put_scope(FILE *out, const fb_diff_report *r)
             fprintf(out, " %s", fb_class_name((fb_class)k));
     if (r->has_steps)
         fprintf(out, "; steps %" PRIu64 " to %" PRIu64, r->first_step, r->last_step);
-    fputs(r->left_out.count == 0 ? "; nothing left out.</p>\n" : ".</p>\n", out);
+    fb__put_tagged(out, r->depth != NULL ? "; " : "", r->depth != NULL ? r->depth : "", "");
+    fputs(r->left_out.count == 0 && r->depth == NULL && r->status_a == FB_TRACE_COMPLETE &&
+                  r->status_b == FB_TRACE_COMPLETE
+              ? "; nothing left out.</p>\n"
+              : ".</p>\n",
+          out);
     put_parts(out, r);
     put_list(out, "expected: run a was made again with the value of b", &r->expected);
     put_list(out, "not compared", &r->left_out);
