@@ -26,6 +26,10 @@ import sys
 import tempfile
 import time
 
+# OpenBLAS chooses its kernels itself: a lesser core, which an environment may name, makes the plain
+# step slow and the ratio small. It looks when PyTorch loads it.
+os.environ.pop("OPENBLAS_CORETYPE", None)
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
