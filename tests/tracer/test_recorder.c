@@ -364,6 +364,25 @@ static void a_recording_that_its_program_gives_up_is_not_complete(void **state)
     stops_with(FB_E_STOPPED, "the program cannot go on", give_up);
 }
 
+static void a_trace_that_was_removed_meanwhile_is_missed(void **state)
+{
+    const float values[1] = {1};
+    test_folder folder;
+    fb_recorder *r;
+    fb_error err;
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, NULL, &err), FB_OK);
+    fb_recorder_step(r, 1);
+    (void)fb_recorder_f32(r, FB_PHASE_FORWARD, "fc", "addmm", values, 1, 0);
+    assert_int_equal(unlink(folder.file), 0);
+    assert_int_equal(fb_recorder_close(r, &err), FB_E_IO);
+    assert_non_null(strstr(err.text, folder.file));
+    assert_non_null(strstr(err.text, "was removed while it was written"));
+    assert_int_equal(rmdir(folder.path), 0);
+}
+
 static void a_bad_header_or_place_is_refused(void **state)
 {
     fb_recorder_options options = {.size = sizeof options, .header = "[1]"};
@@ -561,6 +580,7 @@ int main(void)
         cmocka_unit_test(a_stack_and_arguments_that_the_program_tells_are_read_back),
         cmocka_unit_test(misuse_stops_the_recording_and_keeps_what_was_there),
         cmocka_unit_test(a_recording_that_its_program_gives_up_is_not_complete),
+        cmocka_unit_test(a_trace_that_was_removed_meanwhile_is_missed),
         cmocka_unit_test(a_bad_header_or_place_is_refused),
         cmocka_unit_test(the_header_keeps_the_callers_text),
         cmocka_unit_test(a_full_disk_stops_the_recording_not_the_program),

@@ -142,10 +142,23 @@ fb_status fb__trace_file_footer(fb_trace_file *file, fb_chunk_header *head, cons
     return fb__trace_file_append(file, page, sizeof page, err);
 }
 
+/* Writing to a file that has no name any more never fails. */
+static bool is_gone(const fb_trace_file *file)
+{
+    struct stat now;
+
+    return file->temporary == NULL && file->descriptor >= 0 && fstat(file->descriptor, &now) == 0 &&
+           now.st_nlink == 0;
+}
+
 fb_status fb__trace_file_close(fb_trace_file *file, fb_error *err)
 {
     fb_status status = FB_OK;
 
+    if (is_gone(file))
+        status =
+            fb__fail(err, FB_E_IO, FB_NO_OFFSET,
+                     "%s: was removed while it was written; nothing of it is left", file->path);
     if (file->temporary != NULL)
         (void)unlink(file->temporary);
     free(file->temporary);

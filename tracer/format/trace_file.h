@@ -39,8 +39,8 @@ FB_NODISCARD fb_status fb__trace_file_append(fb_trace_file *file, const void *by
 FB_NODISCARD fb_status fb__trace_file_footer(fb_trace_file *file, fb_chunk_header *head,
                                              const fb_footer *footer, fb_error *err);
 
-/* Closes; a file that was not published is removed. FB_E_IO where the system reports a write that
- * failed late. Closed already is fine. */
+/* Closes; a file that was not published is removed. FB_E_IO where it has no name any more, or the
+ * system reports a write that failed late. Closed already is fine. */
 fb_status fb__trace_file_close(fb_trace_file *file, fb_error *err);
 
 #endif
