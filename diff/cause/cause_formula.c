@@ -92,10 +92,16 @@ bool fb__rule_environment(fb_diff_cause *out, const fb__case *c)
         return false;
     fb__say(out, "%s %s | %s may change the order of a sum", k->key,
             fb__json_plain(x, sizeof x, k->a), fb__json_plain(y, sizeof y, k->b));
-    fb__say_fix(out,
-                "make %s equal in both, or use the ordered kernels, whose bits do not depend "
-                "on it",
-                k->key);
+    if (c->report->engine)
+        fb__say_fix(out,
+                    "make %s equal in both, or use the ordered kernels, whose bits do not depend "
+                    "on it",
+                    k->key);
+    else if (strcmp(k->key, "threads") == 0)
+        fb__say_fix(out, "torch.set_num_threads(N) alike in both, or accept it: firstbit diff "
+                         "--rounding");
+    else
+        fb__say_fix(out, "make %s equal in both, or accept it: firstbit diff --rounding", k->key);
     return true;
 }
 

@@ -40,7 +40,7 @@ def said(report):
         first.get("slot")) if part not in (None, "")) if first else None
     return {"verdict": report.get("verdict"), "why": report.get("why"), "event": event,
             "cause": cause.get("name"), "confidence": cause.get("confidence"),
-            "text": cause.get("text"), "candidates": candidates(cause)}
+            "text": cause.get("text"), "fix": cause.get("fix"), "candidates": candidates(cause)}
 
 
 def judge_bug(recordings, bug):
@@ -51,7 +51,7 @@ def judge_bug(recordings, bug):
     return {"id": bug.id, "reference": bug.reference, "mechanism": bug.mechanism,
             "expected_cause": bug.cause, "unseen": bug.unseen, "detected": detected,
             "exact": detected and any(event.fits(first) for event in bug.events),
-            "first_guess": detected and answer["cause"] == bug.cause,
+            "first_guess": detected and answer["cause"] == bug.cause and bool(answer["fix"]),
             "top_three": detected and bug.cause in answer["candidates"][:3],
             "confirmed": answer["confidence"] == "confirmed", "answer": answer,
             "tolerances": tolerances(*recordings.pair(bug))}

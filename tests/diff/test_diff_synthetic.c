@@ -261,6 +261,31 @@ static void only_what_changes_sums_is_blamed_on_the_environment(void **state)
     }
 }
 
+/* Versions of the engine that compute otherwise; with one fingerprint they do not. */
+static void another_version_of_the_engine_is_code_unless_its_kernels_are_the_same(void **state)
+{
+#define ENGINE "{\"configuration\":{},\"contract\":1,\"environment\":{\"isa\":\"avx2\"},"
+    static const struct {
+        const char *b, *cause;
+    } cases[] = {
+        {ENGINE "\"fingerprint\":\"02\",\"version\":\"0.2\"}", "code"},
+        {ENGINE "\"fingerprint\":\"01\",\"version\":\"0.2\"}", "forward-op"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const twist plain = {.header = ENGINE "\"fingerprint\":\"01\",\"version\":\"0.1\"}"};
+        const twist other = {.step = 3, .wrong = "fc", .header = cases[i].b};
+        const char *a = play(*state, "a.fbt", &plain);
+        fb_diff_report r =
+            compare_with(a, play(*state, "b.fbt", &other), (fb_diff_options){.no_replay = true});
+
+        assert_first(&r, 3, "fc", "out");
+        assert_likely(&r, cases[i].cause);
+        fb_diff_report_free(&r);
+    }
+#undef ENGINE
+}
+
 /* The first draw of all finds the generator in another state: that is the seed. Later it is not. */
 static void another_state_at_the_first_draw_is_a_seed(void **state)
 {
@@ -572,6 +597,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_changes_sums_is_blamed_on_the_environment),
+        cmocka_unit_test(another_version_of_the_engine_is_code_unless_its_kernels_are_the_same),
         cmocka_unit_test(another_state_at_the_first_draw_is_a_seed),
         cmocka_unit_test(a_wrong_result_is_named_after_its_phase),
         cmocka_unit_test(another_learning_rate_is_a_schedule),
