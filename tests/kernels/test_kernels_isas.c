@@ -64,7 +64,7 @@ static void large_shapes_have_reference_bits_on_every_isa(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i += EVERY)
         check(&cases[i]);
 }
 
