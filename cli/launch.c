@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/family.h"
 #include "cli/output.h"
 
 /* --- Where the package is ----------------------------------------------------------------------
@@ -230,6 +231,7 @@ int cli_launch_run(const cli_args *args, const cli_launch *launch, int *status, 
 {
     char own[PATH_MAX], package[PATH_MAX], library[PATH_MAX], trace[PATH_MAX];
     file_state before, now;
+    cli_family family;
     bool has_library;
     int failure;
 
@@ -244,12 +246,15 @@ int cli_launch_run(const cli_args *args, const cli_launch *launch, int *status, 
                         errno == EINVAL ? "not a regular file" : strerror(errno));
     if (!set_environment(launch, trace, package, has_library ? library : NULL))
         return cli_fail(args, "out of memory");
+    if (!cli_family_begin(&family))
+        return cli_fail(args, "a temporary folder: %s", strerror(errno));
     before = look(trace);
     failure = run_and_wait(launch, status);
-    if (failure != 0)
-        return cli_fail(args, "%s: %s", launch->program[0], strerror(failure));
     now = look(trace);
     *recorded = is_new(&before, &now);
+    cli_family_end(&family, args, trace, recorded);
+    if (failure != 0)
+        return cli_fail(args, "%s: %s", launch->program[0], strerror(failure));
     return 0;
 }
 

@@ -40,6 +40,8 @@ typedef struct fb_recorder_options {
     unsigned threads; /* that hash and sketch a large tensor, the calling one included, where
                        * that turns out to be faster; the call returns when all are done. 0, 1:
                        * the calling one alone */
+    fb_hash id;       /* of the trace, where its parts have to name it as their parent before it is
+                       * there; zero: a random one */
 } fb_recorder_options;
 
 /* What a recorder has written so far. */

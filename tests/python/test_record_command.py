@@ -139,6 +139,37 @@ subprocess.run([sys.executable, "train.py", sys.argv[1]], check=True)
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertEqual(self.run_in(FIRSTBIT, "diff", "a.fbt", "c.fbt").returncode, 1)
 
+    def test_ranks_and_others_are_recorded_whatever_starts_them(self):
+        self.write("launch.py", """
+import os, subprocess, sys
+started = [subprocess.Popen([sys.executable, "train.py", "same"],
+                            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2"})
+           for rank in range(2)]
+sys.exit(max(process.wait() for process in started))
+""")
+        python = [sys.executable, "train.py", "same"]
+        shell = "RANK=1 {0} & RANK=0 {0}; wait".format(" ".join(python))
+        plain = "{0} & {0}; wait".format(" ".join(python))
+        for name, words, parts in (
+                ("python", [sys.executable, "launch.py"], ["rank0", "rank1"]),
+                ("ranks", ["sh", "-c", shell], ["rank0", "rank1"]),
+                ("plain", ["sh", "-c", plain], ["also2"])):
+            with self.subTest(name):
+                done = self.run_in(FIRSTBIT, "record", "-o", name + ".fbt", "--", *words)
+                self.assertEqual((done.returncode, done.stdout.count("\n")), (0, 2), done.stderr)
+                self.assertNotIn("nothing recorded", done.stderr)
+                found = self.info(name + ".fbt")
+                self.assertEqual([part["role"] for part in found["parts"]], parts)
+                self.assertEqual([part["status"] for part in found["parts"]],
+                                 ["complete"] * len(parts))
+                self.assertEqual(found["events"] > 0, name == "plain")
+        self.assertEqual(self.info("python.fbt")["environment"]["argv"][1:], ["launch.py"])
+        # Whoever starts them: they are the same ranks.
+        done = self.run_in(FIRSTBIT, "diff", "--json", "python.fbt", "ranks.fbt")
+        found = json.loads(done.stdout)
+        self.assertEqual([(p["role"], p["verdict"]) for p in found["parts"]],
+                         [("rank0", "same"), ("rank1", "same")])
+
     def test_what_cannot_be_recorded_is_said(self):
         done = self.run_in(FIRSTBIT, "record", "--", "true")
         self.assertEqual((done.returncode, done.stdout), (0, ""))

@@ -213,7 +213,9 @@ fb_status fb__recorder_begin(fb_recorder *r, const char *path, fb_error *err)
     r->sealing.max_bytes = r->options.max_bytes;
     if (!fb__sites_init(&r->sites))
         status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
-    if (status == FB_OK && getrandom(&r->id, sizeof r->id, 0) != (ssize_t)sizeof r->id)
+    if (status == FB_OK && (r->options.id.lo | r->options.id.hi) != 0)
+        r->id = r->options.id;
+    else if (status == FB_OK && getrandom(&r->id, sizeof r->id, 0) != (ssize_t)sizeof r->id)
         status = fb__fail(err, FB_E_IO, FB_NO_OFFSET, "%s: no random numbers for an id", path);
     if (status == FB_OK)
         status = create_file(r, path, err);
@@ -265,6 +267,7 @@ fb_status fb_recorder_open(fb_recorder **out, const char *path, const fb_recorde
         return status;
     }
     r->main_id = r->id;
+    r->options.id = (fb_hash){0, 0};                 /* of this process's trace alone */
     r->options.header = r->options.ops_steps = NULL; /* were borrowed */
     r->options.values_path = r->options.values_steps = NULL;
     *out = r;

@@ -78,7 +78,7 @@ class Options(Structure):
         ("size", c_size_t), ("level", c_uint32), ("header", c_char_p), ("no_stacks", c_bool),
         ("state_every", c_uint64), ("checkpoint_every", c_uint64), ("ops_steps", c_char_p),
         ("max_bytes", c_uint64), ("values_path", c_char_p), ("values_steps", c_char_p),
-        ("values_bytes", c_uint64), ("threads", c_uint32)]
+        ("values_bytes", c_uint64), ("threads", c_uint32), ("id", Hash)]
 
 
 class TraceInfo(Structure):

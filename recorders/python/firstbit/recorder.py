@@ -32,7 +32,17 @@ _FORMATS = {"d": "f64", "f": "f32", "e": "f16", "Zf": "c64", "Zd": "c128", "b": 
 #: Members of the header of each trace that this process writes: of a part its parent and role.
 process_header: Dict[str, Any] = {}
 
+#: A file, and the id that its trace has, which other processes know already.
+process_id: Optional[Tuple[str, str]] = None
+
 _alive: "weakref.WeakSet[Recorder]" = weakref.WeakSet()
+
+
+def _id_of(path: Any) -> lib.Hash:
+    """Zero for one by chance."""
+    if process_id is None or os.path.abspath(os.fspath(path)) != process_id[0]:
+        return lib.Hash()
+    return lib.Hash(hi=int(process_id[1][:16], 16), lo=int(process_id[1][16:], 16))
 
 
 def _forget_in_child() -> None:
@@ -140,7 +150,8 @@ class Recorder:
             header=json.dumps({**process_header, **(header or {})}).encode(),
             state_every=state_every, max_bytes=max_bytes,
             ops_steps=_text(ops_steps), values_path=_text(values_path),
-            values_steps=_text(values_steps), values_bytes=values_bytes, threads=threads)
+            values_steps=_text(values_steps), values_bytes=values_bytes, threads=threads,
+            id=_id_of(path))
         handle, error = ctypes.c_void_p(), lib.Error()
         self._handle: Optional[int] = None
         lib.check(lib.library.fb_recorder_open(ctypes.byref(handle), os.fsencode(path),
