@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "diff/read/chains.h"
 #include "diff/read/step_table.h"
 
 typedef struct pair {
@@ -211,10 +212,11 @@ static fb_status compare(pair *p, fb_error *err)
 
 fb_status fb__resumed_compare(fb__resumed *out, fb_trace *a, fb_trace *b, fb_error *err)
 {
-    fb_status status = FB_OK;
+    bool equal = false; /* then both have loaded the same, or nothing */
+    fb_status status = fb__first_steps_equal(&equal, a, b, err);
 
     *out = (fb__resumed){.found = false};
-    for (int side = 1; side >= 0 && status == FB_OK && !out->found; side--) {
+    for (int side = 1; side >= 0 && status == FB_OK && !equal && !out->found; side--) {
         pair p = {.whole = side == 1 ? a : b, .part = side == 1 ? b : a, .out = out};
         bool loaded = false;
 

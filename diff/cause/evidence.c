@@ -58,7 +58,8 @@ bool fb__sketch(fb_sketch *out, const fb__step *step, const fb__step_event *e)
 {
     const fb_event *event = NULL;
 
-    if (fb_trace_seek_event(step->trace, e->number, NULL) != FB_OK ||
+    if (fb_trace_get_info(step->trace)->level < FB_LEVEL_SKETCH ||
+        fb_trace_seek_event(step->trace, e->number, NULL) != FB_OK ||
         fb_trace_next(step->trace, &event, NULL, NULL) != FB_OK || event == NULL ||
         event->sketch == NULL)
         return false;

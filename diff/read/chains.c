@@ -100,6 +100,27 @@ static fb_status snap(bool *found, const fb__chains_slot **slot, fb__chains *cha
     return FB_OK;
 }
 
+fb_status fb__first_steps_equal(bool *out, fb_trace *a, fb_trace *b, fb_error *err)
+{
+    const fb_trace_info *ia = fb_trace_get_info(a), *ib = fb_trace_get_info(b);
+    fb_trace_step x, y;
+    bool in_a = false, in_b = false;
+    fb_status status = FB_OK;
+
+    *out = false;
+    if (ia->steps == 0 || ib->steps == 0 || ia->first_step != ib->first_step)
+        return FB_OK;
+    status = get_step(&in_a, a, ia->first_step, &x, err);
+    if (status == FB_OK && in_a)
+        status = get_step(&in_b, b, ib->first_step, &y, err);
+    if (status != FB_OK || !in_b)
+        return status;
+    *out = x.classes == y.classes && x.events == y.events;
+    for (int c = 0; c < FB_CLASS_COUNT; c++)
+        *out = *out && fb_hash_equal(x.root[c], y.root[c]);
+    return FB_OK;
+}
+
 static bool roots_differ(const fb__chains_slot *slot, fb_class c)
 {
     return (slot->a.classes & slot->b.classes & 1u << c) != 0 &&

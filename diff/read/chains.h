@@ -47,4 +47,8 @@ FB_NODISCARD fb_status fb__chains_common(uint32_t *classes, fb__chains *chains, 
 FB_NODISCARD fb_status fb__chains_step(const fb__chains_slot **slot, fb__chains *chains,
                                        uint64_t step, fb_error *err);
 
+/* Whether both traces begin with the same step and all of it is equal, in every class: then names,
+ * shapes and what was loaded are, too, without reading an event. */
+FB_NODISCARD fb_status fb__first_steps_equal(bool *out, fb_trace *a, fb_trace *b, fb_error *err);
+
 #endif

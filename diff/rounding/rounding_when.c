@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "diff/read/chains.h"
 #include "diff/rounding/noise.h"
 
 bool fb__is_engine_run(const fb__run_header *header)
@@ -44,9 +45,13 @@ static fb_status has_other_names(bool *out, fb_trace *a, fb_trace *b, fb_error *
     fb__table x, y = {.trace = NULL};
     fb__pairing p = {.a = &x, .b = &y, .by_name = true, .budget = FB__PAIRING_BUDGET};
     uint32_t shared = 0, paired = 0, named = 0;
-    fb_status status = fb__table_load(&x, a, NULL, 0, err);
+    bool equal = false;
+    fb_status status = fb__first_steps_equal(&equal, a, b, err);
 
     *out = false;
+    if (status != FB_OK || equal)
+        return status;
+    status = fb__table_load(&x, a, NULL, 0, err);
     if (status == FB_OK)
         status = fb__table_load(&y, b, NULL, 0, err);
     if (status == FB_OK)

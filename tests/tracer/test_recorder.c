@@ -569,6 +569,51 @@ static void a_step_of_a_long_trace_is_found_with_few_reads(void **state)
     drop_folder(&folder);
 }
 
+static uint64_t bytes_to_read_event(fb_trace *t, uint64_t number)
+{
+    const uint64_t before = fb_trace_bytes_read(t);
+    const fb_event *e;
+    uint64_t at;
+
+    assert_int_equal(fb_trace_seek_event(t, number, NULL), FB_OK);
+    assert_int_equal(fb_trace_next(t, &e, &at, NULL), FB_OK);
+    assert_non_null(e);
+    assert_int_equal(at, number);
+    return fb_trace_bytes_read(t) - before;
+}
+
+/* Two far places of a trace in turns, as a comparison asks for them: headers only from the second
+ * time on. */
+static void going_to_and_fro_reads_a_chunk_once(void **state)
+{
+    enum { STEPS = 400 };
+    test_folder folder;
+    uint64_t random = 1, last;
+    fb_recorder *r;
+    fb_trace *t;
+
+    (void)state;
+    make_folder(&folder);
+    assert_int_equal(fb_recorder_open(&r, folder.file, NULL, NULL), FB_OK);
+    report_sites(fb_recorder_observer(r));
+    for (uint64_t step = 0; step < STEPS; step += STEPS / 4) {
+        report_steps(fb_recorder_observer(r), step, step + STEPS / 4 - 1, &random);
+        fb__recorder_seal(r);
+    }
+    assert_int_equal(fb_recorder_close(r, NULL), FB_OK);
+    t = open_trace(folder.file);
+    last = fb_trace_get_info(t)->events - 1;
+    assert_true(bytes_to_read_event(t, 0) > 8000);
+    assert_true(bytes_to_read_event(t, last) > 8000);
+    for (int i = 0; i < 3; i++) {
+        assert_true(bytes_to_read_event(t, last / 2) <= (i == 0 ? UINT64_MAX : 4 * 512));
+        assert_true(bytes_to_read_event(t, 0) <= 4 * 512);
+        assert_true(bytes_to_read_event(t, last) <= 4 * 512);
+    }
+    fb_trace_close(t);
+    drop_folder(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -586,6 +631,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_stops_the_recording_not_the_program),
         cmocka_unit_test(a_killed_program_leaves_a_readable_trace),
         cmocka_unit_test(a_forked_engine_writes_nothing),
+        cmocka_unit_test(going_to_and_fro_reads_a_chunk_once),
         cmocka_unit_test(a_step_of_a_long_trace_is_found_with_few_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

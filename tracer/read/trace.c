@@ -58,6 +58,7 @@ void fb_trace_close(fb_trace *trace)
     free(t->steps);
     fb_buffer_free(&t->tail);
     fb__chunk_reader_free(&t->chunk);
+    fb__kept_bodies_free(&t->kept);
     fb__sites_free(&t->sites);
     free(t->json);
     free(t->path);
@@ -199,6 +200,7 @@ static fb_status seek_chunk(fb_trace *t, fb_target target, uint64_t value, fb_er
             *err = failure;
         return status;
     }
+    t->kept.wanted = FB_KEPT_AFTER_SEEK;
     t->next_offset = head.offset;
     t->next_sequence = head.sequence;
     t->next_event = head.first_event;

@@ -127,10 +127,16 @@ static fb_status read_body(fb_trace *t, const fb_chunk_header *head, fb_error *e
 
 fb_status fb__trace_load(fb_trace *t, const fb_chunk_header *head, fb_error *err)
 {
-    fb_status status = read_body(t, head, err);
+    const size_t bytes = (size_t)(fb__chunk_bytes(head) - FB_CHUNK_HEADER_BYTES);
+    uint8_t *body = fb__chunk_reader_body(&t->chunk);
+    fb_status status = FB_OK;
 
-    if (status != FB_OK)
-        return status;
+    if (body == NULL || !fb__kept_body(&t->kept, head->offset, body, bytes)) {
+        status = read_body(t, head, err);
+        if (status != FB_OK)
+            return status;
+        fb__keep_body(&t->kept, head->offset, body, bytes);
+    }
     status = fb__chunk_reader_load(&t->chunk, head, err);
     return status == FB_OK ? FB_OK : fb__fail_in(err, status, "%s: ", t->path);
 }

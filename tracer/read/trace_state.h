@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * trace_state.h - an open trace as the reader's parts see it: trace_source.c (bytes and chunk
- * headers), trace.c (open, seek, next), trace_verify.c, trace_recover.c, event_json.c. Private to
- * tracer.
+ * headers), trace.c (open, seek, next), trace_verify.c, trace_recover.c, event_json.c, and others.
+ * Private to tracer.
  */
 #ifndef FB_TRACER_READ_TRACE_STATE_H
 #define FB_TRACER_READ_TRACE_STATE_H
@@ -12,6 +12,7 @@
 #include "tracer/format/format.h"
 #include "tracer/format/sites.h"
 #include "tracer/format/tail.h"
+#include "tracer/read/kept_bodies.h"
 #include "tracer/stack/stack.h"
 
 typedef struct fb_values_reader fb_values_reader; /* trace_values.c */
@@ -45,6 +46,7 @@ struct fb_trace {
     fb_sites sites;
     fb_values_reader *values; /* made by the first fb_trace_values */
     fb_chunk_reader chunk;
+    fb_kept_bodies kept;
     uint64_t next_offset; /* of the chunk after the one being read */
     uint64_t next_sequence, next_event;
     uint64_t seek_step, seek_event; /* earlier events are passed over */
