@@ -28,7 +28,7 @@ follow.follow_os(family)
 import subprocess
 
 SAY = ("import os; told = [os.environ.get(name) for name in ('WHAT', 'FIRSTBIT_ROLE', 'PYTHONPATH')];"
-       "os.write(1, '{} {} {}\\n'.format(*told).encode())")
+       "os.write(1, '{} {} {}'.format(*told).encode() + bytes([10]))")
 WORDS = [sys.executable, "-c", SAY]
 
 def env(what, **more):
