@@ -273,6 +273,22 @@ static fb_status blame_earlier(bool *found, fb__comparison *c, fb__earlier *read
     return status;
 }
 
+/* Whether the step whose generators are held has given numbers to what a later step reads there. */
+static fb_status find_held_use(bool *found, fb__comparison *c, fb__earlier *reads, fb_error *err)
+{
+    uint32_t classes = 0;
+    fb_status status = fb__chains_common(&classes, &c->chains, c->held.step, err);
+    judged j = {0};
+
+    reads->alone = true;
+    if (status == FB_OK)
+        status = open_judged(&j, c, c->held.step, classes & FB__STATE_CLASSES, reads, err);
+    *found = status == FB_OK && j.judgement.culprit.found && j.judgement.culprit.uses_draws;
+    reads->alone = false;
+    close_judged(&j);
+    return status;
+}
+
 /* Whether the event may be made from something of an earlier step. */
 static bool is_made(const fb__step_event *e)
 {
@@ -307,12 +323,16 @@ static fb_status judge_culprit(fb__comparison *c, judged *j, uint64_t step, fb_e
         c->held.reached = true;
         return FB_OK;
     }
-    if (c->noted.step_count > 0 && j->judgement.reads.count > 0 && made) {
+    if ((c->noted.step_count > 0 || c->held.found) && j->judgement.reads.count > 0 && made) {
         fb__earlier reads = j->judgement.reads;
 
         j->judgement.reads = (fb__earlier){0};
         close_judged(j);
-        status = blame_earlier(&found, c, &reads, err);
+        if (c->held.found && !c->held.blame)
+            status = find_held_use(&c->held.reached, c, &reads, err);
+        found = c->held.reached;
+        if (status == FB_OK && !found && c->noted.step_count > 0)
+            status = blame_earlier(&found, c, &reads, err);
         free(reads.keys);
         if (status == FB_OK && !found)
             status = open_judged(j, c, step, classes, NULL, err);

@@ -54,6 +54,10 @@ fb__rule fb__rule_loss_target;
 fb__rule fb__rule_accumulation, fb__rule_further_pass;
 /* cause_by_hand.c */
 fb__rule fb__rule_clip_by_hand, fb__rule_added_by_hand, fb__rule_divided_by_hand;
+/* cause_own_update.c */
+fb__rule fb__rule_own_rate, fb__rule_own_update;
+/* cause_kept_gradient.c */
+fb__rule fb__rule_kept_gradient;
 /* cause_reading.c */
 fb__rule fb__rule_row_count, fb__rule_other_rows, fb__rule_other_range, fb__rule_other_tokens;
 /* cause_clip.c */

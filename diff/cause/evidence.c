@@ -375,8 +375,8 @@ static void put_key(keys *k, fb_hash key)
     k->count++;
 }
 
-const fb__step_event *fb__reader(const fb__case *c, const fb__step_event *e, fb__match *match,
-                                 size_t reach)
+const fb__step_event *fb__reader_where(const fb__case *c, const fb__step_event *e,
+                                       fb__match_event *match, const void *context, size_t reach)
 {
     const fb__step *step = fb__step_of(c, e);
     const size_t from = (size_t)(e - step->events) + 1;
@@ -398,12 +398,23 @@ const fb__step_event *fb__reader(const fb__case *c, const fb__step_event *e, fb_
         for (uint32_t k = 0; k < x->input_count; k++)
             if (has_key(&made, step->inputs[x->first_input + k])) {
                 put_key(&made, x->key);
-                found = match(x->site) ? x : NULL;
+                found = match(x, context) ? x : NULL;
                 break;
             }
     }
     free(made.at);
     return found;
+}
+
+static bool matches_site(const fb__step_event *e, const void *match)
+{
+    return (*(fb__match *const *)match)(e->site);
+}
+
+const fb__step_event *fb__reader(const fb__case *c, const fb__step_event *e, fb__match *match,
+                                 size_t reach)
+{
+    return fb__reader_where(c, e, matches_site, &match, reach);
 }
 
 /* --- The other side --------------------------------------------------------------------------- */

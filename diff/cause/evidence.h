@@ -121,6 +121,11 @@ typedef bool fb__match(const fb_site *site);
 const fb__step_event *fb__reader(const fb__case *c, const fb__step_event *e, fb__match *match,
                                  size_t reach);
 
+/* The same, of events. */
+typedef bool fb__match_event(const fb__step_event *e, const void *context);
+const fb__step_event *fb__reader_where(const fb__case *c, const fb__step_event *e,
+                                       fb__match_event *match, const void *context, size_t reach);
+
 /* The first site, nearest first, for which `match` holds among what the k-th input of `e` (or each)
  * is, and is made from in the step, through events for which `through` holds (NULL: all); at most
  * `reach` of them are gone through. NULL: none. */

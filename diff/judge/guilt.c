@@ -202,14 +202,17 @@ static bool has_model(const fb__step *step)
 }
 
 /* What a later step reads reaches training there. What one side alone made is another way to go,
- * which that step judges where it comes to an end. */
+ * which that step judges where it comes to an end, but for the numbers that generators have given.
+ */
 static void mark_wanted(const side *a, const side *b, const fb__earlier *wanted)
 {
     for (size_t i = 0; wanted != NULL && i < wanted->count; i++) {
         const uint32_t at = fb__key_index_find(a->index, a->step, wanted->keys[i]);
 
-        if (at != NONE && a->step->events[at].partner != NONE)
+        if (at != NONE && (a->step->events[at].partner != NONE || wanted->alone))
             (void)mark_read(a, b, wanted->keys[i]);
+        if (wanted->alone)
+            (void)mark_read(b, a, wanted->keys[i]);
     }
 }
 

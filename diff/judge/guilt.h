@@ -36,10 +36,11 @@ typedef struct fb__guilt {
     bool has_model;  /* both sides have modules or gradients in the step */
 } fb__guilt;
 
-/* What events of side a, in one step, read of the steps before it: identities. */
+/* What events of one step read of the steps before it: identities. */
 typedef struct fb__earlier {
     fb_hash *keys;
     size_t count;
+    bool alone; /* what one side alone made is wanted too */
 } fb__earlier;
 
 /* wanted: what a later step has read, which counts where it differs; NULL: nothing. FB_E_MEMORY.

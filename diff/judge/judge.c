@@ -395,6 +395,19 @@ static bool may_be_used_later(const fb__step *step, const uint16_t *marks)
     return false;
 }
 
+static bool reads_other_draw(const fb__step *step, const fb__key_index *index,
+                             const uint16_t *marks, const fb__step_event *e)
+{
+    for (uint32_t k = 0; k < e->input_count; k++) {
+        const uint32_t at = fb__key_index_find(index, step, step->inputs[e->first_input + k]);
+
+        if (at != NONE && step->events[at].site->kind == FB_KIND_DRAW &&
+            (marks[at] & FB__DIFFERS) != 0)
+            return true;
+    }
+    return false;
+}
+
 /* Whether numbers of a generator that differ reach what counts: a tensor that something reads; or
  * samples and what enters from outside, as numbers that are drawn where nothing is recorded do. */
 static bool uses_draws(const fb__step *step, const fb__key_index *index, const uint16_t *marks)
@@ -406,13 +419,9 @@ static bool uses_draws(const fb__step *step, const fb__key_index *index, const u
             continue;
         if (e->site->kind == FB_KIND_SAMPLE || (marks[i] & FB__OUTSIDE) != 0)
             return true;
-        if (e->site->kind == FB_KIND_TENSOR && e->input_count > 0 && (marks[i] & FB__READ) != 0) {
-            const uint32_t at = fb__key_index_find(index, step, step->inputs[e->first_input]);
-
-            if (at != NONE && step->events[at].site->kind == FB_KIND_DRAW &&
-                (marks[at] & FB__DIFFERS) != 0)
-                return true;
-        }
+        if (e->site->kind == FB_KIND_TENSOR && (marks[i] & FB__READ) != 0 &&
+            reads_other_draw(step, index, marks, e))
+            return true;
     }
     return false;
 }

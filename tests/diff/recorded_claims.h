@@ -53,6 +53,29 @@ static inline fb_ref op(tape *t, const char *path, const char *name, uint64_t co
     return floats(t, phase_of(t), path, name, "out", data, inputs, count);
 }
 
+/* A tensor of N elements that an op with these arguments gives. */
+static inline fb_ref gives(tape *t, fb_phase phase, const char *path, const char *op_name,
+                           const char *arguments, uint64_t contents, const fb_ref *inputs,
+                           uint32_t count)
+{
+    float data[N];
+
+    numbers(data, contents);
+    return report(
+        t,
+        (fb_site){.kind = FB_KIND_TENSOR,
+                  .phase = phase,
+                  .path = path,
+                  .op = op_name,
+                  .slot = "out",
+                  .arguments = arguments,
+                  .dtype = FB_DTYPE_F32,
+                  .rank = 1,
+                  .shape = {N}},
+        (fb_event){
+            .data = data, .data_bytes = sizeof data, .inputs = inputs, .input_count = count});
+}
+
 /* A tensor that no recorded op has made, read by `reader`. */
 static inline fb_ref enters(tape *t, const char *reader, uint64_t contents)
 {

@@ -5,29 +5,7 @@
  */
 #include "recorded_claims.h"
 
-/* A tensor of N elements that an op with these arguments gives. */
-static fb_ref gives(tape *t, fb_phase phase, const char *path, const char *op_name,
-                    const char *arguments, uint64_t contents, const fb_ref *inputs, uint32_t count)
-{
-    float data[N];
-
-    numbers(data, contents);
-    return report(
-        t,
-        (fb_site){.kind = FB_KIND_TENSOR,
-                  .phase = phase,
-                  .path = path,
-                  .op = op_name,
-                  .slot = "out",
-                  .arguments = arguments,
-                  .dtype = FB_DTYPE_F32,
-                  .rank = 1,
-                  .shape = {N}},
-        (fb_event){
-            .data = data, .data_bytes = sizeof data, .inputs = inputs, .input_count = count});
-}
-
-/* The same of whole numbers. */
+/* Whole numbers that an op with these arguments gives. */
 static fb_ref counts(tape *t, const char *op_name, const char *arguments, uint64_t rows,
                      int64_t first, const fb_ref *inputs, uint32_t count)
 {
@@ -147,6 +125,39 @@ static void drawn_and_hidden(tape *t, side s)
 
     from = op(t, "Net", "mul", 3, &from, 1);
     train(t, op(t, "Net", "mm", s == RIGHT ? 4 : 5, &from, 1), 6 + (uint64_t)s);
+}
+
+/* Where torch's generator stands at the end of a step. */
+static void stands(tape *t, uint64_t key)
+{
+    (void)report(t,
+                 (fb_site){.kind = FB_KIND_DRAW,
+                           .phase = FB_PHASE_DATA,
+                           .path = "torch",
+                           .op = "state",
+                           .stream = "torch",
+                           .algorithm = "mt19937",
+                           .distribution = "state"},
+                 (fb_event){.key = key});
+}
+
+/* The order of the first epoch is drawn before the first call of a module, which is in the next
+ * step, or not at all; the neighbour draws it, for nothing, and computes another op. */
+static void drawn_in_front(tape *t, side s)
+{
+    fb_ref data = enters(t, "cat", 1), from;
+
+    if (s != RIGHT) {
+        from = drawn(t, "torch", "randperm", 5, 2);
+        from = counts(t, "randperm", NULL, N, 2, &from, 1);
+        if (s == WRONG)
+            data = op(t, "", "index", 3, (fb_ref[]){data, from}, 2);
+    }
+    stands(t, s == RIGHT ? 5 : 6);
+    next(t);
+    train(t, op(t, "Net", s == NEIGHBOUR ? "bmm" : "mm", 4 + (uint64_t)s, &data, 1),
+          7 + (uint64_t)s);
+    stands(t, s == RIGHT ? 5 : 6);
 }
 
 /* Tokens are replaced; the neighbour counts its positions from elsewhere. */
@@ -396,6 +407,7 @@ static const claim claims[] = {
      false},
     {written_elsewhere, "forward-op", "writes to another part of the same tensor", false},
     {drawn_and_hidden, "rng-offset", "a draw from stream numpy differs", false},
+    {drawn_in_front, "data-order", "only b draws", false},
     {other_tokens, "data-content", "Net.tokens looks up other tokens", false},
     {targets_cut, "loss-target", "from element 1 | 0", false},
     {clamped, "clipping", "only a clamps its gradients", false},
