@@ -52,9 +52,8 @@ static int run(const cli_args *args)
         result = cli_fail(args, "out of memory");
     else
         fputs(text, stdout);
-    if (result == CLI_SAME && !digest->complete)
-        (void)cli_fail(args, "%s: ended early; the digest is of what is there",
-                       args->positional[0]);
+    if (result == CLI_SAME && !digest->complete) /* and the digest is of what is there */
+        cli_tell_end_of(args, args->positional[0]);
     if (result == CLI_SAME)
         tell_parts(args);
     free(text);

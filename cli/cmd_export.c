@@ -124,22 +124,6 @@ static int write_database(const cli_args *args, const cli_processes *processes, 
                : cli_export_sqlite(args, processes, o->temporary);
 }
 
-/* One line for each trace that is not complete. */
-static void tell_ends(const cli_args *args, const cli_processes *processes)
-{
-    for (size_t i = 0; i < processes->count; i++) {
-        const fb_trace_info *info;
-        fb_trace *t;
-
-        if (fb_trace_open(&t, processes->at[i].path, NULL) != FB_OK)
-            continue;
-        info = fb_trace_get_info(t);
-        if (info->status != FB_TRACE_COMPLETE)
-            (void)cli_fail(args, "%s: %s", fb_trace_status_name(info->status), info->reason);
-        fb_trace_close(t);
-    }
-}
-
 static int run(const cli_args *args)
 {
     const bool sqlite = strcmp(args->positional[1], "sqlite") == 0;
@@ -159,7 +143,8 @@ static int run(const cli_args *args)
         status = write_lines(args, &processes, &o);
     status = close_output(args, &o, status);
     if (status == 0)
-        tell_ends(args, &processes);
+        for (size_t i = 0; i < processes.count; i++)
+            cli_tell_end_of(args, processes.at[i].path);
     cli_processes_free(&processes);
     return status;
 }

@@ -95,7 +95,10 @@ static int run(const cli_args *args)
     status =
         fb_trace_share(args->positional[0], to, k.bytes, k.count, show_progress, &progress, &err);
     cli_progress_end(&progress);
-    return status == FB_OK ? report(args, to) : cli_fail_error(args, &err);
+    if (status != FB_OK)
+        return cli_fail_error(args, &err);
+    cli_tell_end_of(args, args->positional[0]);
+    return report(args, to);
 }
 
 static const cli_option options[] = {

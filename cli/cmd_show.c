@@ -209,13 +209,9 @@ static int print_events(showing *s, fb_trace *t)
     return status == CLI_SAME && s->story.failed ? cli_fail(s->args, "out of memory") : status;
 }
 
-/* One line for what is not complete. */
 static int tell_end(const showing *s, const fb_trace_info *info)
 {
-    if (info->status == FB_TRACE_COMPLETE)
-        return CLI_SAME;
-    fflush(stdout);
-    (void)cli_fail(s->args, "%s: %s", fb_trace_status_name(info->status), info->reason);
+    cli_tell_end(s->args, info);
     return info->status == FB_TRACE_CORRUPT ? CLI_TROUBLE : CLI_SAME;
 }
 

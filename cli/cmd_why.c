@@ -80,6 +80,7 @@ static int run(const cli_args *args)
     else
         put_lines(text);
     free(text);
+    cli_tell_end_of(args, args->positional[0]);
     return CLI_SAME;
 }
 

@@ -56,6 +56,24 @@ int cli_processes_find(cli_processes *out, const cli_args *args, const char *pat
     return failed;
 }
 
+void cli_tell_end(const cli_args *args, const fb_trace_info *info)
+{
+    if (info->status == FB_TRACE_COMPLETE)
+        return;
+    (void)fflush(stdout);
+    (void)cli_fail(args, "%s: %s", fb_trace_status_name(info->status), info->reason);
+}
+
+void cli_tell_end_of(const cli_args *args, const char *path)
+{
+    fb_trace *t;
+
+    if (fb_trace_open(&t, path, NULL) != FB_OK)
+        return;
+    cli_tell_end(args, fb_trace_get_info(t));
+    fb_trace_close(t);
+}
+
 int cli_processes_choose(cli_processes *processes, const cli_args *args)
 {
     const char *role = cli_value(args, "process");

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "cli/args.h"
+#include "firstbit/trace.h"
 
 typedef struct cli_process {
     char *path;    /* as fb_trace_open takes it */
@@ -37,6 +38,10 @@ void cli_processes_drop_packed(cli_processes *processes);
 /* Prints an event's JSON as one line; of another process than the main one with a last member that
  * says which: "process". False where writing fails. */
 bool cli_put_event(FILE *out, const char *json, const char *role);
+
+/* One line on stderr for a trace that is not complete: its status, and why. */
+void cli_tell_end(const cli_args *args, const fb_trace_info *info);
+void cli_tell_end_of(const cli_args *args, const char *path); /* none where it cannot be opened */
 
 void cli_processes_free(cli_processes *processes);
 

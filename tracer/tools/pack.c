@@ -3,6 +3,7 @@
  * pack.c - a run of several files as one.
  */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,9 +70,10 @@ static fb_status pack_parts(fb_trace_file *file, fb_chunk_header *head, const fb
     return status;
 }
 
-/* Reads what was written: the main trace by its own rules, the parts by their hashes. */
-static fb_status check_packed(const char *path, const fb_linked *linked, fb_pace *pace,
-                              fb_error *err)
+/* Reads what was written: the main trace by its own rules, the parts by their hashes. What is
+ * damaged in the copy is so in `from`, byte for byte, unless the disk did it. */
+static fb_status check_packed(const char *path, const char *from, const fb_linked *linked,
+                              fb_pace *pace, fb_error *err)
 {
     fb_chunk_header before, head;
     fb_trace_info info;
@@ -88,8 +90,11 @@ static fb_status check_packed(const char *path, const fb_linked *linked, fb_pace
          at = fb__align_up(at + fb__chunk_bytes(&head)))
         whole += p.offset + p.count == p.total;
     fb_trace_close(t);
-    if (status == FB_OK &&
-        (whole != linked->count || info.status == FB_TRACE_TORN || info.status == FB_TRACE_CORRUPT))
+    if (status == FB_OK && info.status == FB_TRACE_CORRUPT)
+        return fb__fail(err, FB_E_CORRUPT, info.damage,
+                        "%s: its copy is corrupt at byte %" PRIu64 ": see firstbit verify", from,
+                        info.damage);
+    if (status == FB_OK && (whole != linked->count || info.status == FB_TRACE_TORN))
         return fb__fail(err, FB_E_IO, FB_NO_OFFSET, "%s: reads back as %s with %zu parts of %zu",
                         path, fb_trace_status_name(info.status), whole, linked->count);
     return status;
@@ -114,7 +119,7 @@ static fb_status write_packed(fb_trace *t, const fb_linked *linked, const char *
     if (status == FB_OK)
         status = fb__packed_footer(t, &file, linked->count > 0 ? &head : &t->last, err);
     if (status == FB_OK)
-        status = check_packed(file.temporary, linked, pace, err);
+        status = check_packed(file.temporary, path, linked, pace, err);
     if (status == FB_OK)
         status = fb__trace_file_publish(&file, err);
     return status == FB_OK ? fb__trace_file_close(&file, err)
