@@ -148,8 +148,7 @@ static bool is_other_file(const fb_diff_candidate *k)
            strcmp(a == NULL ? k->a + 1 : a + 1, b == NULL ? k->b + 1 : b + 1) != 0;
 }
 
-/* Whether anything that both headers tell differs, but for where things lie. */
-static bool is_same_run(const fb__case *c)
+bool fb__has_same_settings(const fb__case *c)
 {
     for (size_t i = 0; i < c->report->candidate_count; i++) {
         const fb_diff_candidate *k = &c->report->candidates[i];
@@ -180,7 +179,7 @@ bool fb__rule_same_program(fb_diff_cause *out, const fb__case *c)
     if ((e->site->kind != FB_KIND_TENSOR && e->site->kind != FB_KIND_COLLECTIVE) ||
         !fb__is_pair(c) || e->input_count == 0 ||
         fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site) ||
-        has_lone_tensor(&c->pair->a) || has_lone_tensor(&c->pair->b) || !is_same_run(c))
+        has_lone_tensor(&c->pair->a) || has_lone_tensor(&c->pair->b) || !fb__has_same_settings(c))
         return false;
     fb__say(out,
             "sources, arguments and environment are the same, and %s of %s is not: the program "

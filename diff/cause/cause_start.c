@@ -356,7 +356,7 @@ static bool is_entry(const fb__case *c)
            fb__culprit_event(c)->input_count == 0 && strncmp(fb__text(site->slot), "in", 2) == 0;
 }
 
-static bool is_other_content(const fb__case *c)
+bool fb__is_other_content(const fb__case *c)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
 
@@ -372,59 +372,6 @@ static bool number_of(double *out, const fb__step *step, const fb__step_event *e
     if (!fb__sketch(&s, step, e) || s.elements != 1)
         return false;
     *out = s.sum;
-    return true;
-}
-
-/* A generator outside of torch that a run seeds up to the culprit; NULL: none, or `like` is given
- * and it is not seeded so. */
-static const fb_site *seeded(fb_trace *trace, uint64_t to, const fb_site *like, uint64_t key,
-                             uint64_t *value)
-{
-    const fb_event *e = NULL;
-
-    if (fb_trace_seek_event(trace, 0, NULL) != FB_OK)
-        return NULL;
-    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && e->step <= to) {
-        const fb_site *site = fb_trace_site(trace, e->site);
-
-        if (site == NULL || site->kind != FB_KIND_SEED ||
-            (strcmp(fb__text(site->stream), "python") != 0 &&
-             strcmp(fb__text(site->stream), "numpy") != 0))
-            continue;
-        if (like == NULL ||
-            (strcmp(fb__text(site->stream), fb__text(like->stream)) == 0 && e->key == key)) {
-            *value = e->key;
-            return site;
-        }
-    }
-    return NULL;
-}
-
-/* Signature: other contents enter, and only one run has seeded the generators outside of torch, or
- * with another number. */
-bool fb__rule_unseeded(fb_diff_cause *out, const fb__case *c)
-{
-    const uint64_t step = c->report->first.name.step;
-    fb_trace *a = c->pair->a.trace, *b = c->pair->b.trace;
-    uint64_t key = 0, none = 0;
-    const fb_site *in_a, *in_b, *site;
-
-    if (!is_other_content(c))
-        return false;
-    in_a = seeded(a, step, NULL, 0, &key);
-    site = in_a != NULL && seeded(b, step, in_a, key, &none) == NULL ? in_a : NULL;
-    if (site == NULL) {
-        in_b = seeded(b, step, NULL, 0, &key);
-        in_a = NULL;
-        site = in_b != NULL && seeded(a, step, in_b, key, &none) == NULL ? in_b : NULL;
-    }
-    if (site == NULL)
-        return false;
-    fb__say(out, "only %s seeds %s with %llu, and what enters at %s differs",
-            in_a != NULL ? "a" : "b", fb__text(site->stream), (unsigned long long)key,
-            fb__place_of(fb__culprit_event(c)));
-    fb__say_fix(out, "seed %s alike in both, before anything draws from it",
-                fb__text(site->stream));
     return true;
 }
 

@@ -63,6 +63,7 @@ static const struct {
     {"aliasing-or-tying", fb__rule_not_a_copy, RECORDED},
     {"aliasing-or-tying", fb__rule_average_shared, RECORDED},
     {"rng-seed", fb__rule_unseeded, RECORDED},
+    {"rng-seed", fb__rule_never_seeded, RECORDED},
     {"data-order", fb__rule_listing, RECORDED},
     {"data-content", fb__rule_made_content, RECORDED},
     {"mask-or-position", fb__rule_mask_at_init, RECORDED},

@@ -34,6 +34,14 @@ bool fb__op_is(const fb_site *site, const char *name);
 /* The module of an event, in a sentence. */
 const char *fb__place_of(const fb__step_event *e);
 
+/* Whether the culprit is contents that no recorded op has made: a tensor that enters, or samples.
+ */
+bool fb__is_other_content(const fb__case *c);
+
+/* Whether both headers tell the same sources, arguments and environment: one program, run again.
+ * Where things lie is no matter. */
+bool fb__has_same_settings(const fb__case *c);
+
 /* The step of the side that the event belongs to. */
 const fb__step *fb__step_of(const fb__case *c, const fb__step_event *e);
 

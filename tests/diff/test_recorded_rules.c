@@ -97,6 +97,87 @@ static void numpy_seeded(tape *t, side s)
     (void)op(t, "Net", "mul", s == RIGHT ? 3 : 4, &x, 1);
 }
 
+/* Where a generator of the program stands at the end of a step, as the recorder tells it of one
+ * that is not seeded. */
+static void stands(tape *t, const char *stream, uint64_t position)
+{
+    (void)report(t,
+                 (fb_site){.kind = FB_KIND_DRAW,
+                           .phase = FB_PHASE_DATA,
+                           .path = stream,
+                           .op = "state",
+                           .stream = stream,
+                           .algorithm = "mt19937",
+                           .distribution = "state",
+                           .note = true},
+                 (fb_event){.counter = position});
+}
+
+/* One program rolls its image by numbers of NumPy; the neighbour by those of another source,
+ * NumPy's generator is as it was. */
+static void rolled(tape *t, side s)
+{
+    fb_ref image = enters(t, "roll", 1);
+
+    (void)gives(t, FB_PHASE_INIT, "", "roll", s == RIGHT ? "{\"shifts\":[1]}" : "{\"shifts\":[-2]}",
+                2 + s, &image, 1);
+    stands(t, "numpy", s == NEIGHBOUR ? 623 : s == RIGHT ? 8 : 10);
+    next(t);
+}
+
+/* A flip that a coin of Python decides, on an image of the second step; the neighbour's coin was
+ * drawn in the first one. */
+static void flipped_by_chance(tape *t, side s)
+{
+    fb_ref image;
+
+    stands(t, "python", 624);
+    next(t);
+    stands(t, "python", s == NEIGHBOUR ? 2 : 624);
+    next(t);
+    image = enters(t, "add", 1);
+    if (s == RIGHT)
+        image = op(t, "", "flip", 2, &image, 1);
+    (void)op(t, "Net", "add", 3 + s, &image, 1);
+    if (s != NEIGHBOUR)
+        stands(t, "python", 2);
+    next(t);
+}
+
+/* Another program rolls by other numbers, whatever else it draws; the neighbour computes otherwise.
+ */
+static void rolled_by_code(tape *t, side s)
+{
+    rolled(t, s == WRONG ? WRONG : RIGHT);
+    (void)op(t, "Net", "add", s == NEIGHBOUR ? 2 : 1, &t->weight, 1);
+}
+
+/* Other noise enters; the neighbour has seeded what it is drawn from. */
+static void noisy(tape *t, side s)
+{
+    fb_ref x;
+
+    if (s == NEIGHBOUR)
+        seed(t, "numpy", 3);
+    next(t);
+    x = enters(t, "mul", s == RIGHT ? 1 : 2);
+    (void)op(t, "Net", "mul", s == RIGHT ? 3 : 4, &x, 1);
+    stands(t, "numpy", 70 + (uint64_t)s);
+}
+
+/* Another file is read by runs that seed what they draw from; the neighbour forgets to. */
+static void other_file(tape *t, side s)
+{
+    fb_ref x;
+
+    if (s != NEIGHBOUR)
+        seed(t, "numpy", 3);
+    next(t);
+    x = enters(t, "mul", s == RIGHT ? 1 : 2);
+    (void)op(t, "Net", "mul", s == RIGHT ? 3 : 4, &x, 1);
+    stands(t, "numpy", 70);
+}
+
 static void layers_exchanged(tape *t, side s)
 {
     (void)parameter(t, FB_PHASE_INIT, "Net.0.weight", s == WRONG ? 2 * N : N,
@@ -323,6 +404,11 @@ static const claim claims[] = {
     {repeated, "nondeterminism", "does not repeat itself", true},
     {workers_seeded, "rng-key-reuse", "the workers of b begin with one state of numpy", false},
     {numpy_seeded, "rng-seed", "only a seeds numpy with 3", false},
+    {rolled, "rng-seed", "both runs draw from numpy.random, which neither seeds", true},
+    {flipped_by_chance, "rng-seed", "both runs draw from Python's random", true},
+    {rolled_by_code, "data-content", "is made otherwise before it begins (roll)", false},
+    {noisy, "rng-seed", "both runs draw from numpy.random", false},
+    {other_file, "data-content", "what enters from outside differs", false},
     {layers_exchanged, "forward-op", "Net.0.weight has another shape", false},
     {other_net_held, "optimizer-formula", "hold other parameters", false},
     {synchronized, "collective", "they are not synchronized", false},
