@@ -122,8 +122,11 @@ static void add_contents(line *l, const fb_site *site, const fb_event *e)
         add_scalar(l, site, e->value);
         break;
     case FB_KIND_SEED:
-        add(l, "seed %" PRIu64 "%s", e->key, site->stream[0] != '\0' ? " for " : "");
-        add_escaped(l, site->stream);
+        if (strcmp(site->op, "set_state") == 0)
+            add(l, "state %016" PRIx64, e->key);
+        else
+            add(l, "seed %" PRIu64 "%s", e->key, site->stream[0] != '\0' ? " for " : "");
+        add_escaped(l, strcmp(site->op, "set_state") == 0 ? "" : site->stream);
         break;
     case FB_KIND_MODE:
         add(l, "%s", e->value != 0 ? "on" : "off");

@@ -9,6 +9,7 @@
 
 #include "diff/cause/causes.h"
 #include "diff/cause/counterfactual.h"
+#include "diff/cause/evidence.h"
 
 enum { TRIALS_MAX = 4, TEXT_MAX = 96 };
 
@@ -63,6 +64,23 @@ static void say_key(fb_diff_cause *out, const fb_diff_candidate *k, size_t other
     fb__say_fix(out, "set %s to the same value in both", k->key);
 }
 
+/* A generator that is put into a state, as recorders tell it: its number is a hash. */
+static bool say_state(fb_diff_cause *out, const fb__case *c)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+
+    if (strcmp(fb__text(site->op), "set_state") != 0)
+        return false;
+    if (fb__is_pair(c))
+        fb__say(out, "generator %s is put into another state here", fb__text(site->stream));
+    else
+        fb__say(out, "generator %s is put into an earlier state, or a saved one, in %s only",
+                fb__text(site->stream), fb__culprit_side(c));
+    fb__say_fix(out, "restore the state of %s in both, from the same place",
+                fb__text(site->stream));
+    return true;
+}
+
 bool fb__rule_seed(fb_diff_cause *out, const fb__case *c)
 {
     size_t at = 0;
@@ -81,6 +99,8 @@ bool fb__rule_seed(fb_diff_cause *out, const fb__case *c)
     }
     if (kind != FB_KIND_SEED)
         return false;
+    if (say_state(out, c))
+        return true;
     if (u->a == NULL || u->b == NULL)
         fb__say(out, "a generator is seeded in %s only", fb__culprit_side(c));
     else

@@ -336,13 +336,15 @@ class Recorder:
         return self.event(number, key=key, counter=counter, count=count,
                           address=c.address if c else 0, count_bytes=c.bytes if c else 0)
 
-    def seed(self, stream: str, seed: int, *, algorithm: str = "",
-             source: Optional[CallStack] = None) -> Optional[EventRef]:
-        """Records that a generator was seeded. source: as of `site`."""
+    def seed(self, stream: str, seed: int, *, algorithm: str = "", op: str = "seed",
+             note: bool = False, source: Optional[CallStack] = None) -> Optional[EventRef]:
+        """Records that a generator was seeded, or with op "set_state" put into a state, of which
+        `seed` is a hash. note, source: as of `site`."""
         if self._handle is None:
             return None
         phase = "data" if self._step else "init"
-        number = self.site("seed", phase, stream, "seed", names=(stream, algorithm), source=source or self._calls)
+        number = self.site("seed", phase, stream, op, names=(stream, algorithm), note=note,
+                           source=source or self._calls)
         return self.event(number, key=seed & 0xffffffffffffffff)
 
     def sample(self, dataset: str, indices: Optional[Iterable[int]] = None, *, count: int = 0,

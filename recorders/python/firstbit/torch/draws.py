@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .session import Session
 
 
+_GENERATORS_MAX = 16  # of the program's own, that keep their numbers for ever
+
+
 class Draws:
     """Random numbers: the generator's state before, and the values that came."""
 
@@ -25,14 +28,21 @@ class Draws:
         self.generators: List[Any] = []
         self.states: Dict[str, Tuple[int, int]] = {}  # by stream, at the end of the last step
 
-    def _stream(self, generator: Any) -> str:
+    def stream_of(self, generator: Any) -> str:
+        """Its name, of which the program's own have numbers in the order in which they are met. Of
+        many, one that nobody holds any more gives its number to the next."""
         if generator is None or generator is torch.default_generator:
             return "torch"
-        for i, known in enumerate(self.generators):
-            if known is generator:
-                return f"torch.generator{i}"
-        self.generators.append(generator)
-        return f"torch.generator{len(self.generators) - 1}"
+        known = self.generators
+        number = next((i for i, one in enumerate(known) if one is generator), None)
+        if number is None and len(known) >= _GENERATORS_MAX:
+            number = next((i for i in range(len(known)) if sys.getrefcount(known[i]) == 2), None)
+            if number is not None:
+                known[number] = generator
+        if number is None:
+            number = len(known)
+            known.append(generator)
+        return f"torch.generator{number}"
 
     @staticmethod
     def key_of(generator: Any) -> int:
@@ -61,7 +71,7 @@ class Draws:
         session = self.session
         outputs: List[torch.Tensor] = []
         collect(out, outputs)
-        stream = self._stream(generator)
+        stream = self.stream_of(generator)
         recorder = session.recorder
         number = recorder.site("draw", session.phase, stream, "draw",
                                names=(stream, "mt19937", info.name, path),

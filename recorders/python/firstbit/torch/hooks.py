@@ -13,20 +13,19 @@ import os
 import sys
 import threading
 import weakref
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Tuple
 
 import torch
 from torch.utils.data import dataloader
 from torch.utils.data._utils.worker import _worker_loop
 
 from .._follow import is_pool_worker
-from . import collectives
+from . import collectives, seeds
 from .compiled import Regions, is_compiled
 from .session import Session
 
 _MISSING = object()
 _no_dispatch = torch._C._DisableTorchDispatch
-_TORCH = os.path.dirname(torch.__file__) + os.sep
 # What starts threads for others: pools of threads.
 _STARTERS = tuple(os.path.join(os.path.dirname(threading.__file__), name) for name in (
     "threading.py", os.path.join("concurrent", "futures", "thread.py"),
@@ -48,7 +47,6 @@ class Hooks:
         self._optimizers()
         self._clipping()
         self._data()
-        self._seeds()
         self._schedules()
         self._scalers()
         self._checkpoints()
@@ -56,6 +54,7 @@ class Hooks:
         self._subclasses()
         self._processes()
         self._threads()
+        seeds.replace_all(session, self._replace)
         collectives.replace_all(session, self._replace)
 
     def remove(self) -> None:
@@ -376,20 +375,10 @@ class Hooks:
                 return original(*args, **kwargs)
             return call
 
-        def of_generator(original: Any) -> Any:
-            @functools.wraps(original)
-            def call(*args: Any, **kwargs: Any) -> Any:
-                # PyTorch itself puts states back: of checkpointed activations, in fork_rng().
-                if session.here() and not sys._getframe(1).f_code.co_filename.startswith(_TORCH):
-                    session.guarded(session.checkpoint, "torch", original.__name__)
-                return original(*args, **kwargs)
-            return call
-
         for cls in (torch.nn.Module, torch.optim.Optimizer):
             self._replace(cls, "load_state_dict", of_object)
         self._replace(torch, "load", of_file)
         self._replace(torch, "save", of_file)
-        self._replace(torch, "set_rng_state", of_generator)
 
     # --- Data -------------------------------------------------------------------------------------
 
@@ -547,40 +536,3 @@ class Hooks:
             return start
 
         self._replace(threading.Thread, "start", make)
-
-    # --- Seeds ------------------------------------------------------------------------------------
-
-    def _seeds(self) -> None:
-        import random
-
-        session = self.session
-
-        def make(stream: str, algorithm: str) -> Callable[[Any], Any]:
-            def replaced(original: Any) -> Any:
-                @functools.wraps(original)
-                def seed(value: Any = None, *args: Any, **kwargs: Any) -> Any:
-                    if session.here() and isinstance(value, int):
-                        session.guarded(record_seed, stream, algorithm, value)
-                    return (original(value, *args, **kwargs) if value is not None
-                            else original(*args, **kwargs))
-                return seed
-            return replaced
-
-        def record_seed(stream: str, algorithm: str, value: int) -> None:
-            session.seeded.add(stream)
-            if session.wants("data"):
-                session.recorder.seed(stream, value, algorithm=algorithm, source=session.calls)
-
-        def with_torch(original: Any) -> Any:
-            @functools.wraps(original)
-            def manual_seed(seed: Any) -> Any:
-                if session.here():
-                    session.guarded(record_seed, "torch", "mt19937", int(seed))
-                return original(seed)
-            return manual_seed
-
-        self._replace(torch, "manual_seed", with_torch)
-        self._replace(random, "seed", make("python", "mt19937"))
-        numpy: Optional[Any] = sys.modules.get("numpy")
-        if numpy is not None and hasattr(numpy, "random"):
-            self._replace(numpy.random, "seed", make("numpy", "mt19937"))

@@ -1,0 +1,160 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""States of generators, of what was learned and of gradients, in steps that record no operation too.
+
+usage: test_torch_states.py FIRSTBIT [unittest arguments]    the library: FIRSTBIT_LIBRARY
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+import torch
+import torch.nn as nn
+
+import firstbit
+import firstbit.torch
+
+FIRSTBIT = ""
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.at = folder.name
+
+    def path(self, name):
+        return os.path.join(self.at, name + ".fbt")
+
+    def record(self, name, program, **options):
+        """Runs it recorded; its events."""
+        options.setdefault("ops_steps", "0:1")
+        torch.manual_seed(1)
+        np.random.seed(2)
+        random.seed(3)
+        with firstbit.torch.record(self.path(name), **options):
+            program()
+        with firstbit.open(self.path(name)) as trace:
+            return list(trace)
+
+    def diff(self, a, b):
+        done = subprocess.run([FIRSTBIT, "diff", "--json", self.path(a), self.path(b)],
+                              capture_output=True, text=True, timeout=300)
+        return json.loads(done.stdout)
+
+    def assert_same(self, a, b):
+        found = self.diff(a, b)
+        self.assertEqual(found["verdict"], "same", found)
+
+
+def line_of(program, text):
+    """Where in this file a function's line with this text is."""
+    with open(__file__, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    first = program.__code__.co_firstlineno
+    return next(i for i, line in enumerate(lines, 1) if i >= first and text in line)
+
+
+class Generators(Case):
+    """A program that seeds and restores generators late, in steps without operations."""
+
+    def program(self, without=""):
+        own = torch.Generator()
+        own.manual_seed(4)
+        random.seed(5)
+        np.random.seed(6)
+        model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        saved = (torch.get_rng_state(), own.get_state(), random.getstate(), np.random.get_state())
+        for step in range(1, 9):
+            if step == 5:
+                if without != "torch":
+                    torch.set_rng_state(saved[0])
+                if without != "torch.generator0":
+                    own.set_state(saved[1])
+                if without != "python":
+                    random.setstate(saved[2])
+                if without != "numpy":
+                    np.random.set_state(saved[3])
+            if step == 7:
+                own.manual_seed(14 if without != "number" else 15)
+                np.random.seed([1, 2])
+                random.seed("a text")
+                torch.random.manual_seed(9)
+            if step == 8:  # where they stand already
+                torch.set_rng_state(torch.get_rng_state())
+                own.set_state(own.get_state())
+                random.setstate(random.getstate())
+                np.random.set_state(np.random.get_state())
+                with torch.random.fork_rng():
+                    torch.rand(1)
+            x = torch.randn(5, 3, generator=own) * random.random() + np.random.rand()
+            optimizer.zero_grad()
+            model(x).pow(2).mean().backward()
+            optimizer.step()
+
+    def test_seeds_and_restored_states_are_events_of_every_step_with_their_lines(self):
+        events = self.record("a", self.program)
+        told = [(e["step"], e["path"], e["op"]) for e in events if e["kind"] == "seed"]
+        streams = ["torch", "torch.generator0", "python", "numpy"]
+        self.assertEqual(told, [
+            (0, "torch.generator0", "seed"), (0, "python", "seed"), (0, "numpy", "seed"),
+            *[(5, stream, "set_state") for stream in streams],
+            (7, "torch.generator0", "seed"), (7, "numpy", "set_state"),
+            (7, "python", "set_state"), (7, "torch", "seed")])
+        late = {(e["path"], e["op"]): e["stack"] for e in events
+                if e["kind"] == "seed" and e["step"] > 0}
+        for stream, text in zip(streams, ("torch.set_rng_state(saved", "own.set_state(saved",
+                                          "random.setstate(saved", "np.random.set_state(saved")):
+            if stream in ("torch", "torch.generator0"):
+                self.assertIn(f"{os.path.basename(__file__)}:{line_of(self.program, text)}",
+                              late[stream, "set_state"])
+        self.record("b", self.program)
+        self.assert_same("a", "b")
+
+    def test_one_that_is_left_out_is_found_at_its_line(self):
+        self.record("a", self.program)
+        for without, step in (("torch", 5), ("torch.generator0", 5), ("python", 5), ("numpy", 5),
+                              ("number", 7)):
+            with self.subTest(without):
+                self.record("b", lambda: self.program(without))
+                found = self.diff("a", "b")
+                self.assertEqual((found["verdict"], found["first"]["step"]), ("differ", step))
+                self.assertEqual(found["cause"]["name"], "rng-seed")
+                self.assertIn(os.path.basename(__file__), found["first"]["stack_a"])
+                if without != "number":
+                    self.assertIn(without, found["cause"]["text"])
+
+    def test_nothing_is_replaced_for_longer_than_the_recording(self):
+        def held():
+            return [vars(torch._C.Generator)[name] for name in ("manual_seed", "seed", "set_state")
+                    ] + [torch.manual_seed, torch.random.manual_seed, torch.set_rng_state,
+                         torch.random.set_rng_state, torch.seed, random.seed, random.setstate,
+                         np.random.seed, np.random.set_state]
+        before = held()
+        self.record("a", lambda: self.assertNotEqual(held(), before))
+        self.assertEqual(held(), before)
+
+    def test_what_was_never_seeded_is_put_back_as_a_note(self):
+        def program():
+            torch.nn.Linear(1, 1)
+            state = random.getstate()
+            random.random()
+            random.setstate(state)
+
+        with firstbit.torch.record(self.path("a")):
+            program()
+        with firstbit.open(self.path("a")) as trace:
+            notes = [e["class"] for e in trace if e["op"] == "set_state"]
+        self.assertEqual(notes, ["notes"])
+
+
+if __name__ == "__main__":
+    FIRSTBIT = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
