@@ -84,6 +84,13 @@ static fb_status tell_order(fb__noted *noted, fb_diff_report *report, const fb__
     return FB_OK;
 }
 
+/* That an optimizer knows a parameter changes nothing at once, and later all. */
+static bool is_holding(const fb_site *site)
+{
+    return site->kind == FB_KIND_MODE && site->slot != NULL &&
+           strncmp(site->slot, "held by ", 8) == 0;
+}
+
 fb_status fb__note_step(fb__noted *noted, fb_diff_report *report, const fb__step_pair *pair,
                         const fb__step_notes *notes, fb_error *err)
 {
@@ -105,8 +112,8 @@ fb_status fb__note_step(fb__noted *noted, fb_diff_report *report, const fb__step
                            e->same_content ? "made from other events, with an equal result"
                                            : "differs, and nothing of the training uses it");
         else
-            (void)snprintf(matter, sizeof matter, "only in %s, and changes no result",
-                           in_b ? "b" : "a");
+            (void)snprintf(matter, sizeof matter, "only in %s%s", in_b ? "b" : "a",
+                           is_holding(e->site) ? "" : ", and changes no result of this step");
         keep_draw(noted, step, e, in_b);
         status = tell(noted, report, step, e, what_of(e, in_b), matter, err);
     }

@@ -171,6 +171,50 @@ static void say_position(fb_diff_cause *out, const fb__case *c)
             name_or(a->site->stream, "(unnamed)"), a->counter, b->counter, in_b ? "b" : "a", more);
 }
 
+/* The last draw of the same generator before the culprit, in the step, where it is on record and
+ * differs; NULL: it does not, or there is none. */
+static const fb__step_event *other_draw_before(const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *found = NULL;
+    const fb__step *step = &c->pair->a;
+
+    if (a < step->events || a >= step->events + step->count)
+        return NULL;
+    for (const fb__step_event *e = step->events; e < a; e++)
+        if (e->site->kind == FB_KIND_DRAW && e->count > 0 &&
+            same_name(e->site->stream, a->site->stream))
+            found = e;
+    return found == NULL || found->equal ? NULL : found;
+}
+
+/* A generator whose draws tell no position stands elsewhere. */
+static void say_state(fb_diff_cause *out, const fb__case *c)
+{
+    const char *stream = name_or(c->culprit->a->site->stream, "(unnamed)");
+    const fb__step_event *x = other_draw_before(c);
+    const fb__step_event *y =
+        x == NULL || x->partner == UINT32_MAX ? NULL : &c->pair->b.events[x->partner];
+
+    if (y != NULL)
+        fb__say(out,
+                "generator %s stands in another state: the draw before this is %s of %" PRIu64
+                " numbers | %s of %" PRIu64,
+                stream, name_or(x->site->distribution, "one"), x->count,
+                name_or(y->site->distribution, "one"), y->count);
+    else if (x != NULL)
+        fb__say(out, "generator %s stands in another state: only a has the draw before this (%s)",
+                stream, name_or(x->site->distribution, "draw"));
+    else
+        fb__say(out,
+                "generator %s stands in another state: something has drawn from it before, "
+                "unrecorded, or it was seeded or put back (set_rng_state) otherwise",
+                stream);
+    fb__say_fix(out,
+                "seed %s in both; find what else draws from it, and give that a generator of its "
+                "own",
+                stream);
+}
+
 bool fb__rule_rng_offset(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
@@ -182,14 +226,7 @@ bool fb__rule_rng_offset(fb_diff_cause *out, const fb__case *c)
         return true;
     }
     if (a->stream_key != b->stream_key && same_name(a->site->algorithm, "mt19937")) {
-        fb__say(out,
-                "generator %s stands in another state: something has drawn from it before, "
-                "unrecorded, or it was seeded or put back (set_rng_state) otherwise",
-                name_or(a->site->stream, "(unnamed)"));
-        fb__say_fix(out,
-                    "seed %s in both; find what else draws from it, and give that a generator "
-                    "of its own",
-                    name_or(a->site->stream, "(unnamed)"));
+        say_state(out, c);
         return true;
     }
     if (a->stream_key != b->stream_key) {

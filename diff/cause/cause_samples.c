@@ -309,3 +309,77 @@ bool fb__rule_repeated_samples(fb_diff_cause *out, const fb__case *c)
     say_share_fix(out);
     return true;
 }
+
+/* --- Ends of epochs --------------------------------------------------------------------------- */
+
+/* Batches of one epoch of one loader in a whole trace. */
+typedef struct batches {
+    size_t count;
+    const fb_site *site; /* of the first; NULL: there is none */
+} batches;
+
+static bool is_of_loader(const fb_site *site, const fb_site *like)
+{
+    char own[64], others[64];
+
+    return site->kind == FB_KIND_SAMPLE &&
+           strcmp(fb__text(site->dataset), fb__text(like->dataset)) == 0 &&
+           fb__argument(own, sizeof own, site, "sampler") &&
+           fb__argument(others, sizeof others, like, "sampler") && strcmp(own, others) == 0;
+}
+
+/* before: only those in front of this event are counted. */
+static batches batches_of(fb_trace *trace, const fb__step_event *like, uint64_t before)
+{
+    const fb_event *e = NULL;
+    uint64_t number = 0;
+    batches n = {0, NULL};
+
+    if (fb_trace_seek_event(trace, 0, NULL) != FB_OK)
+        return n;
+    while (fb_trace_next(trace, &e, &number, NULL) == FB_OK && e != NULL && number < before) {
+        const fb_site *site = fb_trace_site(trace, e->site);
+
+        if (site == NULL || e->counter != like->counter || !is_of_loader(site, like->site))
+            continue;
+        n.site = n.count++ == 0 ? site : n.site;
+    }
+    return n;
+}
+
+/* A loader draws a number for its workers whenever it is gone through. */
+static bool is_begin_of_loader(const fb__case *c, const fb__step_event *e)
+{
+    return e->site->kind == FB_KIND_DRAW && !fb__is_pair(c) &&
+           strstr(fb__text(fb_trace_stack(fb__step_of(c, e)->trace, e->site_number)),
+                  "dataloader.py") != NULL;
+}
+
+/* Signature: one run begins to go through another loader where the epoch of the other run has a
+ * batch more. */
+bool fb__rule_epoch_end(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c), *x;
+    const bool in_a = c->culprit->a != NULL;
+    const fb__step *other = in_a ? &c->pair->b : &c->pair->a;
+    fb__argument_pair p;
+    batches a, b;
+    bool told;
+
+    if (!is_begin_of_loader(c, e))
+        return false;
+    x = fb__first_different(other, FB_KIND_SAMPLE);
+    if (x == NULL || batches_of(other->trace, x, x->number).count == 0)
+        return false; /* no epoch that it was in the midst of */
+    a = batches_of(c->pair->a.trace, x, UINT64_MAX);
+    b = batches_of(c->pair->b.trace, x, UINT64_MAX);
+    if (a.count == 0 || b.count == 0 || (in_a ? a.count >= b.count : b.count >= a.count))
+        return false;
+    told = fb__other_argument(&p, a.site, b.site);
+    fb__say(out, "an epoch of %s has %zu | %zu batches%s%s%s%s%s%s%s: %s ends it here",
+            fb__text(x->site->dataset), a.count, b.count, told ? " (" : "", told ? p.name : "",
+            told ? " " : "", told ? p.a : "", told ? " | " : "", told ? p.b : "", told ? ")" : "",
+            in_a ? "a" : "b");
+    fb__say_fix(out, "compare batch_size and drop_last, and where the loop over the loader ends");
+    return true;
+}

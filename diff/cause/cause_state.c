@@ -80,7 +80,27 @@ static bool is_row_pick(const fb_site *site)
            (fb__op_is(site, "index") || fb__op_is(site, "index_select"));
 }
 
-/* The first batches of the step, where their samplers are of other classes. */
+/* Whether a run takes samples of this dataset through a sampler of this class anywhere. */
+static bool uses_sampler(fb_trace *trace, const fb_site *like, const char *sampler)
+{
+    const fb_event *e = NULL;
+    char own[64];
+
+    if (fb_trace_seek_event(trace, 0, NULL) != FB_OK)
+        return false;
+    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL) {
+        const fb_site *site = fb_trace_site(trace, e->site);
+
+        if (site != NULL && site->kind == FB_KIND_SAMPLE && site->role == like->role &&
+            strcmp(fb__text(site->dataset), fb__text(like->dataset)) == 0 &&
+            fb__argument(own, sizeof own, site, "sampler") && strcmp(own, sampler) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The first batches of the step, where their samplers are of other classes. Two loaders that both
+ * runs have are none of another class: one run goes over from one to the other earlier. */
 static bool other_sampler(fb__argument_pair *p, const fb__case *c)
 {
     const fb__step_event *x = fb__first_different(&c->pair->a, FB_KIND_SAMPLE);
@@ -89,7 +109,9 @@ static bool other_sampler(fb__argument_pair *p, const fb__case *c)
     return x != NULL && y != NULL && x->site->role == y->site->role &&
            strcmp(fb__text(x->site->dataset), fb__text(y->site->dataset)) == 0 &&
            fb__argument(p->a, sizeof p->a, x->site, "sampler") &&
-           fb__argument(p->b, sizeof p->b, y->site, "sampler") && strcmp(p->a, p->b) != 0;
+           fb__argument(p->b, sizeof p->b, y->site, "sampler") && strcmp(p->a, p->b) != 0 &&
+           !(uses_sampler(c->pair->a.trace, x->site, p->b) &&
+             uses_sampler(c->pair->b.trace, x->site, p->a));
 }
 
 static bool is_drawn_by_sampler(const fb__case *c, const fb__step_event *e)

@@ -57,6 +57,7 @@ static const struct {
     {"evaluation-leak", fb__rule_leak, RECORDED},
     {"evaluation-leak", fb__rule_fitted_on_all, RECORDED},
     {"sample-duplicated-or-missing", fb__rule_repeated_samples, RECORDED},
+    {"sample-duplicated-or-missing", fb__rule_epoch_end, RECORDED},
     {"data-content", fb__rule_other_range, RECORDED},
     {"aliasing-or-tying", fb__rule_aliasing, RECORDED},
     {"aliasing-or-tying", fb__rule_overwritten, RECORDED},

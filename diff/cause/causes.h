@@ -92,7 +92,7 @@ fb__rule fb__rule_loaded;
 /* cause_depth.c */
 fb__rule fb__rule_out_of_sight, fb__rule_hidden_draws;
 /* cause_samples.c */
-fb__rule fb__rule_leak, fb__rule_repeated_samples;
+fb__rule fb__rule_leak, fb__rule_repeated_samples, fb__rule_epoch_end;
 /* cause_order.c */
 fb__rule fb__rule_epoch_order, fb__rule_outside_order, fb__rule_listing;
 

@@ -78,11 +78,11 @@ static bool stream_differs(const fb__guilt *g, const char *stream)
     return differs && at_last;
 }
 
-/* As many numbers from one state. */
+/* As many numbers of one distribution from one state: the generator is moved alike. */
 static bool is_same_draw(const fb__step_event *e, const fb__step_event *other)
 {
     return e->stream_key == other->stream_key && e->counter == other->counter &&
-           e->count == other->count;
+           e->count == other->count && same_text(e->site->distribution, other->site->distribution);
 }
 
 /* A draw that differs and that something reads counts by its reader, where the generator is behind
