@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "diff/cause/evidence.h"
 
 enum { LOADS_MAX = 32 };
@@ -21,6 +22,7 @@ typedef struct loads {
     const fb_site *site[LOADS_MAX];
     size_t count;
     uint64_t last; /* step; with count > 0 */
+    uint64_t file; /* number of the first event that reads a file, or UINT64_MAX */
 } loads;
 
 static bool is_load(const fb_site *site)
@@ -45,16 +47,19 @@ static bool is_optimizer(const fb_site *site)
 static void read_loads(loads *out, fb_trace *trace, uint64_t step)
 {
     const fb_event *e = NULL;
+    uint64_t number = 0;
 
-    *out = (loads){.count = 0};
+    *out = (loads){.file = UINT64_MAX};
     if (fb_trace_seek(trace, step > 0 ? step - 1 : 0, NULL) != FB_OK)
         return;
-    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && e->step <= step) {
+    while (fb_trace_next(trace, &e, &number, NULL) == FB_OK && e != NULL && e->step <= step) {
         const fb_site *site = fb_trace_site(trace, e->site);
 
         if (site == NULL || !is_load(site))
             continue;
         out->last = e->step;
+        if (strcmp(fb__text(site->op), "load") == 0 && out->file == UINT64_MAX)
+            out->file = number;
         if (out->count < LOADS_MAX)
             out->site[out->count++] = site;
     }
@@ -163,6 +168,77 @@ static const char *item_of(const fb__case *c)
     }
 }
 
+/* --- Before the first step -------------------------------------------------------------------- */
+
+/* Whether the value of a parameter is one that was copied in behind the reading of a file. */
+static bool is_restored(const fb__step *step, const fb__step_event *parameter, uint64_t file)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if (step->events[i].number > file && step->events[i].site->kind == FB_KIND_TENSOR &&
+            is_copy(step->events[i].site) && fb_hash_equal(step->events[i].hash, parameter->hash))
+            return true;
+    return false;
+}
+
+static bool has_lone_draw(const fb__step *step, const char *stream)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if (step->events[i].site->kind == FB_KIND_DRAW && step->events[i].count > 0 &&
+            !step->events[i].equal && strcmp(fb__text(step->events[i].site->stream), stream) == 0)
+            return true;
+    return false;
+}
+
+/* Signature: both runs read a checkpoint before the first step, and behind it a parameter, or where
+ * a generator stands, is another. First weights that are read too do not decide what is filled or
+ * drawn by the program itself. */
+static bool say_begun(fb_diff_cause *out, const fb__case *c, const loads *in_a, const loads *in_b)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b, *e = fb__culprit_event(c);
+
+    if ((a != NULL && a->number < in_a->file) || (b != NULL && b->number < in_b->file))
+        return false;
+    if (e->site->kind == FB_KIND_TENSOR && is_copy(e->site)) {
+        if (fb__is_pair(c))
+            fb__say(out, "both read a checkpoint, and copy other values behind it (%s)",
+                    fb__text(e->site->op));
+        else
+            fb__say(out, "both read a checkpoint, and only %s copies this behind it (%s)",
+                    fb__culprit_side(c), fb__text(e->site->op));
+        return true;
+    }
+    if (!fb__is_pair(c))
+        return false;
+    if (a->site->kind == FB_KIND_PARAM && a->site->phase == FB_PHASE_INIT) {
+        const bool x = is_restored(&c->pair->a, a, in_a->file);
+        const bool y = is_restored(&c->pair->b, b, in_b->file);
+
+        if (!x && !y)
+            return false;
+        if (x != y)
+            fb__say(out, "both read a checkpoint, and only %s restores %s from it", x ? "a" : "b",
+                    fb__text(a->site->path));
+        else
+            fb__say(out, "both read a checkpoint, and restore other values of %s",
+                    fb__text(a->site->path));
+        return true;
+    }
+    if (!fb__is_generator_state(a->site) || has_lone_draw(&c->pair->a, fb__text(a->site->stream)) ||
+        has_lone_draw(&c->pair->b, fb__text(a->site->stream)))
+        return false;
+    fb__say(out,
+            "both read a checkpoint, no draw behind it differs, and generator %s stands elsewhere: "
+            "its state is restored otherwise, or on one side only",
+            fb__text(a->site->stream));
+    return true;
+}
+
+static void say_fix(fb_diff_cause *out)
+{
+    fb__say_fix(out, "save and restore all of it: parameters, buffers, optimizer, schedule, random "
+                     "states, place in the data");
+}
+
 /* Signature: a run goes on from a checkpoint, and right behind it shows what only one restores, or
  * what is restored otherwise. */
 bool fb__rule_loaded(fb_diff_cause *out, const fb__case *c)
@@ -174,6 +250,10 @@ bool fb__rule_loaded(fb_diff_cause *out, const fb__case *c)
 
     read_loads(&a, c->pair->a.trace, step);
     read_loads(&b, c->pair->b.trace, step);
+    if (step == 0 && a.file != UINT64_MAX && b.file != UINT64_MAX && say_begun(out, c, &a, &b)) {
+        say_fix(out);
+        return true;
+    }
     if (step == 0 || (!goes_on(&a) && !goes_on(&b)))
         return false;
     site = missing(&a, &b);
@@ -192,7 +272,6 @@ bool fb__rule_loaded(fb_diff_cause *out, const fb__case *c)
                 a.last, item_of(c));
     else
         return false;
-    fb__say_fix(out, "save and restore all of it: parameters, buffers, optimizer, schedule, random "
-                     "states, place in the data");
+    say_fix(out);
     return true;
 }

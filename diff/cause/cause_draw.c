@@ -113,6 +113,18 @@ static history history_of(const fb__step *step, const fb__step_event *e)
     return h;
 }
 
+/* Whether a generator gives other numbers though its key, its place and what is asked of it are
+ * equal. Of mt19937 the key is the state, which decides all numbers; of another one it may be a
+ * name, which its seed is not in. */
+static bool gives_other_numbers(const fb__step_event *a, const fb__step_event *b)
+{
+    return a->stream_key == b->stream_key && a->counter == b->counter && a->count == b->count &&
+           same_name(a->site->distribution, b->site->distribution) &&
+           a->site->parameters[0] == b->site->parameters[0] &&
+           a->site->parameters[1] == b->site->parameters[1] &&
+           !same_name(a->site->algorithm, "mt19937");
+}
+
 /* Signature: the first draw of all from a stream finds the generator in another state. */
 bool fb__rule_first_draw(fb_diff_cause *out, const fb__case *c)
 {
@@ -121,7 +133,7 @@ bool fb__rule_first_draw(fb_diff_cause *out, const fb__case *c)
     history x, y;
 
     if (c->report->first.name.kind != FB_KIND_DRAW || a == NULL || b == NULL ||
-        a->stream_key == b->stream_key || c->pair->a.step > 0)
+        (a->stream_key == b->stream_key && !gives_other_numbers(a, b)) || c->pair->a.step > 0)
         return false;
     x = history_of(&c->pair->a, a);
     y = history_of(&c->pair->b, b);

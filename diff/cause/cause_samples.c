@@ -347,12 +347,11 @@ static batches batches_of(fb_trace *trace, const fb__step_event *like, uint64_t 
     return n;
 }
 
-/* A loader draws a number for its workers whenever it is gone through. */
+/* A loader draws one whole number for its workers whenever it is gone through. */
 static bool is_begin_of_loader(const fb__case *c, const fb__step_event *e)
 {
-    return e->site->kind == FB_KIND_DRAW && !fb__is_pair(c) &&
-           strstr(fb__text(fb_trace_stack(fb__step_of(c, e)->trace, e->site_number)),
-                  "dataloader.py") != NULL;
+    return e->site->kind == FB_KIND_DRAW && !fb__is_pair(c) && e->count == 1 &&
+           strcmp(fb__text(e->site->distribution), "random_") == 0;
 }
 
 /* Signature: one run begins to go through another loader where the epoch of the other run has a

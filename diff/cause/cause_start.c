@@ -80,12 +80,96 @@ static bool comes_again(const fb__case *c, const fb__step_event *e)
     return false;
 }
 
+static bool is_any_tensor(const fb_site *site)
+{
+    return site->kind == FB_KIND_TENSOR;
+}
+
+/* The parameter of step 0 whose first value an event is. */
+static const fb__step_event *parameter_of(const fb__step *step, fb_hash value)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if (step->events[i].site->kind == FB_KIND_PARAM &&
+            step->events[i].site->phase == FB_PHASE_INIT &&
+            fb_hash_equal(step->events[i].hash, value))
+            return &step->events[i];
+    return NULL;
+}
+
+static bool is_drawn_alike(const fb_site *x, const fb_site *y)
+{
+    return x != NULL && y != NULL &&
+           strcmp(fb__text(x->distribution), fb__text(y->distribution)) == 0 &&
+           x->parameters[0] == y->parameters[0] && x->parameters[1] == y->parameters[1];
+}
+
+/* The parameter that a draw fills, as drawn; NULL: none, or one that is computed further. */
+static const fb__step_event *filled_by(const fb__case *c, const fb__step_event *drawn)
+{
+    const fb__step_event *made = fb__reader(c, drawn, is_any_tensor, 4);
+    return made == NULL ? NULL : parameter_of(fb__step_of(c, drawn), made->hash);
+}
+
+static bool is_order(const fb_site *site)
+{
+    return strcmp(fb__text(site->distribution), "randperm") == 0 ||
+           strcmp(fb__text(site->distribution), "permutation") == 0 ||
+           strcmp(fb__text(site->distribution), "shuffle") == 0;
+}
+
+/* What is the matter with a draw that both sides make from one state; false: nothing of this kind.
+ */
+static bool say_filling(fb_diff_cause *out, const fb__case *c, const fb__step_event *parameter)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b, *in_a, *in_b;
+    const fb__step *other = &c->pair->b;
+
+    if (!fb__is_pair(c) || a->stream_key != b->stream_key || is_order(a->site) || is_order(b->site))
+        return false;
+    in_a = filled_by(c, a);
+    in_b = filled_by(c, b);
+    if (in_a != NULL && in_b != NULL &&
+        (in_a->partner == NONE || &other->events[in_a->partner] != in_b)) {
+        fb__say(out, "the same numbers of %s fill %s in a, %s in b", fb__text(a->site->stream),
+                fb__text(in_a->site->path), fb__text(in_b->site->path));
+        return true;
+    }
+    if (in_a != NULL)
+        parameter = in_a;
+    if (strcmp(fb__text(a->site->distribution), fb__text(b->site->distribution)) != 0)
+        fb__say(out, "%s starts from another value: the same state of %s serves %s in a, %s in b",
+                fb__text(parameter->site->path), fb__text(a->site->stream),
+                fb__text(a->site->distribution), fb__text(b->site->distribution));
+    else if (a->count == b->count && !is_drawn_alike(a->site, b->site))
+        fb__say(out, "%s is drawn from %s with (%g, %g) | (%g, %g), from the same numbers",
+                fb__text(parameter->site->path), fb__text(a->site->distribution),
+                a->site->parameters[0], a->site->parameters[1], b->site->parameters[0],
+                b->site->parameters[1]);
+    else
+        return false;
+    return true;
+}
+
+static bool has_other_draw(const fb__step *step, const fb__step_event *before)
+{
+    for (const fb__step_event *e = step->events; e < before; e++)
+        if (e->site->kind == FB_KIND_DRAW && !e->equal)
+            return true;
+    return false;
+}
+
+/* Whether all draws in front of the culprit are equal. */
+static bool has_equal_draws(const fb__case *c)
+{
+    return (c->culprit->a == NULL || !has_other_draw(&c->pair->a, c->culprit->a)) &&
+           (c->culprit->b == NULL || !has_other_draw(&c->pair->b, c->culprit->b));
+}
+
 /* Signature: before training begins, the same state of the generator gives other numbers, or other
  * ops fill a parameter. */
 bool fb__rule_init_kind(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c), *parameter;
-    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
 
     if (e->site->phase != FB_PHASE_INIT || (e->site->kind == FB_KIND_TENSOR && comes_again(c, e)))
         return false;
@@ -95,21 +179,10 @@ bool fb__rule_init_kind(fb_diff_cause *out, const fb__case *c)
     if (parameter == NULL || parameter->site->phase != FB_PHASE_INIT ||
         !fb__is_real(parameter->site->dtype))
         return false;
-    if (e->site->kind == FB_KIND_DRAW && fb__is_pair(c) && a->stream_key == b->stream_key &&
-        strcmp(fb__text(a->site->distribution), fb__text(b->site->distribution)) != 0)
-        fb__say(out, "%s starts from another value: the same state of %s serves %s in a, %s in b",
-                fb__text(parameter->site->path), fb__text(e->site->stream),
-                fb__text(a->site->distribution), fb__text(b->site->distribution));
-    else if (e->site->kind == FB_KIND_DRAW && fb__is_pair(c) && a->stream_key == b->stream_key &&
-             a->count == b->count)
-        fb__say(out, "%s is drawn from %s with (%g, %g) | (%g, %g), from the same numbers",
-                fb__text(parameter->site->path), fb__text(e->site->distribution),
-                a->site->parameters[0], a->site->parameters[1], b->site->parameters[0],
-                b->site->parameters[1]);
-    else if (e->site->kind == FB_KIND_TENSOR || e->site->kind == FB_KIND_PARAM)
-        fb__say(out, "%s starts from another value (%s), with equal draws before it",
-                fb__text(parameter->site->path), fb__text(e->site->op));
-    else
+    if (e->site->kind == FB_KIND_TENSOR || e->site->kind == FB_KIND_PARAM)
+        fb__say(out, "%s starts from another value (%s)%s", fb__text(parameter->site->path),
+                fb__text(e->site->op), has_equal_draws(c) ? ", with equal draws before it" : "");
+    else if (e->site->kind != FB_KIND_DRAW || !say_filling(out, c, parameter))
         return false;
     fb__say_fix(out, "compare how the two programs initialize %s", fb__text(parameter->site->path));
     return true;
@@ -287,29 +360,6 @@ static const fb_site *drawn_by(fb_trace *trace, fb_hash value)
         if (from != NULL && from->kind == FB_KIND_DRAW)
             return from;
     }
-    return NULL;
-}
-
-static bool is_drawn_alike(const fb_site *x, const fb_site *y)
-{
-    return x != NULL && y != NULL &&
-           strcmp(fb__text(x->distribution), fb__text(y->distribution)) == 0 &&
-           x->parameters[0] == y->parameters[0] && x->parameters[1] == y->parameters[1];
-}
-
-static bool is_any_tensor(const fb_site *site)
-{
-    return site->kind == FB_KIND_TENSOR;
-}
-
-/* The parameter of step 0 whose first value an event is. */
-static const fb__step_event *parameter_of(const fb__step *step, fb_hash value)
-{
-    for (size_t i = 0; i < step->count; i++)
-        if (step->events[i].site->kind == FB_KIND_PARAM &&
-            step->events[i].site->phase == FB_PHASE_INIT &&
-            fb_hash_equal(step->events[i].hash, value))
-            return &step->events[i];
     return NULL;
 }
 

@@ -144,6 +144,14 @@ bool fb__rule_order_draw(fb_diff_cause *out, const fb__case *c)
         return true;
     }
 
+    if (fb__is_pair(c) && e->site->kind == FB_KIND_DRAW && is_order(a) != is_order(b) &&
+        a->stream_key == b->stream_key) {
+        fb__say(out, "%s draws an order of samples (%s) where %s draws for something else (%s)",
+                is_order(a) ? "a" : "b", fb__text((is_order(a) ? a : b)->site->distribution),
+                is_order(a) ? "b" : "a", fb__text((is_order(a) ? b : a)->site->distribution));
+        fb__say_fix(out, "draw the order at the same place in both, from a generator of its own");
+        return true;
+    }
     if (e->site->kind != FB_KIND_DRAW || !is_order(e) ||
         (fb__is_pair(c) && a->stream_key == b->stream_key && a->counter != b->counter))
         return false; /* or its position alone is another one: something has drawn before */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "diff/judge/carried.h"
 #include "diff/judge/guilt_own.h"
 
@@ -109,6 +110,22 @@ static bool mark_loss(const side *s, const side *other, size_t i)
     return mark_read(s, other, s->step->inputs[ones->first_input]);
 }
 
+/* The first value of a parameter names nothing that it was made from: it is the last tensor before
+ * it that has these contents. */
+static bool mark_first_value(const side *s, const side *other, size_t i)
+{
+    const fb__step_event *parameter = &s->step->events[i];
+
+    if (parameter->site->kind != FB_KIND_PARAM || parameter->site->phase != FB_PHASE_INIT ||
+        parameter->input_count > 0 || fb_hash_is_zero(parameter->hash))
+        return false;
+    for (size_t at = i; at-- > 0;)
+        if (s->step->events[at].site->kind == FB_KIND_TENSOR &&
+            fb_hash_equal(s->step->events[at].hash, parameter->hash))
+            return mark_read(s, other, s->step->events[at].key);
+    return false;
+}
+
 /* From what counts back to the differences that it was made from. Returns whether anything is new.
  */
 static bool spread(const side *s, const side *other)
@@ -121,6 +138,7 @@ static bool spread(const side *s, const side *other)
         if ((s->marks[i] & FB__COUNTS) == 0)
             continue;
         any |= mark_loss(s, other, i);
+        any |= mark_first_value(s, other, i);
         for (uint32_t k = 0; k < e->input_count; k++)
             any |= mark_read(s, other, s->step->inputs[e->first_input + k]);
     }

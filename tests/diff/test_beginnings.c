@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_beginnings.c - rules for what stands before the first step: how parameters are filled, what
+ * a checkpoint gives back, which generators stand elsewhere; and where an epoch ends.
+ */
+#include "recorded_claims.h"
+
+/* A loader of one batch of these samples, in a program that tells how it chooses them. */
+static void loads(tape *t, const char *arguments, uint64_t first)
+{
+    const uint64_t indices[4] = {first, first + 1, first + 2, first + 3};
+
+    (void)report(
+        t,
+        (fb_site){.kind = FB_KIND_SAMPLE,
+                  .phase = FB_PHASE_DATA,
+                  .path = "Digits",
+                  .op = "sample",
+                  .dataset = "Digits",
+                  .arguments = arguments},
+        (fb_event){.count = 4, .indices = indices, .data = indices, .data_bytes = sizeof indices});
+}
+
+/* A draw of n numbers, and the tensor that it fills. */
+static fb_ref filled(tape *t, const char *distribution, uint64_t key, uint64_t contents)
+{
+    fb_ref from;
+    float data[N];
+
+    numbers(data, contents + 100);
+    from = report(t,
+                  (fb_site){.kind = FB_KIND_DRAW,
+                            .phase = phase_of(t),
+                            .path = "torch",
+                            .op = "draw",
+                            .stream = "torch",
+                            .algorithm = "mt19937",
+                            .distribution = distribution},
+                  (fb_event){.key = key, .count = N, .data = data, .data_bytes = sizeof data});
+    return op(t, "", distribution, contents, &from, 1);
+}
+
+/* Where torch's generator stands at the end of a step. */
+static void stands(tape *t, uint64_t key)
+{
+    (void)report(t,
+                 (fb_site){.kind = FB_KIND_DRAW,
+                           .phase = FB_PHASE_DATA,
+                           .path = "torch",
+                           .op = "state",
+                           .stream = "torch",
+                           .algorithm = "mt19937",
+                           .distribution = "state"},
+                 (fb_event){.key = key});
+}
+
+static void learn(tape *t, uint64_t contents)
+{
+    next(t);
+    scalar(t, FB_PHASE_LOSS, "loss", "loss", (double)contents);
+    (void)parameter(t, FB_PHASE_OPTIMIZER, "fc.weight", N, contents);
+}
+
+/* --- Filling ---------------------------------------------------------------------------------- */
+
+/* Two layers are filled in the other order; the neighbour fills the first from a wider range. */
+static void other_order(tape *t, side s)
+{
+    const uint64_t first = s == NEIGHBOUR ? 5 : 1;
+
+    (void)filled(t, "normal_", 10, s == WRONG ? 3 : first);
+    (void)filled(t, "normal_", 11, s == WRONG ? 4 : 2);
+    (void)parameter(t, FB_PHASE_INIT, "x.weight", N, s == WRONG ? 4 : first);
+    (void)parameter(t, FB_PHASE_INIT, "y.weight", N, s == WRONG ? 3 : 2);
+    learn(t, 20 + (uint64_t)s);
+}
+
+/* The last weights are filled from another distribution, behind which the generator stands
+ * elsewhere, and an order is drawn; the neighbour draws the order from elsewhere alone. */
+static void other_distribution(tape *t, side s)
+{
+    (void)filled(t, s == WRONG ? "uniform_" : "normal_", 10, s == WRONG ? 2 : 1);
+    (void)filled(t, "random_", s == RIGHT ? 11 : 12, s == RIGHT ? 3 : 4);
+    (void)parameter(t, FB_PHASE_INIT, "x.weight", N, s == WRONG ? 2 : 1);
+    stands(t, s == RIGHT ? 13 : 14);
+    learn(t, 20 + (uint64_t)s);
+}
+
+/* What makes a first value is in front of it, and is another op; the neighbour's is on no record.
+ */
+static void other_maker(tape *t, side s)
+{
+    fb_ref made = enters(t, "sub", 1);
+
+    (void)op(t, "", s == WRONG ? "exp" : "div", s == WRONG ? 4 : 3, &made, 1);
+    (void)parameter(t, FB_PHASE_INIT, "x.weight", N, s == RIGHT ? 3 : 4);
+    learn(t, 20 + (uint64_t)s);
+}
+
+/* An order is drawn in front of the layers; the neighbour fills them from another distribution. */
+static void order_in_front(tape *t, side s)
+{
+    (void)filled(t,
+                 s == RIGHT   ? "uniform_"
+                 : s == WRONG ? "randperm"
+                              : "normal_",
+                 10, s == RIGHT ? 1 : 2);
+    (void)parameter(t, FB_PHASE_INIT, "x.weight", N, s == RIGHT ? 1 : 2);
+    learn(t, 20 + (uint64_t)s);
+}
+
+/* A generator whose key is a name gives other numbers; the neighbour is asked for others. */
+static void seeded_out_of_sight(tape *t, side s)
+{
+    float data[N];
+
+    numbers(data, s == RIGHT ? 1 : 2);
+    (void)report(t,
+                 (fb_site){.kind = FB_KIND_DRAW,
+                           .phase = FB_PHASE_INIT,
+                           .path = "main",
+                           .op = "draw",
+                           .stream = "main",
+                           .algorithm = "xorshift",
+                           .distribution = s == NEIGHBOUR ? "normal" : "uniform"},
+                 (fb_event){.key = 7, .count = N, .data = data, .data_bytes = sizeof data});
+    learn(t, 20 + (uint64_t)s);
+}
+
+/* --- Checkpoints ------------------------------------------------------------------------------ */
+
+/* Both read a file, and one leaves a parameter as it was made; the neighbour restores the same, and
+ * makes another parameter otherwise, which no file has. */
+static void left_out(tape *t, side s)
+{
+    fb_ref made = enters(t, "clone", 1);
+
+    restores(t, "", "load");
+    if (s != WRONG)
+        (void)op(t, "", "copy_", 2, NULL, 0);
+    (void)op(t, "", "mul", s == NEIGHBOUR ? 4 : 3, &made, 1);
+    (void)parameter(t, FB_PHASE_INIT, "x.weight", N, s == WRONG ? 1 : 2);
+    (void)parameter(t, FB_PHASE_INIT, "head.weight", N, s == NEIGHBOUR ? 4 : 3);
+    learn(t, 20 + (uint64_t)s);
+}
+
+/* The same of a generator; the neighbour draws from it behind the file. */
+static void generator_left_out(tape *t, side s)
+{
+    restores(t, "", "load");
+    (void)filled(t, "normal_", s == NEIGHBOUR ? 9 : 10, s == NEIGHBOUR ? 2 : 1);
+    stands(t, s == RIGHT ? 13 : 14);
+    next(t);
+    batch(t, s == RIGHT ? 0 : 4, 0, 3 + (uint64_t)s);
+    (void)op(t, "Net", "mm", 3 + (uint64_t)s, &t->weight, 1);
+    stands(t, s == RIGHT ? 15 : 16);
+}
+
+/* --- Epochs ----------------------------------------------------------------------------------- */
+
+/* An epoch has a batch less in one run, which goes on to another loader; the neighbour goes through
+ * that loader once more behind the epoch. */
+static void shorter_epoch(tape *t, side s)
+{
+    const char *const train = s == WRONG ? "{\"sampler\":\"RandomSampler\",\"drop_last\":true}"
+                                         : "{\"sampler\":\"RandomSampler\",\"drop_last\":false}";
+    const char *const test = "{\"sampler\":\"SequentialSampler\",\"drop_last\":false}";
+
+    for (uint64_t i = 0; i < 4; i++) {
+        next(t);
+        for (uint64_t k = 0; i == (s == WRONG ? 2 : 3) && k < (s == NEIGHBOUR ? 2 : 1); k++) {
+            (void)report(t,
+                         (fb_site){.kind = FB_KIND_DRAW,
+                                   .phase = FB_PHASE_FORWARD,
+                                   .path = "torch",
+                                   .op = "draw",
+                                   .stream = "torch",
+                                   .algorithm = "mt19937",
+                                   .distribution = "random_"},
+                         (fb_event){.key = 20 + k, .count = 1, .data = &k, .data_bytes = sizeof k});
+            loads(t, test, 40);
+        }
+        if (i < (s == WRONG ? 2 : 3))
+            loads(t, train, 4 * i);
+        scalar(t, FB_PHASE_LOSS, "loss", "loss", (double)(i < 2 ? i : i + 10 * (uint64_t)s));
+        (void)parameter(t, FB_PHASE_OPTIMIZER, "fc.weight", N, i < 2 ? i : i + 10 * (uint64_t)s);
+        stands(t, 30 + i + (i < 2 ? 0 : 10 * (uint64_t)s));
+    }
+}
+
+static const claim claims[] = {
+    {other_order, "init", "the same numbers of torch fill x.weight in a, y.weight in b", false},
+    {other_distribution, "init", "x.weight starts from another value: the same state", false},
+    {other_maker, "init", "x.weight starts from another value (exp)", false},
+    {order_in_front, "data-order", "b draws an order of samples (randperm)", false},
+    {seeded_out_of_sight, "rng-seed", "generator main is in another state", false},
+    {left_out, "checkpoint-resume", "only a restores x.weight", false},
+    {shorter_epoch, "sample-duplicated-or-missing",
+     "an epoch of Digits has 3 | 2 batches (drop_last false | true): b ends it here", false},
+    {generator_left_out, "checkpoint-resume", "generator torch stands elsewhere", false},
+};
+
+static void each_rule_names_its_mechanism(void **state)
+{
+    assert_int_equal(count_unnamed(*state, claims, COUNT_OF(claims)), 0);
+}
+
+static void each_rule_leaves_its_neighbour_alone(void **state)
+{
+    assert_int_equal(count_misnamed(*state, claims, COUNT_OF(claims)), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_rule_names_its_mechanism),
+        cmocka_unit_test(each_rule_leaves_its_neighbour_alone),
+    };
+
+    return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
+}
