@@ -8,7 +8,8 @@
 # Polynomials are Chebyshev interpolants at 60 digits, within a factor of two of the minimax error;
 # the error bound that each one prints as a comment is measured on 400 points of its interval.
 #
-# Those named quick_ are for the estimates of functions.inc, the others for functions_exact.inc.
+# Those named float_ are for functions_float.inc, quick_ and octave_ for the estimates of
+# functions.inc, the others for functions_exact.inc.
 import struct
 
 from mpmath import mp, mpf, cos, erf, erfc, exp, expm1, log, log1p, pi, quad, sin, sqrt, findroot
@@ -77,6 +78,34 @@ def array(name, values, text):
         line += item
     print(line)
     print("};\n")
+
+
+def f32(x):
+    return mpf(struct.unpack("<f", struct.pack("<f", float(x)))[0])
+
+
+def hexed32(x):
+    """As hexed, the 29 bits left out that a float32 has not."""
+    mantissa, exponent = hexed(x).split("p")
+    return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}f"
+
+
+def floats(name, values, text):
+    print(f"/* {text} */")
+    print(f"static const float {name}[{len(values)}] = {{")
+    line = "   "
+    for v in values:
+        item = f" {hexed32(v)},"
+        if len(line) + len(item) > 98:
+            print(line)
+            line = "   "
+        line += item
+    print(line)
+    print("};\n")
+
+
+def float_scalar(name, x, text):
+    print(f"#define {name} {hexed32(f32(x))} /* {text} */")
 
 
 def table(name, rows, text):
@@ -371,6 +400,31 @@ def estimates():
              "ln(1 + e)/e, 0 <= e <= 1")
 
 
+def float_exponential(entries, terms):
+    """e^r = 1 + r + r^2·(c[0] + c[1] r + ...), |r| <= ln 2/(2·entries), in float32."""
+    step = log(2) / entries
+    name = f"float_exp{entries}_"
+    high = f32(step)
+    print(f"/* e^x in steps of ln 2/{entries} */")
+    float_scalar(name.upper() + "STEPS", 1 / step, f"{entries}/ln 2")
+    float_scalar(name.upper() + "LN2_HI", high, f"ln 2/{entries}")
+    float_scalar(name.upper() + "LN2_LO", step - high, "the rest of it")
+    powers = [mpf(2) ** (mpf(j) / entries) for j in range(entries)]
+    shift = 24 - entries.bit_length()
+    less = []
+    for j, power in enumerate(powers):
+        bits = struct.unpack("<i", struct.pack("<f", float(f32(power))))[0] - (j << shift)
+        less.append(mpf(struct.unpack("<f", struct.pack("<i", bits))[0]))
+    floats(name + "power_less", less, f"2^(j/{entries}), j·2^{shift} subtracted from its bits")
+    floats(name + "rest", [f32(log(p / f32(p))) for p in powers],
+           "what the logarithm of that lacks for its rounding")
+    half = step / 2 * mpf("1.0001")
+    q = [f32(c) for c in fit(lambda r: (expm1(r) - r) / r**2 if abs(r) > mpf(10)**-20 else mpf(1) / 2,
+                             -half, half, terms)]
+    err = bound(exp, lambda r: 1 + r + r * r * horner(q, r), -half, half)
+    floats(name + "poly", q, f"(e^r - 1 - r)/r^2, |r| <= ln 2/{2 * entries}; relative error of e^r 2^{err:.1f}")
+
+
 print("/* SPDX-License-Identifier: Apache-2.0")
 print(" *")
 print(" * functions_tables.inc - constants of functions*.inc, written by functions_tables.py.")
@@ -384,3 +438,5 @@ error_function()
 gelu_tanh()
 near_zero()
 estimates()
+float_exponential(32, 3)
+float_exponential(8, 4)

@@ -26,6 +26,9 @@ enum { TILE_ROWS = 6, TILE_VECTORS_MAX = 4 };
 /* d16_lookup takes many instructions. */
 enum { LOOKUP_IS_QUICK = 0 };
 
+/* f16_lookup has so many entries; 0: it takes many instructions. */
+enum { FLOAT_ENTRIES = 8 };
+
 /* Registers do not suffice to estimate two vectors at a time. */
 enum { PAIRS_PAY = 0 };
 #define INTERLEAVED
@@ -209,6 +212,37 @@ VEC f16 f16_at_least(f16 x, float bound)
     const __m256 all = _mm256_set1_ps(bound);
 
     return (f16){_mm256_max_ps(all, x.lo), _mm256_max_ps(all, x.hi)};
+}
+
+VEC fmask f16_differ(f16 a, f16 b)
+{
+    return (fmask){_mm256_cmp_ps(a.lo, b.lo, _CMP_NEQ_UQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_NEQ_UQ)};
+}
+
+VEC f16 f16_neg(f16 x)
+{
+    return (f16){-x.lo, -x.hi}; /* for compilers to make part of what follows */
+}
+
+VEC f16 f16_lookup(const float table[8], f16 index)
+{
+    const __m256 entries = _mm256_loadu_ps(table);
+
+    return (f16){_mm256_permutevar8x32_ps(entries, _mm256_castps_si256(index.lo)),
+                 _mm256_permutevar8x32_ps(entries, _mm256_castps_si256(index.hi))};
+}
+
+VEC __m256 add_bits(__m256 x, __m256 bits, __m128i left)
+{
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x),
+                                                _mm256_sll_epi32(_mm256_castps_si256(bits), left)));
+}
+
+VEC f16 f16_add_bits(f16 x, f16 bits, int left)
+{
+    const __m128i n = _mm_cvtsi32_si128(left);
+
+    return (f16){add_bits(x.lo, bits.lo, n), add_bits(x.hi, bits.hi, n)};
 }
 
 VEC f16 f16_select(fmask m, f16 a, f16 b)

@@ -29,6 +29,9 @@ enum { TILE_ROWS = 14, TILE_VECTORS_MAX = 8 };
 /* d16_lookup takes one instruction. */
 enum { LOOKUP_IS_QUICK = 1 };
 
+/* f16_lookup has so many entries; 0: it takes many instructions. */
+enum { FLOAT_ENTRIES = 32 };
+
 /* Registers suffice to estimate two vectors at a time. The compiler mixes their instructions before
  * it gives out registers, so that one runs while the other waits; clang is not told how. */
 enum { PAIRS_PAY = 1 };
@@ -175,6 +178,29 @@ VEC f16 f16_at_most(f16 x, float bound)
 VEC f16 f16_at_least(f16 x, float bound)
 {
     return _mm512_max_ps(_mm512_set1_ps(bound), x);
+}
+
+VEC fmask f16_differ(f16 a, f16 b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ);
+}
+
+VEC f16 f16_neg(f16 x)
+{
+    return -x; /* for compilers to make part of what follows */
+}
+
+VEC f16 f16_lookup(const float table[32], f16 index)
+{
+    return _mm512_permutex2var_ps(_mm512_loadu_ps(table), _mm512_castps_si512(index),
+                                  _mm512_loadu_ps(table + 16));
+}
+
+VEC f16 f16_add_bits(f16 x, f16 bits, int left)
+{
+    const __m512i more = _mm512_sll_epi32(_mm512_castps_si512(bits), _mm_cvtsi32_si128(left));
+
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), more));
 }
 
 VEC f16 f16_select(fmask m, f16 a, f16 b)

@@ -27,6 +27,9 @@ enum { TILE_ROWS = 6, TILE_VECTORS_MAX = 2 };
 /* d16_lookup takes many instructions. */
 enum { LOOKUP_IS_QUICK = 0 };
 
+/* f16_lookup too. */
+enum { FLOAT_ENTRIES = 0 };
+
 /* Registers do not suffice to estimate two vectors at a time. */
 enum { PAIRS_PAY = 0 };
 #define INTERLEAVED
@@ -188,6 +191,35 @@ VEC f16 f16_at_least(f16 x, float bound)
     const float32x4_t all = vdupq_n_f32(bound);
 
     EACH_F(f16, vbslq_f32(vcltq_f32(x.v[i], all), all, x.v[i]));
+}
+
+VEC fmask f16_differ(f16 a, f16 b)
+{
+    EACH_F(fmask, vmvnq_u32(vceqq_f32(a.v[i], b.v[i])));
+}
+
+VEC f16 f16_neg(f16 x)
+{
+    EACH_F(f16, vnegq_f32(x.v[i]));
+}
+
+VEC f16 f16_lookup(const float *table, f16 index)
+{
+    uint32_t bits[16];
+    float lane[16];
+
+    memcpy(bits, &index, sizeof bits);
+    for (int i = 0; i < 16; i++)
+        lane[i] = table[bits[i] & 7];
+    return f16_load(lane);
+}
+
+VEC f16 f16_add_bits(f16 x, f16 bits, int left)
+{
+    const int32x4_t n = vdupq_n_s32(left);
+
+    EACH_F(f16, vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(x.v[i]),
+                                                vshlq_u32(vreinterpretq_u32_f32(bits.v[i]), n))));
 }
 
 VEC f16 f16_select(fmask m, f16 a, f16 b)

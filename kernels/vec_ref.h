@@ -46,6 +46,10 @@ enum { TILE_ROWS = 4, TILE_VECTORS_MAX = 1 };
 /* Whether d16_lookup takes but an instruction or two: a long polynomial is then slower. */
 enum { LOOKUP_IS_QUICK = 0 };
 
+/* How many entries f16_lookup has, 8 or 32, where it and f16_fma take but an instruction or two;
+ * else 0. */
+enum { FLOAT_ENTRIES = 0 };
+
 /* Whether registers suffice to estimate two vectors at a time. */
 enum { PAIRS_PAY = 0 };
 #define INTERLEAVED
@@ -200,6 +204,39 @@ VEC f16 f16_at_most(f16 x, float bound)
 VEC f16 f16_at_least(f16 x, float bound)
 {
     EACH_LANE(f16, x.lane[i] < bound ? bound : x.lane[i]);
+}
+
+/* Where they are not equal; a NaN is equal to nothing. */
+VEC fmask f16_differ(f16 a, f16 b)
+{
+    EACH_LANE(fmask, a.lane[i] != b.lane[i]);
+}
+
+VEC f16 f16_neg(f16 x)
+{
+    EACH_LANE(f16, -x.lane[i]);
+}
+
+/* table[bits of index mod FLOAT_ENTRIES] in each lane. */
+VEC f16 f16_lookup(const float *table, f16 index)
+{
+    uint32_t bits[16];
+
+    memcpy(bits, &index, sizeof bits);
+    EACH_LANE(f16, table[bits[i] & 7]);
+}
+
+/* The bits of `bits`, shifted left, added to those of x, modulo 2^32. */
+VEC f16 f16_add_bits(f16 x, f16 bits, int left)
+{
+    uint32_t a[16], b[16];
+
+    memcpy(a, &x, sizeof a);
+    memcpy(b, &bits, sizeof b);
+    for (int i = 0; i < 16; i++)
+        a[i] += b[i] << left;
+    memcpy(&x, a, sizeof a);
+    return x;
 }
 
 /* m ? a : b */
