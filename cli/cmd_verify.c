@@ -62,8 +62,9 @@ static void print_text(const cli_args *args, const verified *v)
 
     if (v->read) {
         cli_put(stdout, v->path);
-        printf(": %s: %s events, %s steps, %s", fb_trace_status_name(info->status),
-               cli_count(events, info->events), cli_count(steps, cli_steps(info)),
+        printf(": %s: %s event%s, %s step%s, %s", fb_trace_status_name(info->status),
+               cli_count(events, info->events), info->events == 1 ? "" : "s",
+               cli_count(steps, cli_steps(info)), cli_steps(info) == 1 ? "" : "s",
                cli_bytes(bytes, info->bytes));
         if (info->status == FB_TRACE_COMPLETE)
             puts(info->recovered ? "; every check holds; recovered from a torn one"

@@ -330,7 +330,8 @@ static void print_scope(FILE *out, const fb_diff_report *r)
     fb__grouped(a, r->events_a);
     fb__grouped(b, r->events_b);
     if (r->events_a == r->events_b)
-        (void)snprintf(events, sizeof events, "%s events on both sides", a);
+        (void)snprintf(events, sizeof events, "%s event%s on both sides", a,
+                       r->events_a == 1 ? "" : "s");
     else
         (void)snprintf(events, sizeof events, "%s | %s events", a, b);
     if (!whole)
