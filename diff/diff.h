@@ -141,6 +141,7 @@ typedef struct fb_diff_proof {
     fb_diff_proof_verdict verdict;
     bool of_b;                    /* REAL, SUSPECT: it is b; else a */
     char op[FB_NAME_MAX + 1];     /* that was evaluated */
+    bool narrow;                  /* a result of 16 bits: sums may be made in these too */
     uint64_t terms;               /* of the longest sum */
     uint64_t elements, evaluated; /* of the result; of these */
     double worst_a, worst_b;      /* largest error, in bounds */

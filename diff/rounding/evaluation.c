@@ -18,10 +18,36 @@ fb__exact fb__exact_sum(const fb__operation *o, double value, double magnitude, 
 {
     const double terms = (double)n, tiny = terms * 0x1p-149; /* products that underflow */
     const double own = fb__exact_gamma(terms, 0x1p-53) * magnitude;
-    const double bound = fb__exact_gamma(terms, o->unit) * magnitude + own + tiny;
+    const double widest = magnitude > 0 ? fb__exact_gamma(terms, o->unit) * magnitude : 0;
+    const double bound = widest + own + tiny;
     const double likely = 6 * sqrt(terms) * o->unit * magnitude + own + tiny;
 
     return (fb__exact){.value = value, .bound = bound, .likely = fmin(likely, bound)};
+}
+
+/* Half the distance of the smallest numbers of half precision; that of bfloat16 is below. */
+static const double narrow_tiny = 0x1p-25;
+
+fb__exact fb__exact_at(fb__operation *o, uint64_t element)
+{
+    const double wide = o->unit;
+    fb__exact x = o->form->at(o, element), steps;
+    double once;
+
+    x.legal = x.likely;
+    if (o->narrow == 0 || x.bound <= 0x1p-140) /* exact: a choice, a sign */
+        return x;
+    /* Twice: a mean is rounded as a sum, and again. */
+    once = 2 * o->narrow * fabs(x.value) + narrow_tiny;
+    o->unit = o->narrow;
+    steps = o->form->at(o, element);
+    o->unit = wide;
+    x.likely += once;
+    x.legal = fmax(x.likely, steps.likely + once);
+    x.bound = steps.bound + once;
+    if (isnan(x.bound)) /* of so many terms that nothing bounds them, some are zero */
+        x.bound = INFINITY;
+    return x;
 }
 
 double fb__exact_argument(const fb__operation *o, const char *name, double otherwise)
@@ -33,8 +59,8 @@ double fb__exact_argument(const fb__operation *o, const char *name, double other
 
 const fb__exact_form *fb__exact_form_of(const fb__operation *o)
 {
-    const fb__exact_form *const tables[] = {fb__exact_products, fb__exact_sums, fb__exact_rows,
-                                            fb__exact_elements};
+    const fb__exact_form *const tables[] = {fb__exact_products, fb__exact_sums,    fb__exact_rows,
+                                            fb__exact_elements, fb__exact_windows, fb__exact_heads};
 
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
         for (const fb__exact_form *f = tables[i]; f->op != NULL; f++)

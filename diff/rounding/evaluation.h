@@ -33,7 +33,39 @@ typedef struct fb__exact {
     double value;
     double bound;  /* no order of the operation is farther from value */
     double likely; /* nearly all orders are within this: 6 sqrt(n) u of the magnitudes, or bound */
+    double legal;  /* likely of any legal kernel: narrow sums too. Set by fb__exact_at */
 } fb__exact;
+
+/* A convolution relates a fine tensor [batch, fine, size], a coarse one [batch, coarse, count] and
+ * weights [coarse, fine / groups, kernel]: coarse element o meets, by weight k, fine element
+ * o stride - padding + k dilation. What is computed is one of the three from the other two. Places
+ * have three dimensions; those that are not there have size 1. */
+typedef struct fb__windows {
+    uint64_t batch, fine, coarse, groups;
+    uint64_t size[3], count[3], kernel[3];
+    int64_t stride[3], padding[3], dilation[3];
+    const double *of_fine, *of_coarse, *weights, *bias; /* NULL: what is computed; no bias */
+    bool wide;      /* windows that kernels by transforms take too */
+    double largest; /* magnitude of what such a kernel mixes */
+} fb__windows;
+
+/* An operand [batch, heads, tokens, d], read through a view: where it begins, and its strides; the
+ * last dimension is dense. */
+typedef struct fb__view {
+    const double *at;
+    uint64_t batch, head, token;
+} fb__view;
+
+/* Attention of queries [batch, heads, t, d] to keys and values [batch, heads, s, d]. */
+typedef struct fb__heads {
+    uint64_t batch, heads, t, s, d;
+    fb__view q, k, v, grad;       /* grad, and the next two: of the gradients alone */
+    const double *out, *log_sums; /* [batch, heads, t, d], [batch, heads, t] */
+    const double *mask;           /* added to the scores; may be NULL */
+    uint64_t mask_stride[4];      /* of batch, head, query, key */
+    bool causal;
+    double scale;
+} fb__heads;
 
 typedef struct fb__operation fb__operation;
 
@@ -54,7 +86,8 @@ struct fb__operation {
     fb__operand in[FB__OPERANDS_MAX];
     uint32_t in_count;
     fb__operand out; /* count and shape of the result; `at` is not used */
-    double unit;     /* u */
+    double unit;     /* u of float32 or float64, in which sums are made */
+    double narrow;   /* u of half or bfloat16, which the result is rounded to; 0: of neither */
 
     unsigned layout;            /* to try; set by the caller before begin */
     const fb__exact_form *form; /* by fb__exact_form_of */
@@ -65,10 +98,16 @@ struct fb__operation {
     uint64_t length, inner;     /* of rows: element i of row r is at r / inner, i, r mod inner */
     double number, factor;      /* eps, alpha, exponent, ... */
     unsigned function;
+    fb__windows windows;
+    fb__heads heads;
 };
 
 /* The form of o->op, or NULL: not known. */
 const fb__exact_form *fb__exact_form_of(const fb__operation *o);
+
+/* One element, begun before. Of a narrow result: bound and legal where every step is rounded to its
+ * type too, as kernels may; likely where sums are kept in float32, as nearly all kernels do. */
+fb__exact fb__exact_at(fb__operation *o, uint64_t element);
 
 /* n u / (1 - n u); infinite where n u is not below 1. */
 double fb__exact_gamma(double n, double unit);
@@ -85,5 +124,7 @@ extern const fb__exact_form fb__exact_products[];
 extern const fb__exact_form fb__exact_sums[];
 extern const fb__exact_form fb__exact_rows[];
 extern const fb__exact_form fb__exact_elements[];
+extern const fb__exact_form fb__exact_windows[];
+extern const fb__exact_form fb__exact_heads[];
 
 #endif

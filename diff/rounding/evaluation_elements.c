@@ -164,7 +164,7 @@ static fb__exact two_at(const fb__operation *o, double x, double y)
     case RELU_BACKWARD:
         return within(o, y > 0 ? x : 0, 0, 0);
     default:
-        return (fb__exact){NAN, NAN, NAN};
+        return (fb__exact){.value = NAN, .bound = NAN, .likely = NAN};
     }
 }
 

@@ -242,7 +242,8 @@ static fb__exact norm_at(const fb__operation *o, uint64_t element)
     if (o->output == 1)
         return m.of_mean;
     if (o->output == 2)
-        return (fb__exact){m.inverse, m.inverse * m.bound, m.inverse * m.likely};
+        return (fb__exact){
+            .value = m.inverse, .bound = m.inverse * m.bound, .likely = m.inverse * m.likely};
     d = x[i] - m.mean;
     w = (o->in_count > 1 ? o->in[1].at[i] : 1) * m.inverse;
     b = o->in_count > 2 ? o->in[2].at[i] : 0;

@@ -110,13 +110,15 @@ static fb__exact sum_at(const fb__operation *o, uint64_t element)
     if (norm && value > 0) { /* of a root, half the relative error, and its own rounding */
         const double root = sqrt(value);
 
-        y = (fb__exact){root, y.bound / (2 * root) * 1.01 + 2 * o->unit * root,
-                        y.likely / (2 * root) * 1.01 + 2 * o->unit * root};
+        y = (fb__exact){.value = root,
+                        .bound = y.bound / (2 * root) * 1.01 + 2 * o->unit * root,
+                        .likely = y.likely / (2 * root) * 1.01 + 2 * o->unit * root};
     }
     if (mean) { /* by its division, or by the product with the inverse */
         const double n = (double)o->terms, last = 3 * o->unit * fabs(value) / n;
 
-        y = (fb__exact){value / n, y.bound / n + last, y.likely / n + last};
+        y = (fb__exact){
+            .value = value / n, .bound = y.bound / n + last, .likely = y.likely / n + last};
     }
     return y;
 }

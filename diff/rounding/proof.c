@@ -232,11 +232,18 @@ static unsigned output_of(const char *slot)
                : 99;
 }
 
-/* Half a unit in the last place of 1; 0 for what is not evaluated: narrow formats keep sums in
- * wider ones, of which nothing is known. */
+/* Half a unit in the last place of 1, in which sums are made; 0 for what is not evaluated. */
 static double unit_of(fb_dtype dtype)
 {
-    return dtype == FB_DTYPE_F32 ? 0x1p-24 : dtype == FB_DTYPE_F64 ? 0x1p-53 : 0;
+    return dtype == FB_DTYPE_F64                             ? 0x1p-53
+           : dtype == FB_DTYPE_F32                           ? 0x1p-24
+           : dtype == FB_DTYPE_F16 || dtype == FB_DTYPE_BF16 ? 0x1p-24
+                                                             : 0;
+}
+
+static double narrow_of(fb_dtype dtype)
+{
+    return dtype == FB_DTYPE_F16 ? 0x1p-11 : dtype == FB_DTYPE_BF16 ? 0x1p-8 : 0;
 }
 
 static fb_status prove(fb_diff_report *r, fb__operation *o, fb_trace *const t[2],
@@ -254,7 +261,7 @@ static fb_status prove(fb_diff_report *r, fb__operation *o, fb_trace *const t[2]
     if (status == FB_OK && results[0] != NULL && results[1] != NULL && counts[0] == counts[1])
         status = load_operands(&all, o, t, in, &room, err);
     o->out.count = counts[0];
-    if (status == FB_OK && all) {
+    if (status == FB_OK && all && fill_shape(&o->out, in[0].site)) {
         fb__proof_judge(&r->proof, o, results[0], results[1]);
         free(r->window_steps); /* there is no more to record */
         free(r->window_path);
@@ -273,6 +280,7 @@ fb_status fb__proof_find(fb_diff_report *report, fb_trace *a, fb_trace *b, fb_er
     fb__operation o = {.op = report->proof.op,
                        .output = output_of(first->name.slot),
                        .unit = unit_of(first->dtype),
+                       .narrow = narrow_of(first->dtype),
                        .out = {.rank = first->rank}};
     fb_trace *const t[2] = {a, b};
     inputs in[2];

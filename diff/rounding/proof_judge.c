@@ -15,10 +15,10 @@ enum {
 /* The errors of one side. */
 typedef struct side {
     const double *at;
-    double worst, likely,
-        square;                /* largest in bounds; largest, and mean square, in likely errors */
-    double along, error, norm; /* <error, exact>, |error|^2, |exact|^2 */
-    uint64_t element;          /* of the largest */
+    double worst, likely, legal; /* largest, in bounds, in likely errors, in those of any kernel */
+    double square;               /* sum of squares in likely errors */
+    double along, error, norm;   /* <error, exact>, |error|^2, |exact|^2 */
+    uint64_t element;            /* of the largest */
 } side;
 
 static void look(side *s, const fb__exact *x, uint64_t element)
@@ -36,14 +36,15 @@ static void look(side *s, const fb__exact *x, uint64_t element)
         s->element = element;
     }
     s->likely = fmax(s->likely, x->likely > 0 ? size / x->likely : INFINITY);
+    s->legal = fmax(s->legal, x->legal > 0 ? size / x->legal : INFINITY);
     s->square += x->likely > 0 ? (size / x->likely) * (size / x->likely) : 0;
     s->along += error * x->value;
     s->error += error * error;
 }
 
-static void look_at(side *a, side *b, const fb__operation *o, uint64_t element)
+static void look_at(side *a, side *b, fb__operation *o, uint64_t element)
 {
-    const fb__exact x = o->form->at(o, element);
+    const fb__exact x = fb__exact_at(o, element);
 
     look(a, &x, element);
     look(b, &x, element);
@@ -80,15 +81,15 @@ static bool find_layout(fb__operation *o, const double *a, const double *b)
 static bool is_scaled(const side *s, const side *other, const fb__operation *o, double *scale)
 {
     const double random = 4 * sqrt((double)o->terms) / sqrt((double)o->groups);
+    const double least = (o->unit + o->narrow) * fmax(8, random);
 
     if (!(s->norm > 0) || !(s->error > 0) || !(s->square > 9 * other->square))
         return false;
     *scale = 1 + s->along / s->norm;
-    return s->along * s->along > 0.5 * s->error * s->norm &&
-           fabs(*scale - 1) > o->unit * fmax(8, random);
+    return s->along * s->along > 0.5 * s->error * s->norm && fabs(*scale - 1) > least;
 }
 
-static void judge(fb_diff_proof *out, const fb__operation *o, const side *a, const side *b)
+static void judge(fb_diff_proof *out, fb__operation *o, const side *a, const side *b)
 {
     const side *worse = a->worst > b->worst ? a : b;
 
@@ -98,11 +99,11 @@ static void judge(fb_diff_proof *out, const fb__operation *o, const side *a, con
     out->likely_b = b->likely;
     out->of_b = worse == b;
     out->element = worse->element;
-    out->exact = o->form->at(o, worse->element).value;
+    out->exact = fb__exact_at(o, worse->element).value;
     out->a = a->at[worse->element];
     out->b = b->at[worse->element];
     out->scale = (double)NAN;
-    if (a->worst > 1 && b->worst > 1)
+    if ((a->worst > 1 && b->worst > 1) || (o->narrow > 0 && a->legal > 1 && b->legal > 1))
         return; /* not what was computed, or not from this */
     if (worse->worst > 1)
         out->verdict = FB_DIFF_PROOF_REAL;
@@ -111,7 +112,8 @@ static void judge(fb_diff_proof *out, const fb__operation *o, const side *a, con
         out->of_b = b->square > a->square;
     } else if (worse->likely <= 1 && a->likely <= 1 && b->likely <= 1)
         out->verdict = FB_DIFF_PROOF_ROUNDING;
-    else if (fmax(a->likely, b->likely) > 3 * fmin(a->likely, b->likely)) {
+    else if (fmax(a->likely, b->likely) > 3 * fmin(a->likely, b->likely) &&
+             fmax(a->legal, b->legal) > 1) {
         out->verdict = FB_DIFF_PROOF_SUSPECT;
         out->of_b = b->likely > a->likely;
     } else
@@ -171,6 +173,7 @@ void fb__proof_judge(fb_diff_proof *out, fb__operation *o, const double *a, cons
     }
     out->elements = o->out.count;
     out->terms = o->terms;
+    out->narrow = o->narrow > 0;
     judge(out, o, &x, &y);
     find_slice(out, o, a, b);
 }

@@ -71,10 +71,17 @@ void fb__proof_text(char *out, size_t size, const fb_diff_proof *p)
                            p->of_b ? "a" : "b", p->of_b ? p->likely_a : p->likely_b);
         break;
     case FB_DIFF_PROOF_OPEN:
-        (void)snprintf(out, size,
-                       "open: a is off by %.2g times the likely error%s, b by %.2g, both by less "
-                       "than the bound",
-                       p->likely_a, terms, p->likely_b);
+        if (p->narrow)
+            (void)snprintf(out, size,
+                           "open: a is off by %.2g times the likely error%s summed in float32, b "
+                           "by %.2g; a kernel that sums in 16 bits may be",
+                           p->likely_a, terms, p->likely_b);
+        else
+            (void)snprintf(
+                out, size,
+                "open: a is off by %.2g times the likely error%s, b by %.2g, both by less "
+                "than the bound",
+                p->likely_a, terms, p->likely_b);
         break;
     }
     used = strlen(out);
