@@ -68,6 +68,13 @@ static void sizes_at_edges_have_the_bits_of_the_contract(void **state)
         {CASE_embedding, {3, 4, 20, 900}, 1, NUMBERS_PLAIN, 2},
         {CASE_conv2d, {2, 30, 5, 6, 15, 3, 1, 1}, 1, NUMBERS_PLAIN, 1},
         {CASE_conv2d, {3, 1, 14, 13, 5, 5, 2, 2}, 1, NUMBERS_PLAIN, 2},
+        /* Read in windows: two blocks of steps; a row of several tiles; planes cut into bands; more
+         * padding than kernel; weights that are packed again for each image. */
+        {CASE_conv2d, {2, 30, 9, 31, 15, 3, 1, 1}, 1, NUMBERS_PLAIN, 4},
+        {CASE_conv2d, {5, 2, 5, 47, 20, 2, 1, 1}, 1, NUMBERS_PLAIN, 5},
+        {CASE_conv2d, {2, 16, 90, 100, 2, 2, 1, 1}, 1, NUMBERS_PLAIN, 6},
+        {CASE_conv2d, {1, 3, 4, 12, 5, 1, 1, 3}, 0, NUMBERS_PLAIN, 7},
+        {CASE_conv2d, {2, 60, 3, 15, 700, 3, 1, 0}, 1, NUMBERS_PLAIN, 8},
         {CASE_pool2d, {1, 2, 70, 72, 1, 65, 2, 3}, 0, NUMBERS_PLAIN, 3},
         {CASE_elementwise, {1, 40000}, 0, NUMBERS_PLAIN, 1},
         {CASE_random, {1, 40001, 3}, 0, NUMBERS_PLAIN, 3},
