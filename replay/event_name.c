@@ -94,7 +94,8 @@ char *fb_event_name_text(char *out, size_t size, const fb_event_name *name)
     if (name->op[0] != '\0')
         append(out, size, &used, " (%s)", name->op);
     if (name->slot[0] != '\0')
-        append(out, size, &used, ", %s", fb_slot_word(name->slot));
+        append(out, size, &used, ", %s", /* of a mode, "grad" is whether gradients are recorded */
+               name->kind == FB_KIND_MODE ? name->slot : fb_slot_word(name->slot));
     if (name->occurrence > 0)
         append(out, size, &used, " #%" PRIu32, name->occurrence);
     return fb__make_printable(out);
