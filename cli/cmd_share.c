@@ -53,23 +53,17 @@ static void show_progress(void *argument, uint64_t done, uint64_t total)
                           cli_progress_left(progress, done, total));
 }
 
-static int report(const cli_args *args, const char *to)
+/* The trace has its name: from here on nothing can fail. All events are in it. */
+static int report(const cli_args *args, const char *to, const fb_trace_info *source)
 {
-    const fb_trace_info *info;
-    char events[32], bytes[32];
-    fb_trace *t;
-    fb_error err;
+    char events[32];
 
-    if (fb_trace_open(&t, to, &err) != FB_OK)
-        return cli_fail_error(args, &err);
-    info = fb_trace_get_info(t);
+    cli_tell_end(args, source);
     cli_put(stdout, to);
-    printf(": %s events, %s: hashes, numbers and references\n", cli_count(events, info->events),
-           cli_bytes(bytes, info->bytes));
+    printf(": %s events: hashes, numbers and references\n", cli_count(events, source->events));
     puts("left out: names, stacks, configuration, environment, texts, sketches, values");
     if (!cli_has(args, "key"))
         puts("note: without --key a name that somebody guesses can be confirmed");
-    fb_trace_close(t);
     return CLI_SAME;
 }
 
@@ -78,8 +72,10 @@ static int run(const cli_args *args)
     const char *to = cli_value(args, "output");
     cli_progress progress = cli_progress_start();
     cli_processes processes;
+    fb_trace *source;
     fb_status status;
     fb_error err;
+    int result;
     key k;
 
     if (to == NULL)
@@ -92,13 +88,15 @@ static int run(const cli_args *args)
         (void)cli_fail(args, "%s: the traces of its %zu other processes are not in %s; share each",
                        args->positional[0], processes.count - 1, to);
     cli_processes_free(&processes);
-    status =
-        fb_trace_share(args->positional[0], to, k.bytes, k.count, show_progress, &progress, &err);
+    status = fb_trace_open(&source, args->positional[0], &err);
+    if (status == FB_OK)
+        status = fb_trace_share(args->positional[0], to, k.bytes, k.count, show_progress, &progress,
+                                &err);
     cli_progress_end(&progress);
-    if (status != FB_OK)
-        return cli_fail_error(args, &err);
-    cli_tell_end_of(args, args->positional[0]);
-    return report(args, to);
+    result =
+        status == FB_OK ? report(args, to, fb_trace_get_info(source)) : cli_fail_error(args, &err);
+    fb_trace_close(source);
+    return result;
 }
 
 static const cli_option options[] = {

@@ -67,9 +67,12 @@ void cli_tell_end(const cli_args *args, const fb_trace_info *info)
 void cli_tell_end_of(const cli_args *args, const char *path)
 {
     fb_trace *t;
+    fb_error err;
 
-    if (fb_trace_open(&t, path, NULL) != FB_OK)
+    if (fb_trace_open(&t, path, &err) != FB_OK) {
+        (void)cli_fail(args, "whether it is complete is not known: %s", err.text);
         return;
+    }
     cli_tell_end(args, fb_trace_get_info(t));
     fb_trace_close(t);
 }

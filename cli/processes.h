@@ -41,7 +41,7 @@ bool cli_put_event(FILE *out, const char *json, const char *role);
 
 /* One line on stderr for a trace that is not complete: its status, and why. */
 void cli_tell_end(const cli_args *args, const fb_trace_info *info);
-void cli_tell_end_of(const cli_args *args, const char *path); /* none where it cannot be opened */
+void cli_tell_end_of(const cli_args *args, const char *path); /* or that it cannot be opened */
 
 void cli_processes_free(cli_processes *processes);
 

@@ -86,21 +86,31 @@ fb_status fb__known_sites_tell(fb__known_sites *sites, uint32_t number, const fb
     return FB_OK;
 }
 
-const fb__known_site *fb__known_site_get(fb__known_sites *sites, uint32_t number)
+static bool is_known(const fb__known_sites *sites, uint32_t number)
 {
-    const fb_site *site;
+    return number < sites->count && sites->at[number].site != NULL;
+}
 
-    if (number < sites->count && sites->at[number].site != NULL)
-        return &sites->at[number];
-    if (sites->trace == NULL)
-        return NULL;
-    site = fb_trace_site(sites->trace, number);
-    if (site == NULL || !make_room(sites, number))
-        return NULL;
-    set_site(&sites->at[number], site, NULL);
-    if (number >= sites->count)
-        sites->count = (size_t)number + 1;
-    return &sites->at[number];
+fb_status fb__known_site_get(const fb__known_site **out, fb__known_sites *sites, uint32_t number,
+                             fb_error *err)
+{
+    const fb_site *site = NULL;
+
+    if (!is_known(sites, number) && sites->trace != NULL)
+        site = fb_trace_site(sites->trace, number);
+    if (site != NULL) {
+        if (!make_room(sites, number))
+            return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "sites: out of memory");
+        set_site(&sites->at[number], site, NULL);
+        if (number >= sites->count)
+            sites->count = (size_t)number + 1;
+    }
+    if (!is_known(sites, number))
+        return fb__fail(err, FB_E_CORRUPT, FB_NO_OFFSET,
+                        "an event names site %lu, which was never introduced",
+                        (unsigned long)number);
+    *out = &sites->at[number];
+    return FB_OK;
 }
 
 void fb__known_sites_free(fb__known_sites *sites)
@@ -112,8 +122,8 @@ void fb__known_sites_free(fb__known_sites *sites)
     *sites = (fb__known_sites){0};
 }
 
-fb_status fb__known_sites_inputs(const fb_hash **out, fb__known_sites *sites, const fb_event *event,
-                                 fb_error *err)
+/* Identity hashes of the event's inputs, in order, in sites->input_ids. */
+static fb_status hash_inputs(fb__known_sites *sites, const fb_event *event, fb_error *err)
 {
     if (event->input_count > sites->input_capacity) {
         fb_hash *grown = realloc(sites->input_ids, event->input_count * sizeof *grown);
@@ -125,35 +135,27 @@ fb_status fb__known_sites_inputs(const fb_hash **out, fb__known_sites *sites, co
     }
     for (uint32_t i = 0; i < event->input_count; i++) {
         const fb_ref *ref = &event->inputs[i];
-        const fb__known_site *known = fb__known_site_get(sites, ref->site);
+        const fb__known_site *known = NULL;
+        const fb_status status = fb__known_site_get(&known, sites, ref->site, err);
 
-        if (known == NULL)
-            return fb__fail(err, FB_E_CORRUPT, FB_NO_OFFSET,
-                            "step %llu: an input names site %lu, which was never introduced",
-                            (unsigned long long)event->step, (unsigned long)ref->site);
+        if (status != FB_OK)
+            return status;
         sites->input_ids[i] = fb_identity_hash(known->hash, ref->step, ref->micro);
     }
-    *out = sites->input_ids;
     return FB_OK;
 }
 
 fb_status fb__known_sites_hash(fb_hash *identity, fb_hash *hash, fb__known_sites *sites,
                                const fb_event *event, fb_error *err)
 {
-    const fb__known_site *known = fb__known_site_get(sites, event->site);
-    const fb_hash *inputs;
-    fb_status status;
+    const fb__known_site *known = NULL;
+    fb_status status = hash_inputs(sites, event, err);
 
-    if (known == NULL)
-        return fb__fail(err, FB_E_CORRUPT, FB_NO_OFFSET,
-                        "step %llu: an event names site %lu, which was never introduced",
-                        (unsigned long long)event->step, (unsigned long)event->site);
-    *identity = fb_identity_hash(known->hash, event->step, event->micro);
-    status = fb__known_sites_inputs(&inputs, sites, event, err);
+    if (status == FB_OK)
+        status = fb__known_site_get(&known, sites, event->site, err);
     if (status != FB_OK)
         return status;
-    /* An input may have moved the table. */
-    known = fb__known_site_get(sites, event->site);
-    *hash = fb_event_hash(*identity, known->site, event, inputs);
+    *identity = fb_identity_hash(known->hash, event->step, event->micro);
+    *hash = fb_event_hash(*identity, known->site, event, sites->input_ids);
     return FB_OK;
 }

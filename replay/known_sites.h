@@ -31,8 +31,10 @@ typedef struct fb__known_sites {
 FB_NODISCARD fb_status fb__known_sites_tell(fb__known_sites *sites, uint32_t number,
                                             const fb_site *site, fb_error *err);
 
-/* The site of a number; lives until free. NULL where it is unknown or memory is out. */
-const fb__known_site *fb__known_site_get(fb__known_sites *sites, uint32_t number);
+/* The site of a number; lives until free. FB_E_CORRUPT where it was never introduced; FB_E_MEMORY.
+ */
+FB_NODISCARD fb_status fb__known_site_get(const fb__known_site **out, fb__known_sites *sites,
+                                          uint32_t number, fb_error *err);
 
 void fb__known_sites_free(fb__known_sites *sites);
 
@@ -45,9 +47,5 @@ void fb__known_sites_free(fb__known_sites *sites);
 FB_NODISCARD fb_status fb__known_sites_hash(fb_hash *identity, fb_hash *hash,
                                             fb__known_sites *sites, const fb_event *event,
                                             fb_error *err);
-
-/* Identity hashes of the event's inputs, in order; valid until the next call on `sites`. */
-FB_NODISCARD fb_status fb__known_sites_inputs(const fb_hash **out, fb__known_sites *sites,
-                                              const fb_event *event, fb_error *err);
 
 #endif

@@ -95,22 +95,19 @@ static void keep_stack(fb__lockstep *l, uint32_t site)
 void fb__lockstep_missing(fb__lockstep *l)
 {
     fb_replay_difference *d = l->first;
-    const fb__known_site *known = fb__known_site_get(&l->expected, l->next->site);
+    const fb_site *site = fb_trace_site(l->trace, l->next->site);
 
-    if (known == NULL)
-        return;
     l->diverged = true;
     d->what = FB_REPLAY_MISSING;
     d->number = l->next_number;
-    fb_event_name_of(&d->name, known->site, l->next);
-    fb_event_content_text(d->expected, sizeof d->expected, known->site, l->next);
+    fb_event_name_of(&d->name, site, l->next);
+    fb_event_content_text(d->expected, sizeof d->expected, site, l->next);
     keep_stack(l, l->next->site);
 }
 
-static void report_extra(fb__lockstep *l, const fb_event *event)
+static void report_extra(fb__lockstep *l, const fb_site *site, const fb_event *event)
 {
     fb_replay_difference *d = l->first;
-    const fb_site *site = fb__known_site_get(&l->came, event->site)->site;
 
     l->diverged = true;
     d->what = FB_REPLAY_EXTRA;
@@ -121,7 +118,8 @@ static void report_extra(fb__lockstep *l, const fb_event *event)
 
 /* Another identity came than the trace has next: is the run's event further on in this step of the
  * trace? The search uses up the reader, which nobody needs any more. */
-static fb_status report_identity(fb__lockstep *l, const fb_event *event, fb_hash id, fb_error *err)
+static fb_status report_identity(fb__lockstep *l, const fb_site *site, const fb_event *event,
+                                 fb_hash id, fb_error *err)
 {
     fb_hash next_id, hash;
     fb_status status = FB_OK;
@@ -145,17 +143,16 @@ static fb_status report_identity(fb__lockstep *l, const fb_event *event, fb_hash
 
         free(l->first->stack);
         *l->first = (fb_replay_difference){0};
-        report_extra(l, event);
+        report_extra(l, site, event);
         l->first->number = number;
     }
     return stop(err);
 }
 
-static void report_content(fb__lockstep *l, const fb_event *event)
+static void report_content(fb__lockstep *l, const fb_site *came, const fb_event *event)
 {
     fb_replay_difference *d = l->first;
-    const fb_site *expected = fb__known_site_get(&l->expected, l->next->site)->site;
-    const fb_site *came = fb__known_site_get(&l->came, event->site)->site;
+    const fb_site *expected = fb_trace_site(l->trace, l->next->site);
 
     l->diverged = true;
     d->number = l->next_number;
@@ -172,22 +169,22 @@ static void report_content(fb__lockstep *l, const fb_event *event)
 }
 
 /* Whether what differs is the list of inputs alone. */
-static bool same_content(fb__lockstep *l, const fb_event *event)
+static bool same_content(const fb__lockstep *l, const fb_site *came, const fb_event *event)
 {
     const fb_hash none = {0, 0};
     fb_event a = *l->next, b = *event;
 
     a.input_count = 0;
     b.input_count = 0;
-    return fb_hash_equal(
-        fb_event_hash(none, fb__known_site_get(&l->expected, l->next->site)->site, &a, &none),
-        fb_event_hash(none, fb__known_site_get(&l->came, event->site)->site, &b, &none));
+    return fb_hash_equal(fb_event_hash(none, fb_trace_site(l->trace, l->next->site), &a, &none),
+                         fb_event_hash(none, came, &b, &none));
 }
 
 /* --- Events ----------------------------------------------------------------------------------- */
 
 /* Compares with the next event of the trace and consumes it when it is equal. */
-static fb_status compare(fb__lockstep *l, const fb_event *event, bool *checked, fb_error *err)
+static fb_status compare(fb__lockstep *l, const fb_site *site, const fb_event *event, bool *checked,
+                         fb_error *err)
 {
     fb_hash id, hash, next_id, next_hash;
     fb_status status = prime(l, err);
@@ -197,7 +194,7 @@ static fb_status compare(fb__lockstep *l, const fb_event *event, bool *checked, 
         return status;
     if (l->next == NULL) {
         if (!l->may_end) {
-            report_extra(l, event);
+            report_extra(l, site, event);
             return stop(err);
         }
         l->reached_end = true;
@@ -214,9 +211,9 @@ static fb_status compare(fb__lockstep *l, const fb_event *event, bool *checked, 
         return advance(l, err);
     }
     if (!fb_hash_equal(id, next_id))
-        return report_identity(l, event, id, err);
-    l->first->what = same_content(l, event) ? FB_REPLAY_INPUTS : FB_REPLAY_CONTENT;
-    report_content(l, event);
+        return report_identity(l, site, event, id, err);
+    l->first->what = same_content(l, site, event) ? FB_REPLAY_INPUTS : FB_REPLAY_CONTENT;
+    report_content(l, site, event);
     return stop(err);
 }
 
@@ -260,21 +257,22 @@ static fb_status take(fb__lockstep *l, const fb_site *site, const fb_event *even
 static fb_status on_event(void *self, const fb_event *event, fb_error *err)
 {
     fb__lockstep *l = self;
-    const fb__known_site *known = fb__known_site_get(&l->came, event->site);
+    const fb__known_site *known;
     bool recorded, checked = false;
-    fb_status status = FB_OK;
+    fb_status status;
 
     if (l->silent)
         return FB_OK;
-    if (known == NULL)
-        return fb__fail(err, FB_E_USAGE, FB_NO_OFFSET, "replay: an event of an unknown site");
+    status = fb__known_site_get(&known, &l->came, event->site, err);
+    if (status != FB_OK)
+        return status;
     know_mask(l, event->step);
     recorded = (l->mask & 1u << known->class_) != 0;
     if (is_captured_step(l, event->step) &&
         fb_hash_equal(fb_identity_hash(known->hash, event->step, event->micro), l->capture_id))
         return take(l, known->site, event, recorded, err);
     if (recorded)
-        status = compare(l, event, &checked, err);
+        status = compare(l, known->site, event, &checked, err);
     if (status == FB_OK && l->files != NULL && fb__tensor_files_want(l->files, known->site, event))
         status = fb__tensor_files_write(l->files, known->site, event, checked, err);
     return status;

@@ -104,22 +104,23 @@ static fb_status take_steps(fb_digest *d, fb_trace *t, const uint64_t *wanted, s
 /* --- Facts -------------------------------------------------------------------------------------
  */
 
-/* One line of printable ASCII. */
-static void put_fact(fb_digest *d, const char *prefix, const cJSON *item)
+/* One line of printable ASCII. False where memory is out: a digest says all or is none. */
+static bool put_fact(fb_digest *d, const char *prefix, const cJSON *item)
 {
-    char *text = cJSON_IsString(item) ? strdup(item->valuestring) : fb__json_print(item);
-    char *fact;
+    char *text, *fact;
 
-    if (text == NULL || d->fact_count == FB_DIGEST_FACTS_MAX) {
-        free(text);
-        return;
-    }
+    if (d->fact_count == FB_DIGEST_FACTS_MAX)
+        return true;
+    text = cJSON_IsString(item) ? strdup(item->valuestring) : fb__json_print(item);
+    if (text == NULL)
+        return false;
     fact = d->facts[d->fact_count++];
     (void)snprintf(fact, sizeof d->facts[0], "%s%.40s: %s", prefix, item->string, text);
     for (char *p = fact; *p != '\0'; p++)
         if (*p < 0x20 || *p > 0x7e)
             *p = '?';
     free(text);
+    return true;
 }
 
 static int by_text(const void *a, const void *b)
@@ -128,36 +129,47 @@ static int by_text(const void *a, const void *b)
 }
 
 /* What may change bits where no contract fixes them. */
-static void take_facts(fb_digest *d, const cJSON *environment)
+static bool take_facts(fb_digest *d, const cJSON *environment)
 {
     static const char *const keys[] = {"cpu", "fpenv", "isa", "kernels", "machine", "threads"};
     const cJSON *libraries = cJSON_GetObjectItemCaseSensitive(environment, "libraries"), *library;
+    bool whole = true;
 
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(environment, keys[i]);
         if (item != NULL)
-            put_fact(d, "", item);
+            whole &= put_fact(d, "", item);
     }
-    cJSON_ArrayForEach(library, libraries) if (library->string != NULL)
-        put_fact(d, "library ", library);
+    cJSON_ArrayForEach(library, libraries)
+    {
+        if (library->string != NULL)
+            whole &= put_fact(d, "library ", library);
+    }
     qsort(d->facts, d->fact_count, sizeof d->facts[0], by_text);
+    return whole;
+}
+
+static bool take_configuration(fb_digest *d, const cJSON *configuration)
+{
+    char *text = configuration == NULL ? NULL : fb__json_print(configuration);
+
+    if (text != NULL)
+        d->configuration = fb_hash_bytes(text, strlen(text));
+    free(text);
+    return configuration == NULL || text != NULL;
 }
 
 static fb_status take_header(fb_digest *d, const fb_trace *t, const char *path, fb_error *err)
 {
     fb__run_header header;
-    const fb_status status = fb__run_header_read(&header, fb_trace_get_info(t)->header, path, err);
+    fb_status status = fb__run_header_read(&header, fb_trace_get_info(t)->header, path, err);
 
     if (status == FB_OK) {
         d->contract = header.has_contract ? header.contract : 0;
         d->exact = d->contract > 0 && !fb__run_header_is_openblas(&header);
-        take_facts(d, cJSON_GetObjectItemCaseSensitive(header.json, "environment"));
-        if (header.configuration != NULL) {
-            char *text = fb__json_print(header.configuration);
-            if (text != NULL)
-                d->configuration = fb_hash_bytes(text, strlen(text));
-            free(text);
-        }
+        if (!take_facts(d, cJSON_GetObjectItemCaseSensitive(header.json, "environment")) ||
+            !take_configuration(d, header.configuration))
+            status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
     }
     fb__run_header_free(&header);
     return status;

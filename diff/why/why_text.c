@@ -176,8 +176,10 @@ static bool contents_of(char *out, size_t size, const fb_why *why, const fb_why_
     char *hash;
 
     if (fb_trace_seek_event(why->trace, e->number, NULL) != FB_OK ||
-        fb_trace_next(why->trace, &event, NULL, NULL) != FB_OK || event == NULL)
+        fb_trace_next(why->trace, &event, NULL, NULL) != FB_OK || event == NULL) {
+        (void)snprintf(out, size, "event %" PRIu64 ", which cannot be read again", e->number);
         return false;
+    }
     (void)fb_event_content_text(out, size, e->site, event);
     hash = strstr(out, ", contents ");
     if (hash != NULL)
@@ -198,8 +200,8 @@ static void put_kind(FILE *out, const fb_why *why, fb_kind kind, const char *lab
             continue;
         if (e->micro != FB_MICRO_NONE)
             (void)snprintf(batch, sizeof batch, "micro %" PRIi32 ": ", e->micro);
-        if (contents_of(text, sizeof text, why, e))
-            put_entry(out, told++ == 0 ? label : "", "%s%s", batch, text);
+        (void)contents_of(text, sizeof text, why, e);
+        put_entry(out, told++ == 0 ? label : "", "%s%s", batch, text);
     }
     if (all > told)
         put_entry(out, "", "and %zu more", all - told);
