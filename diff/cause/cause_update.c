@@ -153,10 +153,10 @@ static bool is_scheduled(const fb__case *c, const fb_site *site)
 {
     series a, b;
 
-    if (!is_setting(site))
+    if (!is_setting(site) || !fb__is_pair(c))
         return false;
     read_series(&a, c->pair->a.trace, site, fb__text(site->slot));
-    read_series(&b, c->pair->b.trace, site, fb__text(site->slot));
+    read_series(&b, c->pair->b.trace, c->culprit->b->site, fb__text(site->slot));
     return moves(&a) && moves(&b);
 }
 
@@ -171,7 +171,7 @@ bool fb__rule_schedule_kind(fb_diff_cause *out, const fb__case *c)
         return false;
     slot = is_setting(site) ? "lr" : fb__text(site->slot);
     read_series(&a, c->pair->a.trace, site, slot);
-    read_series(&b, c->pair->b.trace, site, slot);
+    read_series(&b, c->pair->b.trace, c->culprit->b->site, slot);
     if (!say_series(out, &a, &b))
         fb__say(out, "%s of step %" PRIu64 " is %.17g | %.17g",
                 is_rate(site) ? "the learning rate" : fb__text(site->slot),

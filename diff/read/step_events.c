@@ -4,6 +4,7 @@
  */
 #include "diff/read/step_events.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,16 +43,22 @@ void fb__unwrap_path(char out[FB_NAME_MAX + 1], const char *path)
     out[n] = '\0';
 }
 
-static fb_hash key_of_site(const fb_site *site, uint32_t occurrence, bool *renamed)
+static fb_hash key_of_site(fb__step *step, const fb_site *site, uint32_t occurrence)
 {
     const char *plain = site->path == NULL ? "" : site->path;
-    char path[FB_NAME_MAX + 1];
+    char path[FB_NAME_MAX + 1], slot[FB_NAME_MAX + 1];
     fb_site local = *site;
 
     fb__unwrap_path(path, plain);
-    *renamed |= strcmp(path, plain) != 0;
+    step->renamed |= strcmp(path, plain) != 0;
     local.path = path;
     local.occurrence = occurrence;
+    if (step->numbering.exchanged) {
+        (void)snprintf(slot, sizeof slot, "%s", site->slot == NULL ? "" : site->slot);
+        step->renamed |= fb__renumber(path, &step->numbering);
+        step->renamed |= fb__renumber(slot, &step->numbering);
+        local.slot = slot;
+    }
     return fb_site_hash(&local);
 }
 
@@ -95,8 +102,8 @@ static fb_status site_of(const fb__site_key **out, fb__step *step, uint32_t numb
             return out_of_memory(err);
         s = &step->sites[number];
         *s = (fb__site_key){.site = site,
-                            .key = key_of_site(site, site->occurrence, &step->renamed),
-                            .group = key_of_site(site, 0, &step->renamed),
+                            .key = key_of_site(step, site, site->occurrence),
+                            .group = key_of_site(step, site, 0),
                             .class_ = fb_site_class(site)};
     }
     *out = &step->sites[number];
@@ -381,6 +388,7 @@ fb_status fb__step_pair_load(fb__step_pair *out, fb_trace *a, fb_trace *b, uint6
 
     *out = (fb__step_pair){
         .a = {.trace = a, .step = step}, .b = {.trace = b, .step = step}, .classes = classes};
+    fb__number_optimizers(&out->b.numbering, a, b);
     status = fb_trace_seek(a, step, err);
     if (status == FB_OK)
         status = fb_trace_seek(b, step, err);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "diff/read/optimizers.h"
 #include "firstbit/trace.h"
 #include "replay/event_name.h"
 
@@ -63,8 +64,9 @@ typedef struct fb__site_key {
 } fb__site_key;
 
 typedef struct fb__step {
-    fb_trace *trace;     /* borrowed */
-    fb__site_key *sites; /* by number */
+    fb_trace *trace;         /* borrowed */
+    fb__numbering numbering; /* of optimizers, as side a has it */
+    fb__site_key *sites;     /* by number */
     size_t site_capacity;
     uint64_t step;
     fb__step_event *events;
@@ -79,7 +81,8 @@ typedef struct fb__step {
     bool truncated;    /* the step has more events than are held */
     bool ended;        /* the trace ended in this step */
     bool cut; /* truncated, or a torn trace ended in this step: what lacks here proves nothing */
-    bool renamed; /* a path was told without the names of its wrappers, or equal samples come from
+    bool renamed; /* a path was told without the names of its wrappers, or with another number of
+                   * its optimizer, or equal samples come from
                    * datasets of different names: roots differ where events do not */
 
     bool has_gradient, has_update; /* of the whole step: a backward pass or its loss; an update */

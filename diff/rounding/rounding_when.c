@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "diff/read/chains.h"
+#include "diff/read/optimizers.h"
 #include "diff/rounding/noise.h"
 
 bool fb__is_engine_run(const fb__run_header *header)
@@ -45,12 +46,16 @@ static fb_status has_other_names(bool *out, fb_trace *a, fb_trace *b, fb_error *
     fb__table x, y = {.trace = NULL};
     fb__pairing p = {.a = &x, .b = &y, .by_name = true, .budget = FB__PAIRING_BUDGET};
     uint32_t shared = 0, paired = 0, named = 0;
+    fb__numbering numbering;
     bool equal = false;
     fb_status status = fb__first_steps_equal(&equal, a, b, err);
 
     *out = false;
     if (status != FB_OK || equal)
         return status;
+    fb__number_optimizers(&numbering, a, b);
+    if (numbering.exchanged)
+        return FB_OK; /* a parameter that only its optimizer names has another number in its name */
     status = fb__table_load(&x, a, NULL, 0, err);
     if (status == FB_OK)
         status = fb__table_load(&y, b, NULL, 0, err);

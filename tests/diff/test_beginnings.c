@@ -188,6 +188,65 @@ static void shorter_epoch(tape *t, side s)
     }
 }
 
+/* --- Optimizers ------------------------------------------------------------------------------- */
+
+static void holds(tape *t, const char *path, char number)
+{
+    const char slot[] = {'h', 'e', 'l', 'd', ' ', 'b', 'y', ' ',    'o', 'p',
+                         't', 'i', 'm', 'i', 'z', 'e', 'r', number, '\0'};
+
+    (void)report(
+        t,
+        (fb_site){
+            .kind = FB_KIND_MODE, .phase = FB_PHASE_INIT, .path = path, .op = "adam", .slot = slot},
+        (fb_event){.value = 1});
+}
+
+/* Two optimizers are made in the other order, one of them for what no module names. rate: of the
+ * first; third: what holds a third parameter. */
+static void two_optimizers(tape *t, bool other_order, double rate, char third)
+{
+    static const char *const paths[] = {"optimizer0.group0", "optimizer1.group0"};
+    static const char *const unnamed[] = {"optimizer0.group0.param0", "optimizer1.group0.param0"};
+    const int first = other_order ? 1 : 0, second = 1 - first;
+
+    for (int i = 0; i < 2; i++)
+        if (i == first)
+            holds(t, "fc.weight", (char)('0' + i));
+        else
+            holds(t, unnamed[i], (char)('0' + i));
+    holds(t, "fc.bias", third);
+    (void)parameter(t, FB_PHASE_INIT, unnamed[second], N, 3);
+    next(t);
+    scalar(t, FB_PHASE_LOSS, "loss", "loss", 1);
+    scalar(t, FB_PHASE_OPTIMIZER, paths[first], "lr", rate);
+    (void)parameter(t, FB_PHASE_OPTIMIZER, "fc.weight", N, 4 + (uint64_t)(rate > 1));
+    scalar(t, FB_PHASE_OPTIMIZER, paths[second], "lr", 0.5);
+    (void)parameter(t, FB_PHASE_OPTIMIZER, unnamed[second], N, 5);
+}
+
+static void optimizers_exchanged(tape *t, side s)
+{
+    two_optimizers(t, s == WRONG, 1, s == WRONG ? '1' : '0');
+}
+
+static void optimizers_exchanged_and_faster(tape *t, side s)
+{
+    two_optimizers(t, s == WRONG, s == RIGHT ? 1 : 2, s == WRONG ? '1' : '0');
+}
+
+static const claim harmless[] = {
+    {optimizers_exchanged, "", "", false},
+};
+
+static void optimizers_are_paired_by_what_they_hold(void **state)
+{
+    const claim faster = {optimizers_exchanged_and_faster, "schedule", "is 2 times that of a", false};
+
+    assert_int_equal(count_alarms(*state, harmless, COUNT_OF(harmless)), 0);
+    assert_int_equal(count_unnamed(*state, &faster, 1), 0);
+}
+
 static const claim claims[] = {
     {other_order, "init", "the same numbers of torch fill x.weight in a, y.weight in b", false},
     {other_distribution, "init", "x.weight starts from another value: the same state", false},
@@ -215,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_rule_names_its_mechanism),
         cmocka_unit_test(each_rule_leaves_its_neighbour_alone),
+        cmocka_unit_test(optimizers_are_paired_by_what_they_hold),
     };
 
     return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
