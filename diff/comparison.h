@@ -65,6 +65,10 @@ FB_NODISCARD fb_status fb__judge_begin(fb__comparison *c, uint64_t step, fb_erro
 /* The same at the end of two runs of as many steps. Errors as fb_diff. */
 FB_NODISCARD fb_status fb__judge_end(fb__comparison *c, fb_error *err);
 
+/* Compares what models gave that were called without learning, in steps without operations: where
+ * that differs, and nothing else did, the verdict is there. Errors as fb_diff. */
+FB_NODISCARD fb_status fb__judge_results(fb__comparison *c, fb_error *err);
+
 /* A result of operations on no record differs in `step`: where one side alone called something in
  * the step before, and in the one before that both did or neither, that is blamed, and the verdict
  * is there. Errors as fb_diff. */

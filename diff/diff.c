@@ -231,6 +231,8 @@ static fb_status compare(fb__comparison *c, const char *a, const char *b, fb_err
     if (status == FB_OK)
         status = fb__judge_held(c, err);
     if (status == FB_OK && !c->judged)
+        status = fb__judge_results(c, err);
+    if (status == FB_OK && !c->judged)
         status = fb__judge_end(c, err);
     if (status == FB_OK && !c->judged)
         status = fb__judge_equal(c, err);

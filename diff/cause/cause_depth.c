@@ -17,7 +17,8 @@ static bool is_set(const fb_site *site)
 
 static bool is_computed(const fb_site *site)
 {
-    return site->kind == FB_KIND_PARAM || (site->kind == FB_KIND_SCALAR && !is_set(site));
+    return site->kind == FB_KIND_PARAM || fb__is_result(site) ||
+           (site->kind == FB_KIND_SCALAR && !is_set(site));
 }
 
 fb__window fb__window_of(const fb__case *c)

@@ -447,6 +447,12 @@ bool fb__is_learned(const fb_site *site, const char *op)
                        : strcmp(own, FB__BEGIN) == 0 || strcmp(own, FB__END) == 0);
 }
 
+bool fb__is_result(const fb_site *site)
+{
+    return site->note && site->kind == FB_KIND_TENSOR && site->phase == FB_PHASE_EVAL &&
+           site->op != NULL && strcmp(site->op, "result") == 0;
+}
+
 /* --- Names ------------------------------------------------------------------------------------ */
 
 void fb__step_event_name(fb_event_name *out, const fb__step *step, const fb__step_event *event)

@@ -118,6 +118,9 @@ bool fb__is_generator_state(const fb_site *site);
 #define FB__END   "end"
 bool fb__is_learned(const fb_site *site, const char *op);
 
+/* A note of what a model gave that was called without learning, in a step without operations. */
+bool fb__is_result(const fb_site *site);
+
 /* A path without the names of the wrappers around modules. */
 void fb__unwrap_path(char out[FB_NAME_MAX + 1], const char *path);
 

@@ -131,6 +131,32 @@ class Generators(Case):
                 if without != "number":
                     self.assertIn(without, found["cause"]["text"])
 
+    def test_a_draw_that_no_operation_tells_is_known_by_its_generator_and_step(self):
+        def program(more=""):
+            own = torch.Generator()
+            own.manual_seed(4)
+            model = nn.Linear(3, 1)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for step in range(1, 7):
+                if step == 5 and more:
+                    torch.rand(1, generator=own if more == "torch.generator0" else None)
+                noise = torch.rand(3, generator=own) + torch.rand(3)
+                optimizer.zero_grad()
+                model(noise).sum().backward()
+                optimizer.step()
+
+        events = self.record("a", program)
+        told = [(e["step"], e["path"]) for e in events if e["op"] == "state" and e["step"] in (3, 4)
+                and e["path"].startswith("torch")]
+        self.assertEqual(told, [(step, stream) for step in (3, 4)
+                                for stream in ("torch", "torch.generator0")])
+        for stream in ("torch", "torch.generator0"):
+            with self.subTest(stream):
+                self.record("b", lambda: program(stream))
+                found = self.diff("a", "b")
+                self.assertEqual((found["verdict"], found["first"]["step"]), ("differ", 5))
+                self.assertIn(stream, found["cause"]["text"])
+
     def test_nothing_is_replaced_for_longer_than_the_recording(self):
         def held():
             return [vars(torch._C.Generator)[name] for name in ("manual_seed", "seed", "set_state")
@@ -153,6 +179,117 @@ class Generators(Case):
         with firstbit.open(self.path("a")) as trace:
             notes = [e["class"] for e in trace if e["op"] == "set_state"]
         self.assertEqual(notes, ["notes"])
+
+
+class Results(Case):
+    """Evaluations in steps without operations."""
+
+    def program(self, what=""):
+        model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1))
+        other = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        held = torch.randn(6, 3)
+        for step in range(1, 7):
+            optimizer.zero_grad()
+            model(torch.randn(5, 3)).pow(2).mean().backward()
+            optimizer.step()
+            if step % 3 == 0:
+                model.eval()
+                with torch.no_grad():
+                    for i in range(3 if what == "more often" and step == 6 else 2):
+                        x = held[3 * (i % 2):3 * (i % 2) + 3]
+                        if what == "data" and step == 3:
+                            x = x * 2
+                        (other if what == "net" and step == 6 else model)(
+                            x.clone() if what == "clone" else x)
+                model.train()
+
+    def test_what_models_give_in_evaluations_is_a_note_of_steps_without_operations(self):
+        events = self.record("a", self.program)
+        found = [(e["step"], e["path"], e["slot"], e["class"], tuple(e["shape"]), e["stack"] != "")
+                 for e in events if e["op"] == "result"]
+        self.assertEqual(found, [(step, "Sequential", "out", "notes", (3, 1), True)
+                                 for step in (4, 4, 7, 7)])
+
+    def test_an_evaluation_that_differs_is_found_and_an_equal_one_is_the_same(self):
+        self.record("a", self.program)
+        for what, step in (("data", 4), ("clone", None), ("more often", None)):
+            with self.subTest(what):
+                self.record("b", lambda: self.program(what))
+                found = self.diff("a", "b")
+                if step is None:
+                    self.assertEqual(found["verdict"], "same", found)
+                else:
+                    self.assertEqual((found["verdict"], found["first"]["step"]), ("differ", step))
+                    self.assertEqual(found["first"]["op"], "result")
+                    self.assertIn(os.path.basename(__file__), found["first"]["stack_a"])
+
+    def test_a_step_tells_so_many_results_and_no_more(self):
+        def acts():
+            model = nn.Linear(2, 1)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for _ in range(3):
+                with torch.no_grad():
+                    for _ in range(100):
+                        model(torch.ones(2))
+                optimizer.zero_grad()
+                model(torch.ones(2)).sum().backward()
+                optimizer.step()
+
+        events = self.record("a", acts)
+        told = [e["step"] for e in events if e["op"] == "result"]
+        self.assertEqual((told.count(2), told.count(3)), (64, 64))
+
+
+class Updates(Case):
+    def test_a_sparse_gradient_is_recorded_by_its_rows_and_values(self):
+        def program(rows=10):
+            table = nn.Embedding(10, 4, sparse=True)
+            optimizer = torch.optim.SGD(table.parameters(), lr=0.1)
+            for step in range(3):
+                x = torch.arange(5) * 3 % (rows if step == 1 else 10)
+                optimizer.zero_grad()
+                table(x).sum().backward()
+                optimizer.step()
+
+        events = self.record("a", program, ops_steps=None)
+        grads = [e for e in events if e["op"] == "grad" and e["step"] == 2]
+        self.assertEqual([(e["slot"], e["shape"]) for e in grads],
+                         [("grad.indices", [1, 5]), ("grad", [5, 4])])
+        self.assertTrue(all(e["hash"] for e in grads))
+        update = next(e for e in events if e["kind"] == "param" and e["step"] == 2)
+        self.assertIn("grad", [named["slot"] for named in update["inputs"]])
+        self.assertIn("grad.indices", [named["slot"] for named in grads[1]["inputs"]])
+        self.record("b", program, ops_steps=None)
+        self.assert_same("a", "b")
+        self.record("c", lambda: program(4), ops_steps=None)
+        found = self.diff("a", "c")
+        self.assertEqual(found["verdict"], "differ")
+        self.assertNotEqual(found["cause"]["name"], "optimizer-formula")
+
+    def test_what_is_computed_without_gradients_behind_the_pass_is_the_update(self):
+        """Without modules and optimizers; and the next forward pass is none."""
+        def program(grad):
+            weight = torch.ones(4, 1, requires_grad=True)
+            for _ in range(3):
+                loss = (torch.ones(8, 4) @ weight).pow(2).mean()
+                if grad:
+                    (gradient,) = torch.autograd.grad(loss, [weight])
+                else:
+                    loss.backward()
+                    gradient = weight.grad
+                with torch.no_grad():
+                    weight -= 0.1 * gradient
+                weight.grad = None
+
+        for grad in (False, True):
+            with self.subTest(grad=grad):
+                events = self.record("a", lambda: program(grad), ops_steps=None)
+                phases = {e["op"]: e["phase"] for e in events
+                          if e["step"] == 2 and e["slot"] == "out" and e["op"] in (
+                              "sub_", "mean", "ones")}
+                self.assertEqual(phases, {"sub_": "optimizer", "mean": "forward",
+                                          "ones": "forward"})
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-_GENERATORS_MAX = 16  # of the program's own, that keep their numbers for ever
+_GENERATORS_MAX = 16  # of the program's own, that are kept
 
 
 class Draws:
@@ -25,23 +25,24 @@ class Draws:
 
     def __init__(self, session: "Session") -> None:
         self.session = session
-        self.generators: List[Any] = []
+        self.generators: List[Any] = []  # of the program's own, by their numbers
+        self.numbers: Dict[int, int] = {}  # by what PyTorch knows them by
         self.states: Dict[str, Tuple[int, int]] = {}  # by stream, at the end of the last step
 
     def stream_of(self, generator: Any) -> str:
         """Its name, of which the program's own have numbers in the order in which they are met. Of
-        many, one that nobody holds any more gives its number to the next."""
-        if generator is None or generator is torch.default_generator:
+        many, the one that was not met for longest gives its number to the next. One generator may
+        have several Python objects."""
+        if generator is None or generator._cdata == torch.default_generator._cdata:
             return "torch"
-        known = self.generators
-        number = next((i for i, one in enumerate(known) if one is generator), None)
-        if number is None and len(known) >= _GENERATORS_MAX:
-            number = next((i for i in range(len(known)) if sys.getrefcount(known[i]) == 2), None)
-            if number is not None:
-                known[number] = generator
-        if number is None:
-            number = len(known)
-            known.append(generator)
+        number = self.numbers.pop(generator._cdata, None)
+        if number is None and len(self.generators) < _GENERATORS_MAX:
+            number = len(self.generators)
+            self.generators.append(generator)
+        elif number is None:
+            number = self.numbers.pop(next(iter(self.numbers)))
+            self.generators[number] = generator
+        self.numbers[generator._cdata] = number  # the latest is the last
         return f"torch.generator{number}"
 
     @staticmethod
@@ -84,12 +85,16 @@ class Draws:
             count_bytes=0 if dense is None else dense.numel() * dense.element_size())
 
     def end_step(self, changed: bool = False) -> None:
-        """Where the default generators stand at the end of a step, whoever drew from them.
-        changed: only of those that have moved since the end of the last one."""
+        """Where generators stand at the end of a step, whoever drew from them: the default ones,
+        and those of the program's own that are known and have moved since the end of the last one.
+        changed: of the default ones too only these."""
         found = {"torch": (self.key_of(torch.default_generator), 0), "python": python_state(),
                  "numpy": numpy_state()}
+        found.update((f"torch.generator{i}", (self.key_of(generator), 0))
+                     for i, generator in enumerate(self.generators))
         for stream, state in found.items():
-            if state is not None and not (changed and self.states.get(stream) == state):
+            still = self.states.get(stream) == state and (changed or "." in stream)
+            if state is not None and not still:
                 self.states[stream] = state
                 self._state(stream, *state)
 
@@ -97,7 +102,7 @@ class Draws:
         """The system seeds a generator unless the program does: of one that was not seen to be
         seeded, only the position within its 624 numbers is told, as a note. That PyTorch's was
         seeded before the recording shows: the system gives it a number of 64 bits."""
-        known = stream in self.session.seeded or (
+        known = stream in self.session.seeded or "." in stream or (
             stream == "torch" and torch.default_generator.initial_seed() < 1 << 32)
         recorder, note = self.session.recorder, not known
         number = recorder.site("draw", "data", stream, "state", note=note,

@@ -103,8 +103,12 @@ class Hooks:
                     session.phase, session.updating = "forward", False
                 try:
                     if is_compiled(module):
-                        return regions.call(original, (module, *args), kwargs)
-                    return original(module, *args, **kwargs)
+                        out = regions.call(original, (module, *args), kwargs)
+                    else:
+                        out = original(module, *args, **kwargs)
+                    if len(modules.stack) == 1:
+                        session.results.of(module, out)
+                    return out
                 finally:
                     session.phase, session.updating = phase, updating
                     modules.leave()
@@ -158,6 +162,28 @@ class Hooks:
                 return getattr(engine, name)
 
         self._replace(torch.autograd.Variable, "_execution_engine", lambda original: Engine())
+
+        def enter(original: Any) -> Any:
+            @functools.wraps(original)
+            def __enter__(block: Any) -> Any:
+                out = original(block)
+                if session.modules.leaves and session.here() and session.update_block(True):
+                    updates.append(block)
+                return out
+            return __enter__
+
+        def leave(original: Any) -> Any:
+            @functools.wraps(original)
+            def __exit__(block: Any, *failure: Any) -> Any:
+                if updates and updates[-1] is block:
+                    updates.pop()
+                    session.update_block(False)
+                return original(block, *failure)
+            return __exit__
+
+        updates: List[Any] = []
+        self._replace(torch.no_grad, "__enter__", enter)
+        self._replace(torch.no_grad, "__exit__", leave)
 
     # --- Optimizers -------------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ from .core import new_core
 from .draws import Draws
 from .paths import Calls, Modules
 from .program import autocast
+from .results import Results
+from .samples import base_of, digest, loader_arguments
 from .updates import Updates
 from .workers import Workers
 
@@ -43,6 +45,7 @@ class Session:
         self.draws = Draws(self)
         self.workers = Workers(self)
         self.updates = Updates(self)
+        self.results = Results(self)
         self.phase = "init"
         self.left_out: Dict[str, int] = {}
         self.optimizers: List[torch.optim.Optimizer] = []
@@ -216,6 +219,7 @@ class Session:
 
     def next_step(self) -> None:
         self.guarded(self._end_step)
+        self.results.end_step()
         if self.active:
             seen = self.wants("state")
             self.recorder.step()
@@ -332,6 +336,15 @@ class Session:
         if not self.modules.leaves:
             self.phase = "optimizer"  # up to the next forward pass, which a module's call begins
 
+    def update_block(self, begins: bool) -> bool:
+        """A program without modules and optimizers switches gradients off behind its backward pass,
+        or on again: what it computes meanwhile is its update. Whether it is so."""
+        if not self.modules.leaves or not self.updating_by_hand or self.in_backward or (
+                self.phase != ("forward" if begins else "optimizer")):
+            return False
+        self.phase = "optimizer" if begins else "forward"
+        return True
+
     def forward_begins(self) -> None:
         if self.updating_by_hand and torch.is_grad_enabled():
             self.end_of_step()
@@ -425,6 +438,9 @@ class Session:
             grad = parameter.grad
             if grad is None:
                 continue
+            if grad.layout is torch.sparse_coo:
+                self.grads[id(parameter)] = self._sparse_gradient(name, grad)
+                continue
             if not self.ops:
                 grad = local(grad)
                 if obstacle(grad) is None:
@@ -440,6 +456,24 @@ class Session:
                 made = self.core.record(grad, kind, "backward", name, "grad", "grad",
                                         [] if made is None else [made], True)
             self.grads[id(parameter)] = made
+
+    def _sparse_gradient(self, name: str, grad: torch.Tensor) -> Optional[EventRef]:
+        """Of an embedding, for example: which rows there are, and then their values, whose event
+        names that of the rows."""
+        made: List[EventRef] = []
+        for slot, part in (("grad.indices", grad._indices()), ("grad", grad._values())):
+            if obstacle(part) is not None:
+                return None
+            if self.ops:
+                maker = self.core.find(part)
+                ref = self.core.record(part, lib.KINDS["tensor"], "backward", name, "grad", slot,
+                                       made if maker is None else [maker, *made], True)
+            else:
+                ref = self.recorder.ref(self.recorder.site(
+                    "tensor", "backward", name, "grad", slot, dtype=DTYPES[part.dtype],
+                    shape=tuple(part.shape)))
+            made = [ref]
+        return made[0]
 
     def updated(self, optimizer: torch.optim.Optimizer) -> None:
         """The first optimizer's step ends a step of the run. One that was made since then takes its
@@ -500,7 +534,7 @@ class Session:
         ref = self.recorder.sample(
             type(dataset).__name__, listed or None,
             count=len(indices) if isinstance(indices, (list, tuple)) else 0, epoch=epoch,
-            role=self.roles.get(loader, "unknown"), contents=_digest(hashed),
+            role=self.roles.get(loader, "unknown"), contents=digest(hashed),
             arguments=loader_arguments(loader))
         for tensor in tensors_in(batch):
             if obstacle(tensor) is None and ref is not None:
@@ -532,48 +566,3 @@ class Session:
         if threading.get_ident() == self.thread or not self.moved:
             self.core.clear()  # else that thread may be in it just now
         return self.recorder.close()
-
-
-def base_of(dataset: Any, indices: "Optional[List[int]]") -> "tuple[Any, Optional[List[int]]]":
-    """What a subset is taken from, and its indices there: overlaps of subsets are visible so."""
-    for _ in range(16):
-        if not isinstance(dataset, torch.utils.data.Subset):
-            break
-        if indices is not None:
-            indices = [int(dataset.indices[i]) for i in indices]
-        dataset = dataset.dataset
-    return dataset, indices
-
-
-def loader_arguments(loader: Any) -> str:
-    """How a DataLoader was made, as far as that decides which samples it gives."""
-    sampler = getattr(loader, "sampler", None)
-    told = {"batch_size": getattr(loader, "batch_size", None),
-            "drop_last": getattr(loader, "drop_last", None),
-            "sampler": None if sampler is None else type(sampler).__name__,
-            "num_workers": getattr(loader, "num_workers", None),
-            "length": _length(loader.dataset)}
-    return json.dumps({name: value for name, value in told.items() if value is not None},
-                      separators=(",", ":"))
-
-
-def _length(dataset: Any) -> Optional[int]:
-    try:
-        return len(dataset)
-    except (TypeError, NotImplementedError):  # a stream
-        return None
-
-
-def _digest(parts: "list[tuple[str, tuple, torch.Tensor]]") -> bytes:
-    """Contents of a batch, with dtypes and shapes, in 32 bytes."""
-    import ctypes
-    import hashlib
-
-    whole = hashlib.blake2b(digest_size=32)
-    for dtype, shape, tensor in parts:
-        count = tensor.numel() * tensor.element_size()
-        whole.update(f"{dtype}{shape}".encode())
-        if count:
-            whole.update((ctypes.c_char * count).from_address(tensor.data_ptr()))
-    return whole.digest()
-
