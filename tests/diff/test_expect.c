@@ -181,24 +181,9 @@ static void what_cannot_be_applied_is_refused(void **state)
     assert_int_not_equal(access(made, F_OK), 0);
 }
 
-static int set_up(void **state)
-{
-    static test_folder folder;
-
-    folder = make_folder();
-    *state = &folder;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    drop_folder(*state);
-    return 0;
-}
-
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up_folder, tear_down_folder)
     const struct CMUnitTest tests[] = {
         CASE(an_expected_rate_explains_everything),
         CASE(what_the_rate_does_not_explain_is_found),

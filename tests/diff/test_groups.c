@@ -165,24 +165,9 @@ static void a_damaged_trace_is_named(void **state)
     drop(paths, 3);
 }
 
-static int set_up(void **state)
-{
-    static test_folder folder;
-
-    folder = make_folder();
-    *state = &folder;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    drop_folder(*state);
-    return 0;
-}
-
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up_folder, tear_down_folder)
     const struct CMUnitTest tests[] = {
         CASE(equal_runs_are_one_group),
         CASE(the_odd_one_out_is_named_with_its_event),

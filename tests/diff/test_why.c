@@ -185,24 +185,9 @@ static void an_output_stands_on_its_own_micro_batch(void **state)
     fb_why_free(why);
 }
 
-static int set_up(void **state)
-{
-    static test_folder folder;
-
-    folder = make_folder();
-    *state = &folder;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    drop_folder(*state);
-    return 0;
-}
-
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up_folder, tear_down_folder)
     const struct CMUnitTest tests[] = {
         CASE(the_slice_of_a_parameter_leaves_out_what_it_was_not_made_from),
         CASE(the_slice_of_a_leaf_is_the_leaf),
