@@ -109,7 +109,12 @@ static void put_show(FILE *out, const fb_diff_first *first, const char *trace)
 {
     fputs("firstbit show ", out);
     put_word(out, trace);
-    fprintf(out, " --step %" PRIu64 " --path ", first->name.step);
+    fprintf(out, " --step %" PRIu64, first->name.step);
+    if (first->name.path[0] == '\0') { /* outside of all modules */
+        fprintf(out, " --phase %s", fb_phase_name(first->name.phase));
+        return;
+    }
+    fputs(" --path ", out);
     put_pattern(out, first->name.path);
 }
 

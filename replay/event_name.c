@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -81,19 +82,24 @@ static void append(char *out, size_t size, size_t *used, const char *format, ...
         *used = *used + (size_t)length < size ? *used + (size_t)length : size - 1;
 }
 
+/* What the word before has said is not said again: a loss is "loss", not "loss, loss, loss". */
 char *fb_event_name_text(char *out, size_t size, const fb_event_name *name)
 {
+    const char *phase = fb_phase_name(name->phase);
+    const bool path_told = name->path[0] == '\0' || strcmp(name->path, phase) == 0;
+    const bool slot_told =
+        name->slot[0] == '\0' || (name->op[0] == '\0' && strcmp(name->slot, name->path) == 0);
     size_t used = 0;
 
     append(out, size, &used, "step %" PRIu64, name->step);
     if (name->micro != FB_MICRO_NONE)
         append(out, size, &used, ", micro %" PRId32, name->micro);
-    append(out, size, &used, ", %s", fb_phase_name(name->phase));
-    if (name->path[0] != '\0')
+    append(out, size, &used, ", %s", phase);
+    if (!path_told)
         append(out, size, &used, ", %s", name->path);
     if (name->op[0] != '\0')
         append(out, size, &used, " (%s)", name->op);
-    if (name->slot[0] != '\0')
+    if (!slot_told)
         append(out, size, &used, ", %s", /* of a mode, "grad" is whether gradients are recorded */
                name->kind == FB_KIND_MODE ? name->slot : fb_slot_word(name->slot));
     if (name->occurrence > 0)
@@ -104,6 +110,7 @@ char *fb_event_name_text(char *out, size_t size, const fb_event_name *name)
 static void append_scalar(char *out, size_t size, size_t *used, const fb_site *site,
                           const fb_event *event)
 {
+    char shortest[40];
     uint64_t bits;
 
     if (site->dtype == FB_DTYPE_F32) {
@@ -112,7 +119,12 @@ static void append_scalar(char *out, size_t size, size_t *used, const fb_site *s
         return;
     }
     memcpy(&bits, &event->value, sizeof bits);
-    append(out, size, used, "%.17g (0x%016" PRIx64 ")", event->value, bits);
+    for (int digits = 15; digits <= 17; digits++) { /* the shortest that is the same number */
+        (void)snprintf(shortest, sizeof shortest, "%.*g", digits, event->value);
+        if (strtod(shortest, NULL) == event->value)
+            break;
+    }
+    append(out, size, used, "%s (0x%016" PRIx64 ")", shortest, bits);
 }
 
 static void append_sample(char *out, size_t size, size_t *used, const fb_site *site,
@@ -120,8 +132,11 @@ static void append_sample(char *out, size_t size, size_t *used, const fb_site *s
 {
     enum { SHOWN = 8 };
 
-    append(out, size, used, "%" PRIu64 " %s samples of %s, epoch %" PRIu64, event->count,
-           fb_role_name(site->role), site->dataset == NULL ? "" : site->dataset, event->counter);
+    append(out, size, used, "%" PRIu64, event->count);
+    if (site->role != FB_ROLE_UNKNOWN)
+        append(out, size, used, " %s", fb_role_name(site->role));
+    append(out, size, used, " samples of %s, epoch %" PRIu64,
+           site->dataset == NULL ? "" : site->dataset, event->counter);
     if (event->indices != NULL) {
         append(out, size, used, ", indices");
         for (uint64_t i = 0; i < event->count && i < SHOWN; i++)

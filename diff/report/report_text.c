@@ -159,7 +159,12 @@ static void print_values(FILE *out, const fb_diff_first *first)
     } else {
         if (where[0] != '\0')
             entry(out, "", where);
-        entry(out, "", text);
+        if (strlen(text) <= COLUMNS - INDENT) {
+            entry(out, "", text);
+        } else { /* a number is not torn from its bits */
+            entryf(out, "", "%.*s", (int)(strstr(text, "   b 0x") - text), text);
+            entry(out, "", strstr(text, "   b 0x") + 3);
+        }
     }
     if (first->has_element && first->differing > 1)
         entryf(out, "", "and %s more elements of it", fb__grouped(more, first->differing - 1));
@@ -223,9 +228,22 @@ typedef struct gathered {
     size_t used;
 } gathered;
 
+/* A quoted hash: its digits tell nobody anything. */
+static bool is_digest(const char *json)
+{
+    const size_t digits = strspn(json + 1, "0123456789abcdef");
+
+    return digits >= 32 && strcmp(json + 1 + digits, "\"") == 0;
+}
+
 static void gather(gathered *line, const fb_diff_candidate *k, const char *a, const char *b)
 {
-    if (line->used + strlen(k->key) + strlen(a) + strlen(b) + 16 < sizeof line->text)
+    if (line->used + strlen(k->key) + strlen(a) + strlen(b) + 16 >= sizeof line->text)
+        return;
+    if (k->a[0] == '"' && k->b[0] == '"' && is_digest(k->a) && is_digest(k->b))
+        line->used += (size_t)snprintf(line->text + line->used, sizeof line->text - line->used,
+                                       "%s%s differs", line->used > 0 ? "    " : "", k->key);
+    else
         line->used += (size_t)snprintf(line->text + line->used, sizeof line->text - line->used,
                                        "%s%s %s | %s", line->used > 0 ? "    " : "", k->key, a, b);
 }
@@ -235,6 +253,19 @@ static bool is_told(const fb_diff_candidate *k)
 {
     return strcmp(k->what, "argv") != 0 && strcmp(k->what, "recording") != 0 &&
            strncmp(k->key, "resume", 6) != 0;
+}
+
+/* "config: optimizer.adam.lr 0.001 | 0.002" is not repeated, unless more differs. */
+static bool cause_tells(const fb_diff_report *r, const fb_diff_candidate *k)
+{
+    size_t alike = 0;
+
+    for (size_t i = 0; i < r->candidate_count; i++)
+        alike += strcmp(r->candidates[i].what, k->what) == 0;
+    return alike == 1 && r->verdict == FB_DIFF_DIFFER && r->has_cause &&
+           ((strcmp(k->what, "config") == 0 && strcmp(r->cause.name, "config") == 0) ||
+            (strcmp(k->what, "seed") == 0 && strcmp(r->cause.name, "rng-seed") == 0)) &&
+           strstr(r->cause.text, k->key) != NULL;
 }
 
 /* Code and environment in a line each, other differences one by one. */
@@ -247,7 +278,7 @@ static void print_candidates(FILE *out, const fb_diff_report *r)
         const fb_diff_candidate *k = &r->candidates[i];
         char a[64], b[64];
 
-        if (!is_told(k) ||
+        if (!is_told(k) || cause_tells(r, k) ||
             (r->rounding.used && (strcmp(k->a, "absent") == 0 || strcmp(k->b, "absent") == 0)))
             continue; /* two frameworks record other things: that is no difference */
         fb__json_plain(a, sizeof a, k->a);
@@ -288,6 +319,50 @@ static void print_list(FILE *out, const char *label, const fb_diff_list *list)
         entry(out, i == 0 ? label : "", list->at[i]);
     if (list->count > LIST_MAX)
         entryf(out, "", "and %zu more", list->count - LIST_MAX);
+}
+
+/* Where the call ends that a note is of: "step 0, init (clone)" of "step 0, init (clone), output
+ * #1: only in a"; 0 where there is none. */
+static size_t call_length(const char *note)
+{
+    const char *colon = strstr(note, ": "), *end = NULL;
+
+    for (const char *c = note; colon != NULL && c < colon; c++)
+        if (*c == ')')
+            end = c;
+    return end == NULL ? 0 : (size_t)(end + 1 - note);
+}
+
+/* Whether two notes say the same of one call. */
+static bool is_same_note(const char *x, const char *y)
+{
+    const size_t n = call_length(x);
+
+    return n > 0 && n == call_length(y) && strncmp(x, y, n) == 0 &&
+           strcmp(strstr(x, ": "), strstr(y, ": ")) == 0;
+}
+
+/* Notes on the tensors of one call are one line. */
+static void print_notes(FILE *out, const fb_diff_list *list)
+{
+    size_t i = 0, lines = 0;
+
+    while (i < list->count && lines < LIST_MAX) {
+        const char *note = list->at[i];
+        const char *label = lines++ == 0 ? "notes" : "";
+        size_t n = 1;
+
+        while (i + n < list->count && is_same_note(note, list->at[i + n]))
+            n++;
+        if (n == 1)
+            entry(out, label, note);
+        else
+            entryf(out, label, "%.*s, %zu events%s", (int)call_length(note), note, n,
+                   strstr(note, ": "));
+        i += n;
+    }
+    if (i < list->count)
+        entryf(out, "", "and %zu more", list->count - i);
 }
 
 static void name_classes(char *out, size_t size, uint32_t classes)
@@ -397,15 +472,16 @@ static void print_rounding(FILE *out, const fb_diff_report *r)
     entryf(out, "bounds", "%s", x->envelope);
 }
 
-/* The next best causes by name. */
+/* The next best causes by name; that the code differs has a line of its own. */
 static void print_guesses(FILE *out, const fb_diff_report *r)
 {
     char text[256] = "";
     size_t used = 0;
 
     for (size_t i = 0; i < r->guess_count && used < sizeof text; i++)
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i > 0 ? ", or " : "",
-                                 r->guesses[i].name);
+        if (strcmp(r->guesses[i].name, "code") != 0)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s",
+                                     used > 0 ? " or " : "less likely: ", r->guesses[i].name);
     if (used > 0)
         entry(out, "or", text);
 }
@@ -431,7 +507,7 @@ static char *write_report(const fb_diff_report *report, bool guesses)
     print_list(out, "expect", &report->expected);
     if (report->expected.count > 0)
         entry(out, "", "run a was made again with the value of b, and is compared so");
-    print_list(out, "notes", &report->notes);
+    print_notes(out, &report->notes);
     print_scope(out, report);
     if (fclose(out) != 0) {
         free(text);

@@ -115,17 +115,14 @@ static bool find_windows(fb__operation *o, const fb__operand *fine, const fb__op
            read_tensor(&batch, &w->fine, w->size, fine, dims, w->batch, w->fine) && places_fit(w);
 }
 
-/* Which kernels may have been taken: one by transforms needs a window that moves by one. */
+/* Whether a kernel by transforms may have been taken: a window moves by one. NNPACK goes so through
+ * windows of one element too. */
 static bool may_be_transformed(const fb__windows *w)
 {
-    bool wide = false;
-
-    for (int d = 0; d < DIMENSIONS; d++) {
-        if (w->stride[d] != 1 || w->dilation[d] != 1)
+    for (int d = 0; d < DIMENSIONS; d++)
+        if (w->stride[d] != 1 || (w->dilation[d] != 1 && w->kernel[d] > 1))
             return false;
-        wide = wide || w->kernel[d] > 1;
-    }
-    return wide;
+    return true;
 }
 
 static double largest_of(const double *x, uint64_t n)
