@@ -78,4 +78,15 @@ static inline void assert_verified(const fb_replay_report *r)
                  r->first.expected, r->first.came);
 }
 
+static inline void assert_refused(const char *path, fb_replay_options options, fb_status status,
+                                  const char *says)
+{
+    fb_replay_report r;
+    fb_error err = {.text = ""};
+
+    options.size = sizeof options;
+    if (fb_replay(&r, path, &options, &err) != status || strstr(err.text, says) == NULL)
+        fail_msg("status %d: %s; expected %d: %s", err.status, err.text, status, says);
+}
+
 #endif
