@@ -17,7 +17,7 @@ enum { TINY_END = 0x02ffffff };
 
 /* Tiles of a product: rows x vectors of 16 columns. 6 x 1 is 12 accumulators, two registers of B
  * and one of A. */
-enum { TILE_ROWS = 6, TILE_VECTORS_MAX = 4 };
+enum { TILE_ROWS = 6, TILE_VECTORS_MAX = 4, TALLEST_VECTORS = 1 };
 /* clang-format off */
 #define TILE_SHAPES(X)                                                                             \
     X(1, 1) X(1, 2) X(1, 4) X(2, 1) X(2, 2) X(3, 1) X(4, 1) X(5, 1) X(6, 1)
@@ -416,7 +416,7 @@ VEC __m256d lookup_lanes(__m256i index, const double table[16])
 {
     const __m256i pair = _mm256_shuffle_epi32(index, 0xa0); /* the index in both halves of a lane */
     const __m256i twice = _mm256_add_epi32(pair, pair);
-    const __m256i halves = _mm256_add_epi32(twice, _mm256_set1_epi64x(1ll << 32));
+    const __m256i halves = _mm256_add_epi32(twice, _mm256_set1_epi64x(1LL << 32));
     const __m256d bit2 = _mm256_castsi256_pd(_mm256_slli_epi64(index, 61));
     const __m256d bit3 = _mm256_castsi256_pd(_mm256_slli_epi64(index, 60));
     const __m256d low =

@@ -17,7 +17,7 @@ enum { TINY_END = 0x02ffffff };
 
 /* Tiles of a product: rows x vectors of 16 columns. 14 x 2 is 28 accumulators, two registers of B
  * and one of A; the flat ones have at least 8 chains, which hides the latency of an fma. */
-enum { TILE_ROWS = 14, TILE_VECTORS_MAX = 8 };
+enum { TILE_ROWS = 14, TILE_VECTORS_MAX = 8, TALLEST_VECTORS = 2 };
 /* clang-format off */
 #define TILE_SHAPES(X)                                                                             \
     X(1, 1) X(1, 2) X(1, 4) X(1, 8) X(2, 1) X(2, 2) X(2, 4) X(3, 1) X(3, 2) X(3, 4)                \

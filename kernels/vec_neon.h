@@ -18,7 +18,7 @@
 enum { TINY_END = 0x02ffffff };
 
 /* Tiles of a product: rows x vectors of 16 columns. 6 x 1 is 24 accumulators of 32 registers. */
-enum { TILE_ROWS = 6, TILE_VECTORS_MAX = 2 };
+enum { TILE_ROWS = 6, TILE_VECTORS_MAX = 2, TALLEST_VECTORS = 1 };
 /* clang-format off */
 #define TILE_SHAPES(X)                                                                             \
     X(1, 1) X(1, 2) X(2, 1) X(2, 2) X(3, 1) X(4, 1) X(5, 1) X(6, 1)

@@ -32,8 +32,8 @@
 #endif
 
 /* The tiles of C that a product may keep in registers, rows x vectors of 16 columns: all heights up
- * to TILE_ROWS, and widths that are powers of two from 1. */
-enum { TILE_ROWS = 4, TILE_VECTORS_MAX = 1 };
+ * to TILE_ROWS, and widths that are powers of two from 1, for the highest TALLEST_VECTORS. */
+enum { TILE_ROWS = 4, TILE_VECTORS_MAX = 1, TALLEST_VECTORS = 1 };
 /* clang-format off */
 #define TILE_SHAPES(X)                                                                             \
     X(1, 1) X(2, 1) X(3, 1) X(4, 1)

@@ -150,6 +150,10 @@ if [ "${1:-}" != --quick ]; then
     mutate "a round of Philox is left out" kernels/philox.h 's/round < 10/round < 9/'
     mutate "normals exchange sine and cosine" kernels/random.inc 's/z\[2 \* i\] = cosine\[i\]/z[2 * i] = sine[i]/'
     mutate "convolution skips its first tap" kernels/conv2d.inc 's/.k = taps,/.k = taps - (taps > 1),/'
+    mutate "windows of a convolution begin a column late" kernels/conv2d_windows.inc \
+        's/w->skip_cols, width/w->skip_cols + 1, width/'
+    mutate "the weight's gradient begins each block at +0" kernels/conv2d_weight.inc \
+        's/b->k == 0 ? p\[r\]\[v\]/true ? p[r][v]/'
     mutate "an embedding row is overwritten, not added to" kernels/embedding.inc \
         's/if (!seen\[token\])/if (true)/'
 fi
