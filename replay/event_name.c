@@ -82,24 +82,19 @@ static void append(char *out, size_t size, size_t *used, const char *format, ...
         *used = *used + (size_t)length < size ? *used + (size_t)length : size - 1;
 }
 
-/* What the word before has said is not said again: a loss is "loss", not "loss, loss, loss". */
 char *fb_event_name_text(char *out, size_t size, const fb_event_name *name)
 {
-    const char *phase = fb_phase_name(name->phase);
-    const bool path_told = name->path[0] == '\0' || strcmp(name->path, phase) == 0;
-    const bool slot_told =
-        name->slot[0] == '\0' || (name->op[0] == '\0' && strcmp(name->slot, name->path) == 0);
     size_t used = 0;
 
     append(out, size, &used, "step %" PRIu64, name->step);
     if (name->micro != FB_MICRO_NONE)
         append(out, size, &used, ", micro %" PRId32, name->micro);
-    append(out, size, &used, ", %s", phase);
-    if (!path_told)
+    append(out, size, &used, ", %s", fb_phase_name(name->phase));
+    if (name->path[0] != '\0')
         append(out, size, &used, ", %s", name->path);
     if (name->op[0] != '\0')
         append(out, size, &used, " (%s)", name->op);
-    if (!slot_told)
+    if (name->slot[0] != '\0')
         append(out, size, &used, ", %s", /* of a mode, "grad" is whether gradients are recorded */
                name->kind == FB_KIND_MODE ? name->slot : fb_slot_word(name->slot));
     if (name->occurrence > 0)

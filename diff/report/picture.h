@@ -14,7 +14,7 @@ enum {
     FB_PICTURE_LOSSES_MAX = 600, /* steps of the curve */
     FB_PICTURE_COLUMNS_MAX = 96, /* of the strip: a column stands for one step or for several */
     FB_PICTURE_SHARES_MAX = 40,  /* steps in which events are counted */
-    FB_PICTURE_OPS_MAX = 24,
+    FB_PICTURE_OPS_MAX = 128,
     FB_PICTURE_BEFORE = 6,    /* events shown in front of the first difference, */
     FB_PICTURE_ROWS_MAX = 24, /* and in all */
     FB_PICTURE_DRAWS_BEFORE = 8,

@@ -16,6 +16,7 @@
 enum {
     LIST_MAX = 60,   /* notes, differences of headers: more are counted */
     POINTS_MAX = 40, /* rows of the table of tensors */
+    OPS_MAX = 24,    /* and of the table of ops */
     TEXT_MAX = 1024
 };
 
@@ -34,8 +35,12 @@ void fb__put_count(FILE *out, uint64_t n)
 
 /* --- Pictures --------------------------------------------------------------------------------- */
 
+/* Only ops that differ have a row; the others are counted. */
 static void put_ops(FILE *out, const fb_picture *p)
 {
+    size_t rows = 0, equal = 0;
+    uint64_t left_out = p->ops_left_out;
+
     if (p->op_count == 0)
         return;
     fputs("<div class=\"scroll\" role=\"region\" aria-label=\"table\" "
@@ -46,6 +51,11 @@ static void put_ops(FILE *out, const fb_picture *p)
     for (size_t i = 0; i < p->op_count; i++) {
         const fb_picture_op *o = &p->ops[i];
 
+        equal += o->differing == 0;
+        if (o->differing > 0 && rows >= OPS_MAX)
+            left_out += o->events;
+        if (o->differing == 0 || rows++ >= OPS_MAX)
+            continue;
         fprintf(out, "<tr><td>%s</td>", fb_phase_name(o->phase));
         fb__put_tagged(out, "<td><code>", o->op, "</code></td>");
         fprintf(out,
@@ -55,10 +65,12 @@ static void put_ops(FILE *out, const fb_picture *p)
     }
     fputs("</tbody></table></div>\n", out);
     fputs("<p class=\"note\">Counted from the first difference on", out);
-    if (p->ops_left_out > 0) {
+    if (equal > 0)
+        fprintf(out, "; %zu further op%s equal", equal, equal == 1 ? " is" : "s are");
+    if (left_out > 0) {
         fputs("; further ops, not shown, have ", out);
-        fb__put_count(out, p->ops_left_out);
-        fputs(" events", out);
+        fb__put_count(out, left_out);
+        fputs(left_out == 1 ? " event" : " events", out);
     }
     fputs(".</p>\n", out);
 }
@@ -104,7 +116,9 @@ static void put_growth(FILE *out, const fb_growth *g)
         fb__put_tagged(out, "<p class=\"note\">Of the tensors whose values are at hand only <code>",
                        g->points[0].path, "</code> differs in this step.</p>\n");
     } else if (g->why[0] != '\0') {
-        fb__put_tagged(out, "<p class=\"note\">Not shown: ", g->why, ".</p>\n");
+        fb__put_tagged(
+            out, "<p class=\"note\">How large the difference is, tensor by tensor, is not shown: ",
+            g->why, ".</p>\n");
     }
 }
 

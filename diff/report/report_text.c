@@ -92,6 +92,18 @@ static void entryf(FILE *out, const char *label, const char *format, ...)
 
 /* --- Parts of the screen ---------------------------------------------------------------------- */
 
+/* What the word before has said is not said again: a loss is "loss", not "loss, loss, loss". */
+static void name_plainly(char *out, size_t size, const fb_event_name *name)
+{
+    fb_event_name n = *name;
+
+    if (n.op[0] == '\0' && strcmp(n.slot, n.path) == 0)
+        n.slot[0] = '\0';
+    if (strcmp(n.path, fb_phase_name(n.phase)) == 0)
+        n.path[0] = '\0';
+    fb_event_name_text(out, size, &n);
+}
+
 static void print_headline(FILE *out, const fb_diff_first *first)
 {
     char name[3 * FB_NAME_MAX + 128], text[TEXT_MAX], number[48] = "", digits[32];
@@ -100,7 +112,7 @@ static void print_headline(FILE *out, const fb_diff_first *first)
                        : first->what == FB_DIFF_ONLY_B ? ", only in b"
                                                        : "";
 
-    fb_event_name_text(name, sizeof name, &first->name);
+    name_plainly(name, sizeof name, &first->name);
     (void)snprintf(text, sizeof text, "DIVERGED at %s%s", name, side);
     if (event != UINT64_MAX)
         (void)snprintf(number, sizeof number, "event %s", fb__grouped(digits, event));
@@ -216,7 +228,7 @@ static void print_before(FILE *out, const fb_diff_first *first)
 
     if (!first->has_previous)
         return;
-    fb_event_name_text(text, sizeof text, &name);
+    name_plainly(text, sizeof text, &name);
     if (name.step == first->name.step) /* "step 42, forward, ..." without the step */
         shown = strchr(text, ',') != NULL ? strchr(text, ',') + 2 : text;
     entryf(out, "before", "last equal: %s", shown);
