@@ -299,6 +299,15 @@ static fb_status check_result(const sharing *s, fb_error *err)
     return status;
 }
 
+/* The sites of both traces, which are not needed to read the result. */
+static void free_sites(sharing *s)
+{
+    fb__builder_free(&s->builder);
+    fb__sites_free(&s->sites);
+    fb_trace_close(s->t);
+    s->t = NULL;
+}
+
 static fb_status write_shared(sharing *s, void (*progress)(void *, uint64_t, uint64_t),
                               void *argument, fb_error *err)
 {
@@ -310,6 +319,7 @@ static fb_status write_shared(sharing *s, void (*progress)(void *, uint64_t, uin
         status = seal(s, err);
     if (status == FB_OK)
         status = put_footer(s, err);
+    free_sites(s);
     if (status == FB_OK)
         status = check_result(s, err);
     return status == FB_OK ? fb__trace_file_publish(&s->file, err) : status;
@@ -362,9 +372,7 @@ fb_status fb_trace_share(const char *path, const char *to, const void *key, size
                 *err = late;
         }
     }
-    fb__builder_free(&s->builder);
-    fb__sites_free(&s->sites);
-    fb_trace_close(s->t);
+    free_sites(s);
     free(s->map);
     free(s->numbers);
     free(s->input_ids);
