@@ -267,6 +267,26 @@ class Updates(Case):
         self.assertEqual(found["verdict"], "differ")
         self.assertNotEqual(found["cause"]["name"], "optimizer-formula")
 
+    def test_what_is_read_through_data_is_made_from_the_parameter(self):
+        def program():
+            model = nn.Linear(4, 1)
+            for _ in range(3):
+                model(torch.ones(2, 4)).sum().backward()
+                for parameter in model.parameters():
+                    parameter.data -= 0.1 * parameter.grad
+                    parameter.grad = None
+
+        events = self.record("a", program, ops_steps=None)
+        entered = [e for e in events if e["op"] == "sub_" and e["slot"] == "in0" and e["step"] > 1]
+        self.assertEqual([[(named["op"], named["step"]) for named in e["inputs"]] for e in entered],
+                         [[("update", e["step"] - 1)] for e in entered])
+        self.assertEqual(len(entered), 4)
+        maker = {(e["step"], e["path"]): e["hash"] for e in events if e["op"] == "update"}
+        self.assertEqual([e["hash"] for e in entered],
+                         [maker[e["step"] - 1, e["inputs"][0]["path"]] for e in entered])
+        self.record("b", program, ops_steps=None)
+        self.assert_same("a", "b")
+
     def test_what_is_computed_without_gradients_behind_the_pass_is_the_update(self):
         """Without modules and optimizers; and the next forward pass is none."""
         def program(grad):

@@ -523,6 +523,19 @@ static int record_contents(fast_core *c, PyObject *tensor, const fast_where *whe
     return 0;
 }
 
+/* The parameter whose storage an input shows that has other versions, as `p.data` has: what it was
+ * last is what this one is made from. NULL where there is none. */
+static const fast_maker *learned_there(fast_core *c, uint64_t address, int *failed)
+{
+    const fast_maker *maker = address == 0 ? NULL : fast_find_maker(c, address);
+    const int expired =
+        maker == NULL || !maker->param || maker->part != 0 ? 1 : fast_expired(c, maker);
+
+    if (expired < 0)
+        *failed = -1;
+    return expired == 0 ? maker : NULL;
+}
+
 /* One event for a tensor, which from here on is what made its contents. 1 where nothing is to be
  * recorded of it. */
 int fast_record(fast_core *c, PyObject *tensor, const fast_where *where, fb_ref *out)
@@ -543,8 +556,9 @@ int fast_record(fast_core *c, PyObject *tensor, const fast_where *where, fb_ref 
         if (read_any(c, tensor, &contents) != 0)
             return -1;
     }
-    if (where->remade) {
-        maker = current_maker(c, place.address, place.version, &failed);
+    if (where->remade || where->entered) {
+        maker = where->remade ? current_maker(c, place.address, place.version, &failed)
+                              : learned_there(c, place.address, &failed);
         if (maker != NULL) {
             made = maker->ref;
             remade.inputs = &made;

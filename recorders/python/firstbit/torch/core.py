@@ -70,6 +70,14 @@ class Makers:
             return None
         return entry
 
+    def learned_there(self, tensor: torch.Tensor) -> List[EventRef]:
+        """The parameter whose storage a tensor shows that has other versions, as `p.data` has: what
+        it was last is what this one is made from."""
+        entry = self._of.get(address_of(tensor))
+        if entry is None or not entry.param or entry.shown[0] or _expired(entry.weak):
+            return []
+        return [entry.ref]
+
     def put(self, tensor: torch.Tensor, ref: EventRef, path: Optional[str],
             written: bool = False, param: bool = False, undefined: bool = False) -> None:
         """written: an op has just changed it in place; PyTorch counts that after the op returns to
@@ -282,7 +290,7 @@ class Core(TorchDispatchMode):
                 refs.append(maker.ref)
             elif not session.is_nothing(tensor):
                 refs.append(self.record(tensor, lib.KINDS["tensor"], session.phase, path, info.name,
-                                        f"in{i}", [], True))
+                                        f"in{i}", self.makers.learned_there(tensor), True))
                 self.makers.show_part(tensor)
         for maker in found:
             refs += () if maker is None else maker.parts
