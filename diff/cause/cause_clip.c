@@ -132,10 +132,12 @@ static bool is_by_number(const fb__case *c, double ratio)
     return n != 0 && (fabs(ratio - n) < 1e-3 * fabs(n) || fabs(ratio - 1 / n) < 1e-3 * fabs(1 / n));
 }
 
-/* Signature: between the backward pass and the update gradients are scaled on one side only, by the
- * number that their norms, or all of them, say. */
+/* Signature: the loss, or gradients between the backward pass and the update, are scaled on one
+ * side only, by the number that the gradients' norm, or all of them, say. */
 bool fb__rule_scaled_gradients(fb_diff_cause *out, const fb__case *c)
 {
+    const fb_site *site = fb__culprit_event(c)->site;
+    const char *what = fb__is_scalar(site) ? "loss" : "gradients";
     fb__gradients g;
     double a, b;
 
@@ -143,14 +145,14 @@ bool fb__rule_scaled_gradients(fb_diff_cause *out, const fb__case *c)
         return false;
     fb__gradients_of(&g, c);
     if (fb__norms(&a, &b, c) && fabs(b - a) > 1e-3 * a && is_by_number(c, b / a))
-        fb__say(out, "only %s scales its gradients (%s): the norm of all of b's is %.6g times a's",
-                fb__culprit_side(c), fb__text(fb__culprit_event(c)->site->op), b / a);
+        fb__say(out, "only %s scales its %s (%s): the norm of all gradients of b is %.6g times a's",
+                fb__culprit_side(c), what, fb__text(site->op), b / a);
     else if (g.count > 0 && g.scaled == g.count && fabs(g.scale - 1) > FB__FIT_TOLERANCE)
-        fb__say(out, "only %s scales its gradients (%s): all %zu of b are %.6g times a's",
-                fb__culprit_side(c), fb__text(fb__culprit_event(c)->site->op), g.count, g.scale);
+        fb__say(out, "only %s scales its %s (%s): all %zu gradients of b are %.6g times a's",
+                fb__culprit_side(c), what, fb__text(site->op), g.count, g.scale);
     else
         return false;
-    fb__say_fix(out, "scale the loss and unscale its gradients by the same number in both");
+    fb__say_fix(out, "scale the loss by the same number in both, or undo it before the update");
     return true;
 }
 

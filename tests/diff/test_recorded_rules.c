@@ -178,6 +178,32 @@ static void other_file(tape *t, side s)
     stands(t, "numpy", 70);
 }
 
+/* The loss is halved, as the norm of the gradients says; the neighbour's norm says something else.
+ */
+static void loss_halved(tape *t, side s)
+{
+    fb_ref loss = (next(t), single(t, "nll_loss_forward", 3, &t->weight, 1));
+    float data[N];
+
+    if (s == RIGHT)
+        loss = report(t,
+                      (fb_site){.kind = FB_KIND_TENSOR,
+                                .phase = FB_PHASE_FORWARD,
+                                .path = "",
+                                .op = "div",
+                                .slot = "out",
+                                .arguments = "{\"other\":2}",
+                                .dtype = FB_DTYPE_F32},
+                      (fb_event){.data = &(float){1.5f},
+                                 .data_bytes = sizeof(float),
+                                 .inputs = &loss,
+                                 .input_count = 1});
+    numbers(data, 2 + s);
+    loss = floats(t, FB_PHASE_BACKWARD, "", "mm", "out", data, &loss, 1);
+    (void)floats(t, FB_PHASE_BACKWARD, "fc.weight", "grad", "grad", data, &loss, 1);
+    scalar(t, FB_PHASE_OPTIMIZER, "clip", "grad_norm", s == RIGHT ? 3 : s == WRONG ? 6 : 7);
+}
+
 static void layers_exchanged(tape *t, side s)
 {
     (void)parameter(t, FB_PHASE_INIT, "Net.0.weight", s == WRONG ? 2 * N : N,
@@ -409,6 +435,7 @@ static const claim claims[] = {
     {rolled_by_code, "data-content", "is made otherwise before it begins (roll)", false},
     {noisy, "rng-seed", "both runs draw from numpy.random", false},
     {other_file, "data-content", "what enters from outside differs", false},
+    {loss_halved, "loss-normalization", "only a scales its loss (div)", false},
     {layers_exchanged, "forward-op", "Net.0.weight has another shape", false},
     {other_net_held, "optimizer-formula", "hold other parameters", false},
     {synchronized, "collective", "they are not synchronized", false},
