@@ -94,13 +94,21 @@ static const fb_site *missing(const loads *has, const loads *lacks)
 
 /* --- What a state decides --------------------------------------------------------------------- */
 
+/* A generator is put into a state that was kept. */
+static bool is_set_state(const fb__case *c)
+{
+    const fb_site *site = fb__culprit_event(c)->site;
+    return site->kind == FB_KIND_SEED && strcmp(fb__text(site->op), "set_state") == 0;
+}
+
 /* The same numbers asked for, of a generator that stands elsewhere. */
 static bool is_other_position(const fb__case *c)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
 
-    return fb__culprit_event(c)->site->kind == FB_KIND_DRAW &&
-           (!fb__is_pair(c) || a->stream_key != b->stream_key || a->counter != b->counter);
+    return is_set_state(c) ||
+           (fb__culprit_event(c)->site->kind == FB_KIND_DRAW &&
+            (!fb__is_pair(c) || a->stream_key != b->stream_key || a->counter != b->counter));
 }
 
 /* A call with other arguments, or of another op, is no matter of a state. */
@@ -149,6 +157,7 @@ static const char *item_of(const fb__case *c)
     const fb_site *site = fb__culprit_event(c)->site;
 
     switch (site->kind) {
+    case FB_KIND_SEED:
     case FB_KIND_DRAW:
         return is_other_position(c) ? "the state of a random generator" : NULL;
     case FB_KIND_SAMPLE:
@@ -205,6 +214,14 @@ static bool say_begun(fb_diff_cause *out, const fb__case *c, const loads *in_a, 
         else
             fb__say(out, "both read a checkpoint, and only %s copies this behind it (%s)",
                     fb__culprit_side(c), fb__text(e->site->op));
+        return true;
+    }
+    if (is_set_state(c)) {
+        fb__say(out, "both read a checkpoint, and %s the state of generator %s behind it",
+                fb__is_pair(c)          ? "restore another value as"
+                : c->culprit->a != NULL ? "only a restores"
+                                        : "only b restores",
+                fb__text(e->site->stream));
         return true;
     }
     if (!fb__is_pair(c))
@@ -274,4 +291,10 @@ bool fb__rule_loaded(fb_diff_cause *out, const fb__case *c)
         return false;
     say_fix(out);
     return true;
+}
+
+/* Signature: the same, shown by a generator that is put into a state: no matter of a seed. */
+bool fb__rule_loaded_state(fb_diff_cause *out, const fb__case *c)
+{
+    return is_set_state(c) && fb__rule_loaded(out, c);
 }

@@ -48,13 +48,58 @@ static size_t count_seeds(fb_trace *trace, const fb__step_event *e)
     return n;
 }
 
+/* Another generator that a run has seeded with the number of this one, before it; NULL: none. */
+static const char *seeded_alike(fb_trace *trace, const fb__step_event *e)
+{
+    const fb_event *x = NULL;
+    uint64_t number = 0;
+
+    if (fb_trace_seek_event(trace, 0, NULL) != FB_OK)
+        return NULL;
+    while (fb_trace_next(trace, &x, &number, NULL) == FB_OK && x != NULL && number < e->number) {
+        const fb_site *site = fb_trace_site(trace, x->site);
+
+        if (site != NULL && site->kind == FB_KIND_SEED && x->key == e->stream_key &&
+            strcmp(fb__text(site->stream), fb__text(e->site->stream)) != 0 &&
+            strcmp(fb__text(site->algorithm), fb__text(e->site->algorithm)) == 0)
+            return fb__text(site->stream);
+    }
+    return NULL;
+}
+
+static bool is_set_state(const fb_site *site)
+{
+    return strcmp(fb__text(site->op), "set_state") == 0;
+}
+
+/* Signature: two generators are seeded with one number, in one run only. The default one may well
+ * be seeded like a loader's. */
+bool fb__rule_seeded_alike(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    const char *in_a, *in_b, *other;
+
+    if (!fb__is_pair(c) || a->site->kind != FB_KIND_SEED || is_set_state(a->site))
+        return false;
+    in_a = seeded_alike(c->pair->a.trace, a);
+    in_b = seeded_alike(c->pair->b.trace, b);
+    other = in_a != NULL ? in_a : in_b;
+    if ((in_a == NULL) == (in_b == NULL) || strcmp(other, "torch") == 0)
+        return false;
+    fb__say(out, "%s seeds %s with %" PRIu64 ", as %s: the two give the same numbers",
+            in_a != NULL ? "a" : "b", fb__text(a->site->stream), (in_a != NULL ? a : b)->stream_key,
+            other);
+    fb__say_fix(out, "give each generator a seed of its own");
+    return true;
+}
+
 /* Signature: one run seeds a generator with the same number several times. */
 bool fb__rule_seed_again(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
     size_t a, b;
 
-    if (e->site->kind != FB_KIND_SEED || fb__is_pair(c))
+    if (e->site->kind != FB_KIND_SEED || fb__is_pair(c) || is_set_state(e->site))
         return false;
     a = count_seeds(c->pair->a.trace, e);
     b = count_seeds(c->pair->b.trace, e);

@@ -35,8 +35,12 @@ static const struct {
     unsigned scope;
 } rules[] = {
     {"bit-flip", fb__rule_bit_flip, ALL},
+    {"rng-key-reuse", fb__rule_seeded_alike, RECORDED},
+    {"rng-offset", fb__rule_own_generator, RECORDED},
+    {"data-order", fb__rule_order_seed, RECORDED},
     {"rng-key-reuse", fb__rule_seed_again, RECORDED},
     {"rng-key-reuse", fb__rule_workers, RECORDED},
+    {"checkpoint-resume", fb__rule_loaded_state, RECORDED | BLIND},
     {"rng-seed", fb__rule_seed, ALL},
     {"config", fb__rule_config, ALL | BLIND},
     {"config", fb__rule_argv, RECORDED | BLIND},

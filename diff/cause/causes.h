@@ -72,11 +72,13 @@ fb__rule fb__rule_schedule_kind, fb__rule_update_kind, fb__rule_running_average,
     fb__rule_optimizer_start;
 /* cause_update_formula.c */
 fb__rule fb__rule_update_formula, fb__rule_update_behind;
+/* cause_generator.c */
+fb__rule fb__rule_order_seed, fb__rule_own_generator;
 /* cause_sharing.c */
 fb__rule fb__rule_aliasing, fb__rule_overwritten, fb__rule_not_a_copy, fb__rule_average_shared;
 /* cause_state.c */
-fb__rule fb__rule_seed_again, fb__rule_order_draw, fb__rule_key_reuse, fb__rule_workers,
-    fb__rule_other_draw, fb__rule_more_numbers;
+fb__rule fb__rule_seed_again, fb__rule_seeded_alike, fb__rule_order_draw, fb__rule_key_reuse,
+    fb__rule_workers, fb__rule_other_draw, fb__rule_more_numbers;
 /* cause_mode.c */
 fb__rule fb__rule_inner_mode, fb__rule_dropout_mode, fb__rule_evaluated_dropout, fb__rule_called;
 /* cause_start.c */
@@ -88,7 +90,7 @@ fb__rule fb__rule_unseeded, fb__rule_never_seeded;
 /* cause_header.c */
 fb__rule fb__rule_argv, fb__rule_hash_seed, fb__rule_same_program;
 /* cause_checkpoint.c */
-fb__rule fb__rule_loaded;
+fb__rule fb__rule_loaded_state, fb__rule_loaded;
 /* cause_depth.c */
 fb__rule fb__rule_out_of_sight, fb__rule_hidden_draws;
 /* cause_samples.c */

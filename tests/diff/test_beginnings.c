@@ -241,7 +241,8 @@ static const claim harmless[] = {
 
 static void optimizers_are_paired_by_what_they_hold(void **state)
 {
-    const claim faster = {optimizers_exchanged_and_faster, "schedule", "is 2 times that of a", false};
+    const claim faster = {optimizers_exchanged_and_faster, "schedule", "is 2 times that of a",
+                          false};
 
     assert_int_equal(count_alarms(*state, harmless, COUNT_OF(harmless)), 0);
     assert_int_equal(count_unnamed(*state, &faster, 1), 0);

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_seeds.c - rules for seeds and states that generators are put into: what the generator is for
+ * names the cause.
+ */
+#include "recorded_claims.h"
+
+static fb_ref drawn(tape *t, const char *stream, const char *distribution, uint64_t key)
+{
+    float data[N];
+
+    numbers(data, key);
+    return report(t,
+                  (fb_site){.kind = FB_KIND_DRAW,
+                            .phase = phase_of(t),
+                            .path = stream,
+                            .op = "draw",
+                            .stream = stream,
+                            .algorithm = "mt19937",
+                            .distribution = distribution},
+                  (fb_event){.key = key, .count = N, .data = data, .data_bytes = sizeof data});
+}
+
+static void puts_back(tape *t, const char *stream, uint64_t state)
+{
+    (void)report(t,
+                 (fb_site){.kind = FB_KIND_SEED,
+                           .phase = FB_PHASE_DATA,
+                           .path = stream,
+                           .op = "set_state",
+                           .slot = "seed",
+                           .stream = stream,
+                           .algorithm = "mt19937"},
+                 (fb_event){.key = state});
+}
+
+static void learn(tape *t, const char *stream, const char *distribution, uint64_t key)
+{
+    fb_ref from = drawn(t, stream, distribution, key);
+
+    from = op(t, "", distribution, key, &from, 1);
+    (void)op(t, "Net", "mm", 100 + key, &from, 1);
+    scalar(t, FB_PHASE_LOSS, "loss", "loss", (double)key);
+}
+
+/* The order of an epoch is seeded alike in each; the neighbour makes noise of it. */
+static void order_seeded(tape *t, side s)
+{
+    seed(t, "torch.generator0", 9);
+    next(t);
+    seed(t, "torch.generator0", s == WRONG ? 9 : 10);
+    learn(t, "torch.generator0", s == NEIGHBOUR ? "randn" : "randperm", s == RIGHT ? 10 : 9);
+}
+
+/* Only one side has a generator for this; the neighbour leaves out the seed of one that both have.
+ */
+static void generator_of_its_own(tape *t, side s)
+{
+    const bool own = s != WRONG;
+
+    next(t);
+    if (s == RIGHT)
+        seed(t, "torch.generator1", 5);
+    (void)op(t, "", "zeros", 3, NULL, 0);
+    learn(t, own ? "torch.generator1" : "torch", "randn", s == RIGHT ? 1 : 2);
+}
+
+/* Two generators begin with one number; the neighbour's with another one. */
+static void seeded_alike(tape *t, side s)
+{
+    seed(t, "torch.generator0", 83);
+    seed(t, "torch.generator1", s == RIGHT ? 84 : s == WRONG ? 83 : 85);
+    next(t);
+    learn(t, "torch.generator1", "randn", 10 + (uint64_t)s);
+}
+
+/* A state is not put back behind the checkpoint; the neighbour puts back one that it kept itself.
+ */
+static void state_not_restored(tape *t, side s)
+{
+    next(t);
+    if (s != NEIGHBOUR) {
+        restores(t, "", "load");
+        restores(t, "optimizer0", "load_state_dict");
+    }
+    if (s == RIGHT)
+        puts_back(t, "torch", 7);
+    learn(t, "torch", "randn", 10 + (uint64_t)s);
+}
+
+static const claim claims[] = {
+    {order_seeded, "data-order", "the order is drawn by torch.generator0", false},
+    {generator_of_its_own, "rng-offset", "only a has a generator of its own", false},
+    {seeded_alike, "rng-key-reuse", "b seeds torch.generator1 with 83, as torch.generator0", false},
+    {state_not_restored, "checkpoint-resume", "a random generator", false},
+};
+
+static void each_rule_names_its_mechanism(void **state)
+{
+    assert_int_equal(count_unnamed(*state, claims, COUNT_OF(claims)), 0);
+}
+
+static void each_rule_leaves_its_neighbour_alone(void **state)
+{
+    assert_int_equal(count_misnamed(*state, claims, COUNT_OF(claims)), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_rule_names_its_mechanism),
+        cmocka_unit_test(each_rule_leaves_its_neighbour_alone),
+    };
+
+    return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
+}
