@@ -20,11 +20,6 @@ static bool is_loss_or_softmax(const fb_site *site)
     return fb__is_loss(site) || fb__op_is(site, "_log_softmax");
 }
 
-static bool is_loss_or_module(const fb_site *site)
-{
-    return fb__text(site->path)[0] != '\0' || is_loss_or_softmax(site);
-}
-
 static bool is_forward(fb_phase phase)
 {
     return phase == FB_PHASE_FORWARD || phase == FB_PHASE_LOSS;
@@ -113,7 +108,19 @@ static const char *const moves[] = {"clone", "copy_", "constant_pad_nd", "cat",
                                     "index", "roll",  "index_select",    "gather",
                                     "stack", "flip",  "slice_copy"};
 
-/* Logits that are cut or shifted on the way from the model to the loss. */
+/* What computes something of what it reads: neither a move nor a factor of all of it. */
+static bool is_computing(const fb_site *site)
+{
+    char number[64];
+
+    return site->kind == FB_KIND_TENSOR &&
+           !fb__is_one_of(fb__text(site->op), moves, COUNT_OF(moves)) &&
+           !((fb__op_is(site, "mul") || fb__op_is(site, "div")) &&
+             fb__argument(number, sizeof number, site, "other"));
+}
+
+/* Logits that are cut or shifted on the way from the model to the loss: nothing is computed of them
+ * before it. Keys that a product compares with are none. */
 static bool is_move(const fb__case *c, const fb__step_event *e)
 {
     const fb__step_event *reader;
@@ -121,8 +128,9 @@ static bool is_move(const fb__case *c, const fb__step_event *e)
     if (e->site->kind != FB_KIND_TENSOR || fb__text(e->site->path)[0] != '\0' ||
         !fb__is_one_of(fb__text(e->site->op), moves, COUNT_OF(moves)))
         return false;
-    reader = fb__reader(c, e, is_loss_or_module, 64);
-    return reader != NULL && fb__text(reader->site->path)[0] == '\0';
+    reader = fb__reader(c, e, is_computing, 64);
+    return reader != NULL && fb__text(reader->site->path)[0] == '\0' &&
+           is_loss_or_softmax(reader->site);
 }
 
 enum { SITES_MAX = 1 << 18 }; /* of a trace that are looked at */

@@ -387,6 +387,22 @@ static void classes_weighed_otherwise(tape *t, side s)
     train(t, op(t, "", "nll_loss_forward", 3 + (uint64_t)s, read, 3), 8 + (uint64_t)s);
 }
 
+/* Logits are cut otherwise on their way to the loss; the neighbour's keys are, with which a product
+ * compares. */
+static void moved(tape *t, side s)
+{
+    fb_ref made;
+
+    next(t);
+    made = op(t, "Net", "mm", 1, &t->weight, 1);
+    made = gives(t, FB_PHASE_FORWARD, "", "clone", NULL, s == WRONG ? 3 : 2, &made, 1);
+    made = gives(t, FB_PHASE_FORWARD, "", "_log_softmax", NULL, s == WRONG ? 5 : 4, &made, 1);
+    made = gives(t, FB_PHASE_FORWARD, "", "clone", NULL, s == NEIGHBOUR ? 7 : 6, &made, 1);
+    made = gives(t, FB_PHASE_FORWARD, "", "bmm", NULL, s == NEIGHBOUR ? 9 : 8, &made, 1);
+    train(t, gives(t, FB_PHASE_FORWARD, "", "nll_loss_forward", NULL, 10 + (uint64_t)s, &made, 1),
+          14 + (uint64_t)s);
+}
+
 /* The loss has another option; the neighbour has other targets. */
 static void loss_changed(tape *t, side s)
 {
@@ -422,6 +438,7 @@ static const claim claims[] = {
     {cast_at_the_start, "precision-cast", "before training begins", false},
     {drawn_once_more, "rng-offset", "the numbers of another draw", false},
     {more_for_a_picture, "rng-offset", "8 | 16 numbers are drawn from torch", false},
+    {moved, "loss-target", "the loss is over other targets, or in another order", false},
     {loss_changed, "forward-op", "smooth_l1_loss with beta 1 | 0.5", false},
     {classes_weighed_otherwise, "loss-normalization", "the classes have other weights", false},
 };
