@@ -49,9 +49,9 @@ const cli_command cli_record = {
     .options = options,
     .positional_min = 1,
     .positional_max = (size_t)-1,
-    .details = "Steps end with the first optimizer's step(). Without --level: data, draws,\n"
-               "losses and learning rates of every step; ops, gradients and updates in the\n"
-               "first ten steps and each thousandth. Paths begin with the class of the model;\n"
+    .details = "Steps end with the first optimizer's step(). Without --level: samples, seeds,\n"
+               "losses and learning rates of every step; ops, draws, gradients and updates in\n"
+               "the first ten steps and each thousandth. Paths begin with the class of the model;\n"
                "where the program is yours, firstbit.torch.record knows its names\n"
                "(docs/python.md).\n"
                "\n"
