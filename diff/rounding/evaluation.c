@@ -34,7 +34,7 @@ fb__exact fb__exact_at(fb__operation *o, uint64_t element)
     fb__exact x = o->form->at(o, element), steps;
     double once;
 
-    x.legal = x.likely;
+    x.legal = fmax(x.legal, x.likely);
     if (o->narrow == 0 || x.bound <= 0x1p-140) /* exact: a choice, a sign */
         return x;
     /* Twice: a mean is rounded as a sum, and again. */
@@ -43,7 +43,7 @@ fb__exact fb__exact_at(fb__operation *o, uint64_t element)
     steps = o->form->at(o, element);
     o->unit = wide;
     x.likely += once;
-    x.legal = fmax(x.likely, steps.likely + once);
+    x.legal = fmax(fmax(x.legal, x.likely), steps.likely + once);
     x.bound = steps.bound + once;
     if (isnan(x.bound)) /* of so many terms that nothing bounds them, some are zero */
         x.bound = INFINITY;

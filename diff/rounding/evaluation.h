@@ -33,7 +33,8 @@ typedef struct fb__exact {
     double value;
     double bound;  /* no order of the operation is farther from value */
     double likely; /* nearly all orders are within this: 6 sqrt(n) u of the magnitudes, or bound */
-    double legal;  /* likely of any legal kernel: narrow sums too. Set by fb__exact_at */
+    double legal;  /* likely of any legal kernel: narrow sums too. Completed by
+                    * fb__exact_at; 0 in a form: likely */
 } fb__exact;
 
 /* A convolution relates a fine tensor [batch, fine, size], a coarse one [batch, coarse, count] and
