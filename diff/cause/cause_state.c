@@ -61,7 +61,7 @@ static const char *seeded_alike(fb_trace *trace, const fb__step_event *e)
 
         if (site != NULL && site->kind == FB_KIND_SEED && x->key == e->stream_key &&
             strcmp(fb__text(site->stream), fb__text(e->site->stream)) != 0 &&
-            strcmp(fb__text(site->algorithm), fb__text(e->site->algorithm)) == 0)
+            strncmp(fb__text(site->stream), "torch.", 6) == 0)
             return fb__text(site->stream);
     }
     return NULL;
@@ -79,12 +79,13 @@ bool fb__rule_seeded_alike(fb_diff_cause *out, const fb__case *c)
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
     const char *in_a, *in_b, *other;
 
-    if (!fb__is_pair(c) || a->site->kind != FB_KIND_SEED || is_set_state(a->site))
+    if (!fb__is_pair(c) || a->site->kind != FB_KIND_SEED || is_set_state(a->site) ||
+        strncmp(fb__text(a->site->stream), "torch.", 6) != 0)
         return false;
     in_a = seeded_alike(c->pair->a.trace, a);
     in_b = seeded_alike(c->pair->b.trace, b);
     other = in_a != NULL ? in_a : in_b;
-    if ((in_a == NULL) == (in_b == NULL) || strcmp(other, "torch") == 0)
+    if ((in_a == NULL) == (in_b == NULL))
         return false;
     fb__say(out, "%s seeds %s with %" PRIu64 ", as %s: the two give the same numbers",
             in_a != NULL ? "a" : "b", fb__text(a->site->stream), (in_a != NULL ? a : b)->stream_key,
