@@ -51,8 +51,8 @@ const cli_command cli_record = {
     .positional_max = (size_t)-1,
     .details = "Steps end with the first optimizer's step(). Without --level: samples, seeds,\n"
                "losses and learning rates of every step; ops, draws, gradients and updates in\n"
-               "the first ten steps and each thousandth. Paths begin with the class of the model;\n"
-               "where the program is yours, firstbit.torch.record knows its names\n"
+               "the first ten steps and each thousandth. Paths begin with the class of the\n"
+               "model; where the program is yours, firstbit.torch.record knows its names\n"
                "(docs/python.md).\n"
                "\n"
                "The program's output, exit status and signals are its own: results do not\n"
