@@ -196,26 +196,21 @@ static fb_status take_lines(fb_diff_list *to, const fb_diff_list *from, const ch
     return status;
 }
 
-static bool is_earlier(const fb_diff_report *x, const fb_diff_report *than)
-{
-    if (x->verdict != FB_DIFF_DIFFER || !x->has_first)
-        return false;
-    return than->verdict != FB_DIFF_DIFFER || x->first.name.step < than->first.name.step;
-}
-
 /* A launcher's own trace says nothing where it did nothing that is recorded: its ranks speak. */
 static bool says_nothing(const fb_diff_report *r)
 {
     return r->verdict == FB_DIFF_UNDECIDABLE && r->events_a == 0 && r->events_b == 0;
 }
 
-/* Takes `other`, the report of a part. Of two differences in one step the main trace's is told. */
+/* Takes `other`, the report of a part. Where none of two comes first, the one before is told. */
 static fb_status join(joining *j, fb_diff_report *other, size_t part, fb_error *err)
 {
     fb_status status;
 
     j->rest.bytes_read += other->bytes_read;
-    if (is_earlier(other, &j->best) || (says_nothing(&j->best) && !says_nothing(other))) {
+    if (fb__part_is_earlier(other, role_of(j, part), &j->best, role_of(j, j->best_part),
+                            &j->rest.bytes_read) ||
+        (says_nothing(&j->best) && !says_nothing(other))) {
         const fb_diff_report loser = j->best;
         const size_t loser_part = j->best_part;
 

@@ -3,12 +3,11 @@
  * test_diff_parts.c - runs of several processes: a difference in any of them is found there, and
  * the earliest of all is told.
  */
-#include "recorded_run.h"
+#include "recorded_case.h"
 
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "diff/diff.h"
 #include "diff/report/picture.h"
 #include "tracer/read/linked.h"
 
@@ -361,6 +360,152 @@ static void a_packed_run_compares_as_its_files_do(void **state)
     drop_folder(&folder);
 }
 
+/* --- Ranks ------------------------------------------------------------------------------------ */
+
+/* What differs in a run of two ranks that add up their gradients in buckets, from a step on. */
+typedef struct training {
+    uint64_t odd_step;  /* 0: nothing */
+    fb_phase odd_phase; /* of the op that rank1 has more; none: it has none, the sum differs */
+    int logs;           /* the rank that computes more before everything else; none: -1 */
+    bool hidden;        /* nothing says that the sum is what others have told */
+} training;
+
+static fb_ref gives(tape *t, fb_phase phase, const char *path, const char *op, uint64_t contents,
+                    const fb_ref *inputs)
+{
+    const float data[2] = {(float)contents, 1};
+    const bool is_gradient = strcmp(op, "grad") == 0;
+
+    return report(t,
+                  (fb_site){.kind = phase == FB_PHASE_OPTIMIZER ? FB_KIND_PARAM : FB_KIND_TENSOR,
+                            .phase = phase,
+                            .path = path,
+                            .op = op,
+                            .slot = is_gradient ? "grad" : "out",
+                            .dtype = FB_DTYPE_F32,
+                            .rank = 1,
+                            .shape = {2}},
+                  (fb_event){.data = data,
+                             .data_bytes = sizeof data,
+                             .inputs = inputs,
+                             .input_count = inputs != NULL});
+}
+
+static void learn(tape *t, int rank, const training *p)
+{
+    const bool differs = p->odd_step > 0 && t->step >= p->odd_step, odd = differs && rank == 1;
+    const uint64_t own = 100 * t->step + 10 * (uint64_t)rank, more = differs ? 50 : 0;
+    fb_ref made;
+
+    for (int i = 0; rank == p->logs && i < 9; i++)
+        (void)gives(t, FB_PHASE_FORWARD, "", "log", own + (uint64_t)i, NULL);
+    made = gives(t, FB_PHASE_FORWARD, "Net", "mm", own, NULL);
+    if (odd && p->odd_phase == FB_PHASE_FORWARD)
+        made = gives(t, FB_PHASE_FORWARD, "", "mul", own + 1, &made);
+    scalar(t, FB_PHASE_LOSS, "loss", "loss", (double)own + (odd && p->odd_phase != 0));
+    made = gives(t, FB_PHASE_BACKWARD, "Net", "mm_backward", own + 2, &made);
+    if (odd && p->odd_phase == FB_PHASE_BACKWARD)
+        made = gives(t, FB_PHASE_BACKWARD, "", "mul", own + 3, &made);
+    made =
+        gives(t, FB_PHASE_BACKWARD, "", p->hidden ? "div" : "copy_", 100 * t->step + more, &made);
+    made = gives(t, FB_PHASE_BACKWARD,
+                 p->hidden ? "fc.weight" : "DistributedDataParallel.module.fc.weight", "grad",
+                 100 * t->step + more, &made);
+    (void)gives(t, FB_PHASE_OPTIMIZER, "fc.weight", "sgd", 100 * t->step + more, &made);
+}
+
+static void record_rank(const char *path, const char *parent, int rank, const training *p)
+{
+    char header[200];
+    const fb_recorder_options options = {.size = sizeof options, .header = header};
+    tape *t = calloc(1, sizeof *t);
+    fb_error err;
+
+    assert_non_null(t);
+    (void)snprintf(header, sizeof header,
+                   "{\"rank\":%d,\"parent\":\"%s\",\"role\":\"rank%d\","
+                   "\"sources\":{\"train.py\":\"0123\"}}",
+                   rank, parent, rank);
+    assert_ok(fb_recorder_open(&t->recorder, path, &options, &err));
+    for (t->step = 1; t->step <= STEPS; t->step++) {
+        fb_recorder_step(t->recorder, t->step);
+        t->known_count = 0;
+        learn(t, rank, p);
+    }
+    assert_ok(fb_recorder_close(t->recorder, &err));
+    free(t);
+}
+
+/* A launcher, which records nothing itself, and its two ranks. */
+static const char *record_ranks(const test_folder *folder, const char *stem, training p)
+{
+    char name[64], id[FB_HASH_HEX_BYTES];
+    const fb_recorder_options options = {.size = sizeof options, .id = {1, 2}};
+    fb_recorder *launcher;
+    const char *path;
+    fb_error err;
+
+    (void)snprintf(name, sizeof name, "%s.fbt", stem);
+    path = in_folder(folder, name);
+    assert_ok(fb_recorder_open(&launcher, path, &options, &err));
+    assert_ok(fb_recorder_close(launcher, &err));
+    (void)fb_hash_hex(id, options.id);
+    for (int rank = 0; rank < 2; rank++) {
+        (void)snprintf(name, sizeof name, "%s.rank%d.fbt", stem, rank);
+        record_rank(in_folder(folder, name), id, rank, &p);
+    }
+    return path;
+}
+
+static fb_diff_report compare_ranks(const test_folder *folder, training right, training wrong)
+{
+    const char *a = record_ranks(folder, "a", right);
+
+    return compare(a, record_ranks(folder, "b", wrong), NULL);
+}
+
+/* What a rank alone does shows in the same step in all of them, once gradients are added up. */
+static void the_rank_that_began_is_told_not_one_that_was_told(void **state)
+{
+    static const training wrong[] = {{3, FB_PHASE_FORWARD, -1, false},
+                                     {3, FB_PHASE_BACKWARD, -1, false},
+                                     {3, FB_PHASE_BACKWARD, 1, false},
+                                     {3, FB_PHASE_FORWARD, 1, true},
+                                     {3, FB_PHASE_BACKWARD, 0, true}};
+    test_folder folder = make_folder();
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        const training right = {.logs = wrong[i].logs, .hidden = wrong[i].hidden};
+        fb_diff_report r = compare_ranks(&folder, right, wrong[i]);
+
+        expect_part(&r, "rank1", 3);
+        assert_string_equal(r.first.name.op, "mul");
+        assert_int_equal(r.first.what, FB_DIFF_ONLY_B);
+        assert_string_not_equal(r.cause.name, "nondeterminism");
+        assert_int_equal(r.parts[0].first_step, 3);
+        fb_diff_report_free(&r);
+    }
+    drop_folder(&folder);
+}
+
+static void a_sum_that_differs_alone_is_told_of_the_first_rank(void **state)
+{
+    test_folder folder = make_folder();
+    fb_diff_report r =
+        compare_ranks(&folder, (training){.logs = -1}, (training){.odd_step = 3, .logs = -1});
+
+    (void)state;
+    expect_part(&r, "rank0", 3);
+    assert_string_equal(r.first.name.op, "copy_");
+    assert_string_equal(r.cause.name, "nondeterminism");
+    fb_diff_report_free(&r);
+    r = compare_ranks(&folder, (training){.logs = 0}, (training){.logs = 0});
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    fb_diff_report_free(&r);
+    drop_folder(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +518,8 @@ int main(void)
         cmocka_unit_test(a_child_without_a_step_leaves_the_verdict_of_the_rest),
         cmocka_unit_test(a_main_trace_that_ends_early_is_not_called_the_same),
         cmocka_unit_test(a_packed_run_compares_as_its_files_do),
+        cmocka_unit_test(the_rank_that_began_is_told_not_one_that_was_told),
+        cmocka_unit_test(a_sum_that_differs_alone_is_told_of_the_first_rank),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
