@@ -13,7 +13,8 @@ typedef struct program {
     uint64_t wrong; /* from this update on the weight is another one; 0: never */
     uint64_t seen;  /* from this step on the loss shows it */
     const char *ops_steps;
-    uint64_t kept;  /* gradients are not set to zero in this step; 0: always */
+    uint64_t kept;  /* gradients are not set to zero in this step; 0: always ... */
+    uint64_t to;    /* ... up to this one; 0: in that one alone */
     uint64_t drawn; /* numbers are drawn in this step, and used */
     bool freed;     /* before the recording ends: nobody can say what it was */
     bool longer;
@@ -71,6 +72,7 @@ static void go(fb_recorder *r, const program *p)
     for (uint64_t step = 1; step <= updates; step++) {
         const bool shows = p->wrong != 0 && step > p->wrong && step >= p->seen;
         const float out[1] = {shows || step == p->drawn ? 3 : (float)step};
+        const bool keeps = p->kept != 0 && step >= p->kept && step <= (p->to > 0 ? p->to : p->kept);
         bool has_ops;
 
         fb_recorder_step(r, step);
@@ -78,7 +80,7 @@ static void go(fb_recorder *r, const program *p)
         if (has_ops && !had_ops)
             weight(r, p, FB_PHASE_CHECKPOINT, step - 1, "begin");
         had_ops = has_ops;
-        if (step != p->kept)
+        if (!keeps)
             zero_grad(r);
         (void)fb_recorder_f32(r, FB_PHASE_FORWARD, "fc", "addmm", out, 1, 0);
         (void)fb_recorder_scalar(r, FB_PHASE_LOSS, "loss", "loss", FB_DTYPE_F32, out[0]);
@@ -194,6 +196,21 @@ static void a_call_left_out_in_the_step_before_is_blamed(void **state)
     fb_diff_report_free(&r);
 }
 
+/* What a run has left out twice, and which changed nothing the first time, did not do it now. */
+static void a_call_that_was_left_out_before_is_not_blamed(void **state)
+{
+    const program right = {.level = FB_LEVEL_OPS, .ops_steps = "0:3"};
+    const program habit = {
+        .level = FB_LEVEL_OPS, .ops_steps = "0:3", .wrong = 5, .kept = 4, .to = 5};
+    fb_diff_report r = compare(*state, &right, &habit);
+
+    assert_first(&r, 6, FB_PHASE_LOSS, "", "unknown");
+    fb_diff_report_free(&r);
+    r = compare(*state, &habit, &right);
+    assert_first(&r, 6, FB_PHASE_LOSS, "", "unknown");
+    fb_diff_report_free(&r);
+}
+
 static void draws_on_no_record_are_told_by_their_generator(void **state)
 {
     const program right = {.level = FB_LEVEL_OPS, .ops_steps = "0:3"};
@@ -247,6 +264,7 @@ int main(void)
         cmocka_unit_test(the_last_update_is_seen_at_every_level),
         cmocka_unit_test(what_shows_a_difference_is_not_blamed_for_it),
         cmocka_unit_test(a_call_left_out_in_the_step_before_is_blamed),
+        cmocka_unit_test(a_call_that_was_left_out_before_is_not_blamed),
         cmocka_unit_test(draws_on_no_record_are_told_by_their_generator),
         cmocka_unit_test(operations_are_not_blamed_for_what_they_begin_with),
         cmocka_unit_test(notes_of_one_side_or_of_runs_that_go_on_say_nothing),
