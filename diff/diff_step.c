@@ -50,6 +50,7 @@ static fb_status blame(fb__comparison *c, const fb__step_pair *pair, fb__culprit
     c->judged = true;
     r->verdict = FB_DIFF_DIFFER;
     fb__first_event_fill(r, pair, culprit, step, !c->options->no_stacks);
+    fb__tell_places(&r->first, culprit);
     status = fb__values_find(&values, r, &c->headers, c->options, err);
     if (status == FB_OK)
         status = fb__recorded_values_find(&r->first, c->a, c->b, err);

@@ -5,6 +5,7 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -147,15 +148,46 @@ static void say_one_sided(fb_diff_cause *out, const fb__case *c)
     fb__say_fix(out, "%s %s at %s in both", in_a ? "keep" : "leave out", own, fb__place_of(e));
 }
 
-/* The same tensor, read or written in another place. */
+/* Whether an op reads one tensor on both sides, in two places. Of what it overwrites nothing is on
+ * record but the place: the memory may be cut otherwise. */
+static bool is_in_one_tensor(const fb__case *c, const fb__argument_pair *p)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    const uint32_t k = (uint32_t)strtoul(p->name + 2, NULL, 10);
+    const fb_site *x, *y;
+
+    if (strncmp(p->name, "in", 2) != 0 || k >= a->input_count || k >= b->input_count ||
+        !fb__is_same_input(c, k))
+        return false;
+    x = fb__input_site(c, a, k);
+    y = fb__input_site(c, b, k);
+    return x != NULL && y != NULL && x->dtype == y->dtype && x->rank == y->rank &&
+           memcmp(x->shape, y->shape, x->rank * sizeof x->shape[0]) == 0;
+}
+
+/* The same numbers, read or written in another place. */
 static void say_offset(fb_diff_cause *out, const fb__case *c, const fb__argument_pair *p)
 {
     const fb__step_event *e = fb__culprit_event(c);
-    const bool writes = strncmp(p->name, "out", 3) == 0;
 
-    fb__say(out, "%s (%s) %s the same tensor: from element %s | %s on", fb__place_of(e),
-            fb__text(e->site->op), writes ? "writes to another part of" : "reads another part of",
-            p->a, p->b);
+    fb__say(out, "%s (%s) %s another part of %s: from element %s | %s on", fb__place_of(e),
+            fb__text(e->site->op), strncmp(p->name, "out", 3) == 0 ? "writes to" : "reads",
+            is_in_one_tensor(c, p) ? "the same tensor" : "its memory", p->a, p->b);
+}
+
+void fb__tell_places(fb_diff_first *first, const fb__culprit *culprit)
+{
+    const fb__step_event *a = culprit->a, *b = culprit->b;
+    fb__argument_pair p;
+
+    if (a == NULL || b == NULL || a->site->kind != FB_KIND_TENSOR ||
+        !fb_hash_equal(a->hash, b->hash) || fb__other_argument(&p, a->site, b->site) ||
+        !fb__other_offset(&p, a->site, b->site))
+        return;
+    (void)snprintf(first->content_a, sizeof first->content_a, "from element %s of its memory on",
+                   p.a);
+    (void)snprintf(first->content_b, sizeof first->content_b, "from element %s of its memory on",
+                   p.b);
 }
 
 /* Signature: an output differs, all that it is computed from is equal. */

@@ -121,6 +121,10 @@ FB_NODISCARD fb_status fb__find_cause(fb_diff_report *report, const fb__case *c,
 void fb__say(fb_diff_cause *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void fb__say_fix(fb_diff_cause *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* cause_op.c: where the two sides say the same and it lies in another place of its memory, that
+ * place is what `first` tells as contents. */
+void fb__tell_places(fb_diff_first *first, const fb__culprit *culprit);
+
 /* The event of the culprit that is there: a's, or b's where a lacks it. */
 const fb__step_event *fb__culprit_event(const fb__case *c);
 /* "a" or "b": the side that has it (ONLY_A, ONLY_B). */

@@ -118,6 +118,21 @@ static void written_elsewhere(tape *t, side s)
     train(t, op(t, "", "_log_softmax", s == RIGHT ? 5 : 6, rows, 2), 7 + (uint64_t)s);
 }
 
+/* A module reads another row of what it was given; the neighbour reads it of another tensor. */
+static void read_from_another_row(tape *t, side s)
+{
+    fb_ref rows[2];
+
+    next(t);
+    rows[0] = op(t, "Net", "stack", 1, &t->weight, 1);
+    rows[1] = op(t, "Net", "relu", 2, &t->weight, 1);
+    train(t,
+          gives(t, FB_PHASE_FORWARD, "Net", "mm",
+                s == RIGHT ? "{\"in0.offset\":64}" : "{\"in0.offset\":32}", 3 + (uint64_t)s,
+                &rows[s == NEIGHBOUR], 1),
+          7 + (uint64_t)s);
+}
+
 /* A draw gives other numbers, and a product with zeros hides them. */
 static void drawn_and_hidden(tape *t, side s)
 {
@@ -421,7 +436,9 @@ static const claim claims[] = {
     {fewer_rows, "sample-duplicated-or-missing", "32 | 16 rows", false},
     {read_from_elsewhere, "data-content", "another part of the same data: from element 48 | 44",
      false},
-    {written_elsewhere, "forward-op", "writes to another part of the same tensor", false},
+    {written_elsewhere, "forward-op",
+     "writes to another part of its memory: from element 64 | 32 on", false},
+    {read_from_another_row, "forward-op", "reads another part of the same tensor", false},
     {drawn_and_hidden, "rng-offset", "a draw from stream numpy differs", false},
     {drawn_in_front, "data-order", "only b draws", false},
     {other_tokens, "data-content", "Net.tokens looks up other tokens", false},
@@ -448,6 +465,28 @@ static void each_rule_names_its_mechanism(void **state)
     assert_int_equal(count_unnamed(*state, claims, COUNT_OF(claims)), 0);
 }
 
+/* Equal hashes say nothing where the numbers lie elsewhere; hashes that differ are told. */
+static void where_equal_numbers_lie_is_told_in_place_of_their_hashes(void **state)
+{
+    const claim k = {written_elsewhere, "", "", false},
+                read = {read_from_another_row, "", "", false};
+    fb_diff_report r = compare(*state, &k, WRONG);
+    char *text = fb_diff_report_text(&r), *json = fb_diff_report_json(&r);
+
+    assert_string_equal(r.first.content_a, "from element 64 of its memory on");
+    assert_string_equal(r.first.content_b, "from element 32 of its memory on");
+    assert_non_null(strstr(text, "        a from element 64 of its memory on\n"
+                                 "        b from element 32 of its memory on\n"));
+    assert_non_null(strstr(json, "\"content_b\":\"from element 32 of its memory on\""));
+    free(text);
+    free(json);
+    fb_diff_report_free(&r);
+    r = compare(*state, &read, WRONG);
+    assert_non_null(strstr(r.first.content_a, "hash "));
+    assert_non_null(strstr(r.first.content_b, "hash "));
+    fb_diff_report_free(&r);
+}
+
 static void each_rule_leaves_its_neighbour_alone(void **state)
 {
     assert_int_equal(count_misnamed(*state, claims, COUNT_OF(claims)), 0);
@@ -458,6 +497,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_rule_names_its_mechanism),
         cmocka_unit_test(each_rule_leaves_its_neighbour_alone),
+        cmocka_unit_test(where_equal_numbers_lie_is_told_in_place_of_their_hashes),
     };
 
     return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
