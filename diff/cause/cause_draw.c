@@ -125,6 +125,27 @@ static bool gives_other_numbers(const fb__step_event *a, const fb__step_event *b
            !same_name(a->site->algorithm, "mt19937");
 }
 
+/* Whether anything says that torch's generator is seeded: a seed, however late, or that its state
+ * is told at the end of a step. Of one that only the system has seeded the place alone is told, as
+ * a note; so a seed that came before the recording shows. */
+static bool may_be_seeded(fb_trace *trace)
+{
+    const fb_event *x = NULL;
+
+    if (fb_trace_seek_event(trace, 0, NULL) != FB_OK)
+        return true;
+    while (fb_trace_next(trace, &x, NULL, NULL) == FB_OK && x != NULL && x->step <= 1) {
+        const fb_site *site = fb_trace_site(trace, x->site);
+
+        if (site == NULL || !same_name(site->stream, "torch"))
+            continue;
+        if (site->kind == FB_KIND_SEED ||
+            (site->kind == FB_KIND_DRAW && same_name(site->op, "state") && !site->note))
+            return true;
+    }
+    return false;
+}
+
 /* Signature: the first draw of all from a stream finds the generator in another state. */
 bool fb__rule_first_draw(fb_diff_cause *out, const fb__case *c)
 {
@@ -140,6 +161,12 @@ bool fb__rule_first_draw(fb_diff_cause *out, const fb__case *c)
     if (x.draws > 0 || y.draws > 0 || (x.seeds > 0 && y.seeds > 0 && x.seed == y.seed))
         return false;
     stream = name_or(a->site->stream, "(unnamed)");
+    if (strcmp(stream, "torch") == 0 && !may_be_seeded(c->pair->a.trace) &&
+        !may_be_seeded(c->pair->b.trace)) {
+        fb__say(out, "neither run seeds torch: the system does, otherwise in each run");
+        fb__say_fix(out, "call torch.manual_seed(...) before anything draws");
+        return true;
+    }
     fb__say(out,
             "generator %s is in another state when it is first used: seeded otherwise, or not "
             "at all",

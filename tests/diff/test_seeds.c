@@ -89,7 +89,64 @@ static void state_not_restored(tape *t, side s)
     learn(t, "torch", "randn", 10 + (uint64_t)s);
 }
 
+/* A parameter is filled by a draw, before the first step. */
+static void fills(tape *t, const char *distribution, uint64_t key)
+{
+    const uint64_t contents = key + 20 * (uint64_t)(distribution[0] == 'u');
+    fb_ref from = drawn(t, "torch", distribution, key);
+
+    (void)op(t, "", distribution, contents, &from, 1);
+    (void)parameter(t, FB_PHASE_INIT, "out.weight", N, contents);
+}
+
+/* Where torch's generator stands at the end of a step. Of one that nobody is known to have seeded
+ * the recorder notes the position alone: key 0. */
+static void stands(tape *t, uint64_t key)
+{
+    (void)report(t,
+                 (fb_site){.kind = FB_KIND_DRAW,
+                           .phase = FB_PHASE_DATA,
+                           .path = "torch",
+                           .op = "state",
+                           .stream = "torch",
+                           .algorithm = "mt19937",
+                           .distribution = "state",
+                           .note = key == 0},
+                 (fb_event){.key = key, .counter = 32});
+    learn(t, "numpy", "choice", 9);
+}
+
+/* Nobody seeds torch; the neighbour does, before it draws. */
+static void torch_never_seeded(tape *t, side s)
+{
+    if (s == NEIGHBOUR)
+        seed(t, "torch", 5);
+    fills(t, "normal_", s == RIGHT ? 1 : 2);
+    stands(t, s == NEIGHBOUR ? 12 : 0);
+    next(t);
+}
+
+/* It was seeded before the recording began, as its state shows; the neighbour fills otherwise. */
+static void torch_seeded_before(tape *t, side s)
+{
+    fills(t, s == NEIGHBOUR ? "uniform_" : "normal_", s == WRONG ? 2 : 1);
+    stands(t, s == WRONG ? 12 : 11);
+    next(t);
+}
+
+/* The seed comes behind the first draw: what was before the recording is not known. */
+static void torch_seeded_too_late(tape *t, side s)
+{
+    fills(t, s == NEIGHBOUR ? "uniform_" : "normal_", s == WRONG ? 2 : 1);
+    seed(t, "torch", 5);
+    stands(t, 11);
+    next(t);
+}
+
 static const claim claims[] = {
+    {torch_never_seeded, "rng-seed", "neither run seeds torch", false},
+    {torch_seeded_before, "rng-seed", "seeded otherwise, or not at all", false},
+    {torch_seeded_too_late, "rng-seed", "seeded otherwise, or not at all", false},
     {order_seeded, "data-order", "the order is drawn by torch.generator0", false},
     {generator_of_its_own, "rng-offset", "only a has a generator of its own", false},
     {seeded_alike, "rng-key-reuse", "b seeds torch.generator1 with", false},
