@@ -82,9 +82,10 @@ fb__rule fb__rule_seed_again, fb__rule_seeded_alike, fb__rule_order_draw, fb__ru
 /* cause_mode.c */
 fb__rule fb__rule_inner_mode, fb__rule_dropout_mode, fb__rule_evaluated_dropout, fb__rule_called;
 /* cause_start.c */
-fb__rule fb__rule_init_kind, fb__rule_fitted_on_all, fb__rule_made_content, fb__rule_made_input,
-    fb__rule_entered, fb__rule_other_model, fb__rule_other_held, fb__rule_other_filling,
-    fb__rule_other_number;
+fb__rule fb__rule_init_kind, fb__rule_other_model, fb__rule_other_held, fb__rule_other_filling;
+/* cause_prepared.c */
+fb__rule fb__rule_fitted_on_all, fb__rule_made_content, fb__rule_made_input, fb__rule_other_number,
+    fb__rule_entered;
 /* cause_seed.c */
 fb__rule fb__rule_unseeded, fb__rule_never_seeded;
 /* cause_header.c */

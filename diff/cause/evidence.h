@@ -38,6 +38,10 @@ const char *fb__place_of(const fb__step_event *e);
  */
 bool fb__is_other_content(const fb__case *c);
 
+/* Whether the line of the program that makes an event makes one in a later step too: then it is
+ * part of training, and stands before the first step only because nothing said that it began. */
+bool fb__comes_again(const fb__case *c, const fb__step_event *e);
+
 /* Whether both headers tell the same sources, arguments and environment: one program, run again.
  * Where things lie is no matter. */
 bool fb__has_same_settings(const fb__case *c);
