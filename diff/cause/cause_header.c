@@ -179,6 +179,7 @@ bool fb__rule_same_program(fb_diff_cause *out, const fb__case *c)
     if ((e->site->kind != FB_KIND_TENSOR && e->site->kind != FB_KIND_COLLECTIVE) ||
         !fb__is_pair(c) || e->input_count == 0 ||
         fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site) ||
+        fb__other_offset(&p, c->culprit->a->site, c->culprit->b->site) ||
         has_lone_tensor(&c->pair->a) || has_lone_tensor(&c->pair->b) || !fb__has_same_settings(c))
         return false;
     fb__say(out,
