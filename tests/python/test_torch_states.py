@@ -5,6 +5,7 @@
 usage: test_torch_states.py FIRSTBIT [unittest arguments]    the library: FIRSTBIT_LIBRARY
 """
 
+import ctypes
 import json
 import os
 import random
@@ -239,6 +240,59 @@ class Results(Case):
         events = self.record("a", acts)
         told = [e["step"] for e in events if e["op"] == "result"]
         self.assertEqual((told.count(2), told.count(3)), (64, 64))
+
+
+class Spare(nn.Module):
+    """Gives memory besides that nobody wrote to: what lies there is `garbage`."""
+
+    def __init__(self, held, garbage, fill):
+        super().__init__()
+        self.net, self.garbage, self.fill = nn.Linear(2, 1), garbage, fill
+        self.held = self.memory() if held else None
+
+    def memory(self):
+        memory = torch.empty(6)
+        if self.fill:
+            memory.fill_(self.garbage)
+        else:
+            ctypes.memset(memory.data_ptr(), self.garbage, 24)
+        return memory
+
+    def forward(self, x):
+        return self.net(x), self.memory() if self.held is None else self.held[2:]
+
+
+class Undefined(Case):
+    def program(self, garbage, held, fill=False):
+        model = Spare(held, garbage, fill)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(1, 5):
+            if step != 2 and not (held and step == 1):
+                with torch.no_grad():
+                    model(torch.ones(3, 2))
+            optimizer.zero_grad()
+            model(torch.ones(3, 2))[0].sum().backward()
+            optimizer.step()
+
+    def test_memory_that_an_evaluation_gives_unwritten_has_no_hash(self):
+        for held in (False, True):
+            with self.subTest(held=held):
+                events = self.record("a", lambda: self.program(1, held))
+                told = [(e["step"], e["slot"], e["undefined"], e["hash"] is None)
+                        for e in events if e["op"] == "result"]
+                self.assertEqual(told, [(step, slot, slot == "out1", slot == "out1")
+                                        for step in (3, 4) for slot in ("out", "out1")])
+                self.record("b", lambda: self.program(2, held))
+                self.assert_same("a", "b")
+
+    def test_what_an_evaluation_gives_written_has_one(self):
+        for held in (False, True):
+            with self.subTest(held=held):
+                for name, number in (("a", 1), ("b", 2)):
+                    events = self.record(name, lambda: self.program(number, held, True),
+                                         ops_steps="1")
+                    self.assertTrue(all(e["hash"] for e in events if e["op"] == "result"))
+                self.assertEqual(self.diff("a", "b")["verdict"], "differ")
 
 
 class Updates(Case):

@@ -336,6 +336,17 @@ static PyObject *core_find(PyObject *self, PyObject *tensor)
     return ref_bytes(maker->ref);
 }
 
+static PyObject *core_undefined(PyObject *self, PyObject *tensor)
+{
+    int failed;
+    uint64_t offset;
+    const fast_maker *maker = fast_maker_of((fast_core *)self, tensor, &offset, &failed);
+
+    if (failed != 0)
+        return NULL;
+    return PyLong_FromUnsignedLongLong(maker == NULL || !maker->undefined ? 0 : maker->weak);
+}
+
 static PyObject *core_put(PyObject *self, PyObject *args)
 {
     fast_core *c = (fast_core *)self;
@@ -344,9 +355,10 @@ static PyObject *core_put(PyObject *self, PyObject *args)
     Py_ssize_t size;
     fast_place place;
     fb_ref ref;
-    int param = 0, failed;
+    int param = 0, undefined = 0, failed;
+    fast_maker *maker;
 
-    if (!PyArg_ParseTuple(args, "Oy#U|p", &tensor, &bytes, &size, &path, &param))
+    if (!PyArg_ParseTuple(args, "Oy#U|pp", &tensor, &bytes, &size, &path, &param, &undefined))
         return NULL;
     if (size != sizeof ref) {
         PyErr_SetString(PyExc_ValueError, "not a reference to an event");
@@ -360,6 +372,9 @@ static PyObject *core_put(PyObject *self, PyObject *args)
     Py_DECREF(path);
     if (failed != 0)
         return NULL;
+    maker = fast_find_maker(c, place.address);
+    if (maker != NULL)
+        maker->undefined = undefined != 0;
     return none();
 }
 
@@ -408,7 +423,10 @@ static PyMethodDef core_methods[] = {
      "that "
      "does not lie in rows in memory. inputs: None for what made it."},
     {"find", core_find, METH_O, "find(tensor): the event that made its contents, or None."},
-    {"put", core_put, METH_VARARGS, "put(tensor, ref, path, param): this event made its contents."},
+    {"undefined", core_undefined, METH_O,
+     "undefined(tensor): a reference to its storage where its contents mean nothing yet, or 0."},
+    {"put", core_put, METH_VARARGS,
+     "put(tensor, ref, path, param, undefined): this event made its contents."},
     {"end_step", core_end_step, METH_NOARGS, "Forgets what belongs to one step."},
     {"forget", core_forget, METH_O, "forget(address): the storage that lay there has moved."},
     {"held", core_held, METH_NOARGS, "(address, weak reference) of each known storage."},

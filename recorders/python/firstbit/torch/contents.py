@@ -15,9 +15,9 @@ _NAMES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf1
 DTYPES = {getattr(torch, name): short for name, short in _NAMES.items() if hasattr(torch, name)}
 
 if hasattr(torch.Tensor, "untyped_storage"):
-    _storage_of = torch.Tensor.untyped_storage
+    storage_of = torch.Tensor.untyped_storage
 else:  # before PyTorch 2
-    _storage_of = torch.Tensor._storage
+    storage_of = torch.Tensor._storage
 
 
 def version_of(tensor: torch.Tensor) -> int:
@@ -69,7 +69,7 @@ def _is_freed(tensor: torch.Tensor) -> bool:
     last = tensor.storage_offset() + sum(
         (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
     try:
-        storage = _storage_of(tensor)
+        storage = storage_of(tensor)
         return storage.data_ptr() == 0 or storage.nbytes() < (last + 1) * tensor.element_size()
     except (RuntimeError, NotImplementedError):
         return True

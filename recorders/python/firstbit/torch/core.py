@@ -18,16 +18,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .. import _library as lib
 from ..recorder import EventRef
-from .contents import DTYPES, address_of, look, obstacle, version_of
+from .contents import DTYPES, address_of, look, obstacle, storage_of, version_of
 from .ops import OpInfo, collect
 
 if TYPE_CHECKING:
     from .session import Session
 
-if hasattr(torch.Tensor, "untyped_storage"):
-    _storage_of = torch.Tensor.untyped_storage
-else:  # before PyTorch 2
-    _storage_of = torch.Tensor._storage
 _expired = torch.UntypedStorage._expired
 _PARTS_MAX = 1024  # writes into one storage that are told apart
 _VIEWS_MAX = 512  # bytes of the text that says so
@@ -88,18 +84,18 @@ class Makers:
             return
         entry = self._of.get(address)
         if entry is not None and (_expired(entry.weak) or  # the reference is its address
-                                  _storage_of(tensor)._cdata != entry.weak):
+                                  storage_of(tensor)._cdata != entry.weak):
             self.forget(address)
             entry = None
         if entry is None:
             if len(self._of) >= self._limit:
                 self._sweep()
-            weak, number = _storage_of(tensor)._weak_ref(), 0
+            weak, number = storage_of(tensor)._weak_ref(), 0
         else:
             weak, number = entry.weak, entry.number
         version = version_of(tensor)
         if entry is not None and written and version in entry.versions and (
-                tensor.numel() * tensor.element_size() < _storage_of(tensor).nbytes()):
+                tensor.numel() * tensor.element_size() < storage_of(tensor).nbytes()):
             parts = entry.parts if entry.undefined else entry.parts + (entry.ref,)
             if len(parts) > _PARTS_MAX:  # the one below all others stays
                 parts = parts[:1] + parts[2:]
@@ -111,7 +107,7 @@ class Makers:
         address = address_of(tensor)
         entry = self._of.get(address)
         if entry is not None and (
-                tensor.numel() * tensor.element_size() < _storage_of(tensor).nbytes()):
+                tensor.numel() * tensor.element_size() < storage_of(tensor).nbytes()):
             self._of[address] = entry._replace(shown=(tensor.data_ptr(), tensor.numel()))
 
     def share(self, args: Tuple[Any, ...]) -> bool:
@@ -211,9 +207,17 @@ class Core(TorchDispatchMode):
         maker = self.makers.find(tensor)
         return None if maker is None else maker.ref
 
-    def put(self, tensor: torch.Tensor, ref: EventRef, path: str, param: bool = False) -> None:
-        """This event made its contents. param: those of a parameter."""
-        self.makers.put(tensor, ref, path, False, param)
+    def undefined(self, tensor: torch.Tensor) -> int:
+        """The weak reference to the storage where its contents mean nothing yet; else, and where
+        nobody saw what made them, 0."""
+        maker = self.makers.find(tensor)
+        return maker.weak if maker is not None and maker.undefined else 0
+
+    def put(self, tensor: torch.Tensor, ref: EventRef, path: str, param: bool = False,
+            undefined: bool = False) -> None:
+        """This event made its contents. param: those of a parameter. undefined: they mean nothing
+        yet."""
+        self.makers.put(tensor, ref, path, False, param, undefined)
 
     def end_step(self) -> None:
         """Forgets what belongs to one step."""
@@ -414,7 +418,7 @@ def new_core(session: "Session") -> Any:
         session, session.modules, session.recorder,
         (torch.Tensor, torch.nn.Parameter, torch._ops.OpOverload),
         (base.data_ptr, base.storage_offset, base.element_size, base.is_contiguous, base.is_neg,
-         _storage_of, _expired, _free_weak_ref, base.numel), phases,
+         storage_of, _expired, _free_weak_ref, base.numel), phases,
         {dtype: lib.DTYPES[name] for dtype, name in DTYPES.items()},
         lambda tensor: session.guarded(look, tensor, session.left_out), OpInfo,
         _address(lib.library.fb_recorder_event), _address(lib.library.fb_recorder_site))

@@ -398,7 +398,8 @@ class Session:
             number = self.recorder.site("tensor", self.phase, path, "empty", "out",
                                         dtype=DTYPES[tensor.dtype], shape=tuple(tensor.shape),
                                         source=self.calls)
-            self.core.put(tensor, self.recorder.event(number, flags=lib.UNDEFINED), path)
+            ref = self.recorder.event(number, flags=lib.UNDEFINED)
+            self.core.put(tensor, ref, path, False, True)
 
     # --- Backward ---------------------------------------------------------------------------------
 
