@@ -170,6 +170,32 @@ sys.exit(max(process.wait() for process in started))
         self.assertEqual([(p["role"], p["verdict"]) for p in found["parts"]],
                          [("rank0", "same"), ("rank1", "same")])
 
+    def test_what_a_process_recorded_before_it_became_another_program_is_kept(self):
+        self.write("again.py", """
+try:
+    import os
+    os.execv("missing", ["missing"])
+except OSError:
+    pass
+""" + TRAIN.replace("print(loss.item())", "print(loss.item(), flush=True)") + """
+if sys.argv[2:]:
+    os.execvp("env", ["env", sys.executable, "again.py", *sys.argv[2:]])
+""")
+        for trace, words in (("a.fbt", ["same", "same"]), ("b.fbt", ["same", "same"]),
+                             ("c.fbt", ["same", "time"]), ("d.fbt", ["time", "same"])):
+            done = self.run_in(FIRSTBIT, "record", "-o", trace, "--", sys.executable, "again.py",
+                               *words)
+            self.assertEqual((done.returncode, done.stdout.count("\n")), (0, 2), done.stderr)
+            found = self.info(trace)
+            self.assertEqual([(part["role"], part["status"]) for part in found["parts"]],
+                             [("exec1", "complete")])
+            self.assertEqual((found["status"], found["steps"]), ("complete", 4))
+        for trace, status, said in (("b.fbt", 0, "SAME"), ("c.fbt", 1, "exec1: differs"),
+                                    ("d.fbt", 1, "exec1: same")):
+            done = self.run_in(FIRSTBIT, "diff", "a.fbt", trace)
+            self.assertEqual(done.returncode, status, done.stdout)
+            self.assertIn(said, done.stdout)
+
     def test_what_cannot_be_recorded_is_said(self):
         done = self.run_in(FIRSTBIT, "record", "--", "true")
         self.assertEqual((done.returncode, done.stdout), (0, ""))

@@ -167,6 +167,40 @@ if sys.stdin.readline():
         self.assertEqual(self.claim(self.begin(RANK="1")), "run.rank1.also2.fbt")
         self.assertEqual(self.claim(self.begin(OMPI_COMM_WORLD_RANK="3")), "run.rank3.fbt")
 
+    def test_a_process_that_becomes_another_program_leaves_its_name_to_what_it_recorded(self):
+        program = """
+import importlib.util, os, sys
+spec = importlib.util.spec_from_file_location("follow", sys.argv[1] + "/firstbit/_follow.py")
+follow = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(follow)
+told = {name: value for name, value in os.environ.items() if name.startswith("FIRSTBIT_")}
+for name in told:
+    del os.environ[name]
+family = follow.Family({"FIRSTBIT_RECORD": "run.fbt", "FIRSTBIT_FAMILY": sys.argv[2], **told},
+                       "hook")
+follow.follow_os(family)
+left = sys.argv[3:]
+if left and left[0] == "record":
+    family.claim()
+    print(family.path(), flush=True)
+    family.before_exec = lambda: print("complete", flush=True)
+os.environ["PATH"] = os.pathsep.join([sys.argv[2], os.environ["PATH"]])  # no such program there
+if left:
+    os.execvp("env", ["env", sys.executable, "-c", sys.orig_argv[2], *sys.argv[1:3], *left[1:]])
+"""
+
+        def files(*words):
+            done = subprocess.run([sys.executable, "-c", program, PACKAGE, self.at, *words],
+                                  capture_output=True, text=True, check=True, timeout=60)
+            self.assertEqual(done.stderr, "")
+            return done.stdout.split()
+
+        self.assertEqual(files("nothing", "record", "nothing", "record", "record"),
+                         ["run.fbt", "complete", "run.exec1.fbt", "complete", "run.exec2.fbt",
+                          "complete"])
+        self.assertEqual(files("record", "record"), ["run.also2.fbt", "complete",
+                                                     "run.also2.exec1.fbt", "complete"])
+
 
 if __name__ == "__main__":
     sys.argv.pop(1)

@@ -7,6 +7,7 @@ os.environ never shows it. Processes are numbered where their parent starts them
 process1.2 of its children), so two runs of a program name them alike. One that a launcher gave a
 rank is called by that: rank1. Where a program that is no Python starts several, all are told the
 same; the one that started first has the name, others get also2, also3 in the order of their start.
+A recorded process that becomes another program (exec) is called exec1 from there on, then exec2.
 
 The hook loads this file before the package, in every Python: it imports next to nothing.
 """
@@ -65,6 +66,8 @@ class Family:
         self.lock = _thread.allocate_lock()
         self.starting = 0  # the thread that starts a process just now
         self.me = _start_of(self.process) or (0, self.process)
+        self.recorded = False  # this program of the process: it has a file
+        self.before_exec: Callable[[], Any] = lambda: None  # completes that file
         self._take_rank(settings.get("FIRSTBIT_RANK", ""))
         self._announce()
         os.register_at_fork(before=self._before_fork, after_in_child=self._in_child)
@@ -99,6 +102,7 @@ class Family:
     def claim(self) -> None:
         """Called where it begins to record: of several that were told the same name all but the
         first get others. An OSError where the recorded program has ended long ago."""
+        self.recorded = True
         if self.role and not self.role.startswith("rank") and _rank_of(os.environ) != self.rank:
             before, self.rank = self.rank, _rank_of(os.environ)
             self._take_rank(before)
@@ -112,13 +116,12 @@ class Family:
             self.role = f"{role}.also{number}" if role else f"also{number}"
 
     def _claimed(self, name: str, me: str) -> bool:
-        """Whether that name is this process's now; it may have been before os.exec...()."""
+        """Whether that name is this process's now."""
         try:
             self._make(name, me)
-            return True
         except FileExistsError:
-            with open(os.path.join(self.folder, name), encoding="ascii") as file:
-                return file.read() == me
+            return False
+        return True
 
     def _before_me(self, role: str) -> int:
         """How many of this name began earlier, and record or may do so yet."""
@@ -152,14 +155,27 @@ class Family:
         self.me = _start_of(self.process) or (0, self.process)
         self.lock, self.starting = _thread.allocate_lock(), 0
         self.by_thread = {}
+        self.recorded, self.before_exec = False, lambda: None
         self._announce()
 
     # --- Processes that it starts -----------------------------------------------------------------
 
-    def told(self, environment: Any, name: Optional[str]) -> Settings:
-        """The variables of a process whose environment is this otherwise. name: what it is called
-        here, None for this process itself, which becomes another program."""
-        role = self.role if name is None else f"{self.role}.{name}" if self.role else name
+    def becoming(self) -> str:
+        """What this process is called when it is another program: that of before where it has
+        recorded nothing."""
+        if not self.recorded:
+            return self.role
+        before, _, last = self.role.rpartition(".")
+        if last.startswith("exec") and last[4:].isdigit():
+            return self._below(before, f"exec{int(last[4:]) + 1}")
+        return self._below(self.role, "exec1")
+
+    @staticmethod
+    def _below(role: str, name: str) -> str:
+        return f"{role}.{name}" if role else name
+
+    def told(self, environment: Any, role: str) -> Settings:
+        """The variables of a process that is called so, whose environment is this otherwise."""
         path = environment.get("PYTHONPATH")
         mine = {key: value for key, value in self.settings.items() if key != "FIRSTBIT_ROLE"}
         mine.update(FIRSTBIT_MAIN=self.main, FIRSTBIT_RANK=self.rank,
@@ -194,12 +210,12 @@ class Family:
         with self.lock:
             self.starting = me
             try:
-                name = None if same else self.next_name(what)
+                role = self.becoming() if same else self._below(self.role, self.next_name(what))
                 if environment is None:
-                    with _InEnvironment(self.told(os.environ, name)):
+                    with _InEnvironment(self.told(os.environ, role)):
                         return call(None)
                 given = {os.fsdecode(key): value for key, value in dict(environment).items()}
-                return call({**given, **self.told(given, name)})
+                return call({**given, **self.told(given, role)})
             finally:
                 self.starting = 0
 
@@ -234,6 +250,14 @@ def _stand_in(new: Any, original: Any) -> Any:
     return new
 
 
+def _can_be_run(program: Any) -> bool:
+    try:
+        return isinstance(program, int) or (os.access(program, os.X_OK) and
+                                            not os.path.isdir(program))
+    except (TypeError, ValueError):
+        return False
+
+
 def follow_os(family: Family) -> None:
     """os.system and the like, which are there when Python begins."""
     posix = sys.modules["posix"]
@@ -245,6 +269,8 @@ def follow_os(family: Family) -> None:
                 return original(*args, **named)
 
             def call(environment: Any) -> Any:
+                if same and _can_be_run(args[0]):  # os.execvp() tries one place after another
+                    family.before_exec()
                 if env is None:
                     return original(*args, **named)
                 return original(*args[:env], environment, *args[env + 1:], **named)

@@ -109,6 +109,7 @@ def _begin(family):
     firstbit.recorder.process_header.update(family.header())
     if not family.role and "FIRSTBIT_ID" in family.settings:
         firstbit.recorder.process_id = os.path.abspath(family.main), family.settings["FIRSTBIT_ID"]
+    family.before_exec = lambda: _guarded(firstbit.torch.end_for_exec)
     firstbit.torch.begin_by_environment({**family.settings, "FIRSTBIT_RECORD": family.path()})
 
 

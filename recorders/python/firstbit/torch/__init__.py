@@ -9,6 +9,7 @@
 import atexit
 import os
 import sys
+import threading
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
@@ -180,6 +181,14 @@ def begin_by_environment(settings: Dict[str, str]) -> None:
             run.close()
 
     atexit.register(end)
+
+
+def end_for_exec() -> None:
+    """The process becomes another program, which runs nothing at exit. A thread that is not the
+    recorded one cannot end the recording of what that one does meanwhile: it stays as it is."""
+    if _current is not None and _current._session.thread == threading.get_ident():
+        _current.mark("the process becomes another program here")
+        _current.close()
 
 
 __all__ = ["DEFAULT_LEVEL", "DEFAULT_OPS_STEPS", "Run", "environment", "record"]
