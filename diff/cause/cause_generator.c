@@ -20,9 +20,8 @@ static bool is_order(const fb_site *site)
     return fb__is_one_of(fb__text(site->distribution), orders, sizeof orders / sizeof orders[0]);
 }
 
-/* Whether the next that a generator of the program's own draws behind an event is an order, in its
- * step or the next, but for the single number that a loader draws for its workers. (One generator
- * may be told under two numbers, as what was seeded and as what drew.) */
+/* Whether the next that an event's generator draws behind it is an order, in its step or the next,
+ * but for the single number that a loader draws for its workers. */
 static bool serves_an_order(const fb__step *step, const fb__step_event *e)
 {
     const fb_event *x = NULL;
@@ -34,7 +33,8 @@ static bool serves_an_order(const fb__step *step, const fb__step_event *e)
         const fb_site *site = fb_trace_site(step->trace, x->site);
 
         if (site != NULL && site->kind == FB_KIND_DRAW && x->count > 0 &&
-            is_own(fb__text(site->stream)) && (is_order(site) || x->count > 1))
+            strcmp(fb__text(site->stream), fb__text(e->site->stream)) == 0 &&
+            (is_order(site) || x->count > 1))
             return is_order(site);
     }
     return false;

@@ -158,6 +158,23 @@ class Generators(Case):
                 self.assertEqual((found["verdict"], found["first"]["step"]), ("differ", 5))
                 self.assertIn(stream, found["cause"]["text"])
 
+    def test_a_generator_has_one_name_whether_it_is_seeded_or_drawn_from_first(self):
+        def program():
+            first, second = torch.Generator(), torch.Generator()
+            second.manual_seed(9)  # the number of the one that is met first
+            torch.randperm(4, generator=first)
+            for generator in (first, second):
+                torch.rand(2, generator=generator)
+            first.set_state(second.get_state())
+            second.seed()
+
+        events = self.record("a", program, ops_steps=None)
+        self.assertEqual([(e["kind"], e["path"], e["op"]) for e in events
+                          if e["path"].startswith("torch.generator") and e["op"] != "state"],
+                         [(kind, f"torch.generator{number}", op) for kind, number, op in (
+                             ("seed", 0, "seed"), ("draw", 1, "draw"), ("draw", 1, "draw"),
+                             ("draw", 0, "draw"), ("seed", 1, "set_state"), ("seed", 0, "seed"))])
+
     def test_nothing_is_replaced_for_longer_than_the_recording(self):
         def held():
             return [vars(torch._C.Generator)[name] for name in ("manual_seed", "seed", "set_state")
