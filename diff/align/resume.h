@@ -27,4 +27,9 @@ typedef struct fb__resume_difference {
 FB_NODISCARD fb_status fb__resume_compare(fb__resume_difference *out, fb_trace *a, fb_trace *b,
                                           const fb__headers *headers, fb_error *err);
 
+/* Compares the notes of what was learned as the recordings ended, by name, whatever their last
+ * steps are called. One that only one side has says nothing; nor does a torn recording. */
+FB_NODISCARD fb_status fb__ends_compare(fb__resume_difference *out, fb_trace *a, fb_trace *b,
+                                        bool resumed_is_b, fb_error *err);
+
 #endif

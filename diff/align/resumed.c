@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "diff/align/resume.h"
 #include "diff/read/chains.h"
 #include "diff/read/step_table.h"
 
@@ -191,6 +192,29 @@ static fb_status compare_step(pair *p, uint64_t step, fb_error *err)
     return status;
 }
 
+/* What both have learned, where all that was compared is equal and both end with the same step. */
+static fb_status compare_ends(pair *p, fb_error *err)
+{
+    fb__resumed *out = p->out;
+    fb__resume_difference d;
+    fb_status status;
+
+    if (!out->found || out->item != FB__RESUMED_EQUAL ||
+        out->from + fb_trace_get_info(p->part)->last_step != fb_trace_get_info(p->whole)->last_step)
+        return FB_OK;
+    status = fb__ends_compare(&d, out->is_b ? p->whole : p->part, out->is_b ? p->part : p->whole,
+                              out->is_b, err);
+    if (status != FB_OK || !d.found)
+        return status;
+    out->item = FB__RESUMED_END;
+    out->name = d.name;
+    out->number_a = d.number_a;
+    out->number_b = d.number_b;
+    out->dtype = d.dtype;
+    out->steps -= out->steps > 0; /* the step of the end is not equal */
+    return FB_OK;
+}
+
 static fb_status compare(pair *p, fb_error *err)
 {
     const uint64_t last_whole = fb_trace_get_info(p->whole)->last_step;
@@ -205,6 +229,8 @@ static fb_status compare(pair *p, fb_error *err)
                             step <= last_part && p->out->from + step <= last_whole;
          step++)
         status = compare_step(p, step, err);
+    if (status == FB_OK)
+        status = compare_ends(p, err);
     fb__table_free(&p->part_start);
     fb__table_free(&p->whole_start);
     return status;
@@ -298,6 +324,8 @@ fb_status fb__shifted_compare(fb__resumed *out, fb_trace *a, fb_trace *b, uint64
                                 out->from + step <= fb_trace_get_info(p.whole)->last_step;
          step++)
         status = compare_step(&p, step, err);
+    if (status == FB_OK)
+        status = compare_ends(&p, err);
     fb__table_free(&p.part_start);
     fb__table_free(&p.whole_start);
     return status;

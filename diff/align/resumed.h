@@ -18,6 +18,7 @@ typedef enum fb__resumed_item {
     FB__RESUMED_GENERATOR,
     FB__RESUMED_DATA, /* it reads other samples */
     FB__RESUMED_OTHER,
+    FB__RESUMED_END, /* all that both have on record is equal, and they end otherwise */
 } fb__resumed_item;
 
 typedef struct fb__resumed {
@@ -34,8 +35,9 @@ typedef struct fb__resumed {
 
 /* Looks for a run that has loaded a checkpoint before its first step and whose first parameters are
  * mostly those that the other has after some step, then compares their steps by identity: tensors,
- * draws and scalars, up to the first that differs while all that it is made from is equal. Reads
- * the other trace once. Statuses of the readers, FB_E_MEMORY. */
+ * draws and scalars, up to the first that differs while all that it is made from is equal; and
+ * where both end with the same step, what they have learned by then. Reads the other trace once.
+ * Statuses of the readers, FB_E_MEMORY. */
 FB_NODISCARD fb_status fb__resumed_compare(fb__resumed *out, fb_trace *a, fb_trace *b,
                                            fb_error *err);
 

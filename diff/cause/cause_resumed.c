@@ -6,6 +6,17 @@
 
 #include "diff/cause/causes.h"
 
+/* What outlives a step and is on record at the end alone: nothing says when it began to differ. */
+static void say_end(fb_diff_report *r, const fb__resumed *d)
+{
+    fb__say(&r->cause,
+            "%s goes on from the parameters that %s has after step %" PRIu64
+            ", and ends with another %s; all else that both have on record is equal",
+            d->is_b ? "b" : "a", d->is_b ? "a" : "b", d->from, d->name.path);
+    fb__say_fix(&r->cause, "save and load all that outlives a step: buffers, averages, models that "
+                           "no loss reads; or record the last steps with --ops-steps");
+}
+
 void fb__say_resumed(fb_diff_report *r, const fb__resumed *d)
 {
     static const char *const lost[][2] = {
@@ -21,6 +32,10 @@ void fb__say_resumed(fb_diff_report *r, const fb__resumed *d)
 
     r->has_cause = true;
     r->cause.name = "checkpoint-resume";
+    if (d->item == FB__RESUMED_END) {
+        say_end(r, d);
+        return;
+    }
     fb__say(&r->cause,
             "%s goes on from the parameters that %s has after step %" PRIu64
             ", and %s is another one: %s%s%s",
@@ -39,6 +54,7 @@ void fb__say_shifted(fb_diff_report *r, const fb__resumed *d, uint64_t step_a, u
         [FB__RESUMED_GENERATOR] = {"rng-offset", "seed the generator before these steps in both"},
         [FB__RESUMED_DATA] = {"data-order", "let both read the same samples in these steps"},
         [FB__RESUMED_OTHER] = {"unknown", "compare what computes it in both"},
+        [FB__RESUMED_END] = {"unknown", "record the last steps of both with --ops-steps"},
     };
     const fb_event_name *name = &d->name;
 
@@ -49,8 +65,9 @@ void fb__say_shifted(fb_diff_report *r, const fb__resumed *d, uint64_t step_a, u
     r->has_cause = true;
     r->cause.name = causes[d->item][0];
     fb__say(&r->cause,
-            "with step %" PRIu64 " of a laid beside step %" PRIu64
-            " of b, %s%s%s differs, and all that it is made from is equal",
-            step_a, step_b, name->path, name->path[0] != '\0' ? " " : "", fb_slot_word(name->slot));
+            "with step %" PRIu64 " of a laid beside step %" PRIu64 " of b, %s%s%s differs%s",
+            step_a, step_b, name->path, name->path[0] != '\0' ? " " : "", fb_slot_word(name->slot),
+            d->item == FB__RESUMED_END ? " at the end, and all before it on record is equal"
+                                       : ", and all that it is made from is equal");
     fb__say_fix(&r->cause, "%s", causes[d->item][1]);
 }

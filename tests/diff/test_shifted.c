@@ -11,6 +11,8 @@
 typedef struct program {
     uint64_t from, steps;
     uint64_t other_sample, other_rate, other_weight; /* in this step of its own; 0: in none */
+    bool loads;                                      /* a checkpoint, before the first step */
+    float average; /* of the weights, noted at the end; 0: not; -1: freed before */
 } program;
 
 static float number(uint64_t what, uint64_t at, bool other)
@@ -29,6 +31,19 @@ static fb_ref tensor(fb_recorder *r, fb_kind kind, fb_phase phase, const char *p
                               count);
 }
 
+static void load(fb_recorder *r)
+{
+    const fb_site site = {.size = sizeof site,
+                          .kind = FB_KIND_CHECKPOINT,
+                          .phase = FB_PHASE_CHECKPOINT,
+                          .path = "checkpoint.pt",
+                          .op = "load"};
+    const fb_event event = {
+        .size = sizeof event, .micro = FB_MICRO_NONE, .site = fb_recorder_site(r, &site)};
+
+    fb_recorder_event(r, &event);
+}
+
 static const char *play(const test_folder *folder, const char *name, const program *p)
 {
     const char *path = in_folder(folder, name);
@@ -38,6 +53,8 @@ static const char *play(const test_folder *folder, const char *name, const progr
     fb_error err;
 
     assert_ok(fb_recorder_open(&r, path, &options, &err));
+    if (p->loads)
+        load(r);
     weight = tensor(r, FB_KIND_PARAM, FB_PHASE_INIT, "fc.weight", "init", "param",
                     p->from > 0 ? 77 : number(3, 0, false), NULL, 0);
     for (uint64_t step = 1; step <= p->steps; step++) {
@@ -57,6 +74,11 @@ static const char *play(const test_folder *folder, const char *name, const progr
                                                        : number(3, at, step == p->other_weight),
                         in, 1);
     }
+    if (p->average != 0)
+        fb_recorder_step(r, p->steps + 1);
+    if (p->average > 0)
+        (void)tensor(r, FB_KIND_PARAM, FB_PHASE_CHECKPOINT, "slow.weight", "end", "param",
+                     p->average, NULL, 0);
     assert_ok(fb_recorder_close(r, &err));
     return path;
 }
@@ -129,12 +151,67 @@ static void a_run_that_ends_first_is_undecidable_and_a_step_that_there_is_not_re
     assert_int_equal(compare(&r, *state, &later, 1, 8, &err), FB_E_USAGE);
 }
 
+static fb_diff_report compare_ends(const test_folder *folder, const program *a, const program *b,
+                                   bool by_hand)
+{
+    const fb_diff_options options = {
+        .size = sizeof options, .align_a = by_hand ? 4 : 0, .align_b = by_hand ? 1 : 0};
+    const char *x = play(folder, "a.fbt", a), *y = play(folder, "b.fbt", b);
+    fb_diff_report r;
+    fb_error err;
+
+    assert_ok(fb_diff(&r, x, y, &options, &err));
+    return r;
+}
+
+static void what_only_the_ends_show_is_found_and_named(void **state)
+{
+    const program whole = {.from = 3, .steps = 9, .average = 1};
+    const program cases[] = {
+        {.steps = 6, .loads = true, .average = 2},
+        {.steps = 6, .average = 2},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        fb_diff_report r = compare_ends(*state, &whole, &cases[i], !cases[i].loads);
+
+        assert_int_equal(r.verdict, FB_DIFF_DIFFER);
+        assert_string_equal(r.first.name.path, "slow.weight");
+        assert_int_equal(r.first.name.step, 10);
+        assert_int_equal(r.equal_through, 9);
+        assert_string_equal(r.cause.name, cases[i].loads ? "checkpoint-resume" : "unknown");
+        assert_non_null(strstr(r.cause.text, "slow.weight"));
+        fb_diff_report_free(&r);
+    }
+}
+
+static void ends_that_are_equal_or_of_other_steps_say_nothing(void **state)
+{
+    const program whole = {.from = 3, .steps = 9, .average = 1};
+    const program cases[] = {
+        {.steps = 6, .loads = true, .average = 1},
+        {.steps = 6, .loads = true, .average = -1}, /* freed before the recording ended */
+        {.steps = 5, .loads = true, .average = 2},  /* ended earlier */
+        {.steps = 6, .average = 1},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        fb_diff_report r = compare_ends(*state, &whole, &cases[i], !cases[i].loads);
+
+        assert_int_equal(r.verdict, FB_DIFF_SAME);
+        assert_true(r.aligned > 0);
+        fb_diff_report_free(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shifted_steps_are_the_same_where_they_are_laid_beside_each_other),
         cmocka_unit_test(what_differs_in_shifted_steps_is_found_and_named),
         cmocka_unit_test(a_run_that_ends_first_is_undecidable_and_a_step_that_there_is_not_refused),
+        cmocka_unit_test(what_only_the_ends_show_is_found_and_named),
+        cmocka_unit_test(ends_that_are_equal_or_of_other_steps_say_nothing),
     };
     return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
 }
