@@ -40,44 +40,56 @@ static fb_status has_loaded(bool *out, fb_trace *trace, fb_error *err)
     return status;
 }
 
-/* How many parameters the resumed run begins with that a table has as the values of its step, or as
- * its start. */
-static uint32_t count_equal(const pair *p, const fb__table *t, bool at_start)
-{
-    uint32_t equal = 0;
+/* The values that parameters have in the nodes [from, to) of a table, beside those with which the
+ * resumed run begins. */
+typedef struct matches {
+    uint32_t known; /* of those that both have */
+    uint32_t equal;
+} matches;
 
-    for (uint32_t i = at_start ? 0 : t->start_count; i < (at_start ? t->start_count : t->count);
-         i++) {
+static matches count_equal(const pair *p, const fb__table *t, uint32_t from, uint32_t to)
+{
+    matches m = {0};
+
+    for (uint32_t i = from; i < to; i++) {
         const fb__node *n = &t->nodes[i];
         uint32_t mine;
 
         if (!fb__node_is_param(n) || n->site->path == NULL)
             continue;
         mine = fb__table_find_param(&p->part_start, n->site->path);
-        equal += mine != FB__NODE_NONE && fb__node_equal(n, &p->part_start.nodes[mine]);
+        if (mine == FB__NODE_NONE)
+            continue;
+        m.known++;
+        m.equal += fb__node_equal(n, &p->part_start.nodes[mine]);
     }
-    return equal;
+    return m;
 }
 
+/* The step whose updates leave most parameters as the resumed run has them, and more than half of
+ * those that it updates. What no step updates says nothing: a frozen layer, an average. */
 static fb_status find_step(pair *p, fb_error *err)
 {
     const uint64_t last = fb_trace_get_info(p->whole)->last_step;
-    const uint32_t all = p->part_start.start_count;
-    uint32_t most = count_equal(p, &p->whole_start, true);
+    const matches start = count_equal(p, &p->whole_start, 0, p->whole_start.start_count);
+    uint32_t most = 0;
     fb_status status = FB_OK;
 
-    for (uint64_t step = 1; status == FB_OK && step <= last && most < all; step++) {
+    for (uint64_t step = 1; status == FB_OK && step <= last && start.equal < start.known; step++) {
         fb__table t;
-        uint32_t equal;
+        matches m = {0};
 
         status = fb__table_load(&t, p->whole, &p->whole_start, step, err);
-        equal = status == FB_OK ? count_equal(p, &t, false) : 0;
-        if (equal > most && 2 * equal > all) {
-            most = equal;
-            p->out->found = true;
-            p->out->from = step;
-        }
+        if (status == FB_OK)
+            m = count_equal(p, &t, t.start_count, t.count);
         fb__table_free(&t);
+        if (m.equal <= most || 2 * m.equal <= m.known)
+            continue;
+        most = m.equal;
+        p->out->found = true;
+        p->out->from = step;
+        if (m.equal == m.known && m.known + start.equal >= start.known)
+            break;
     }
     return status;
 }

@@ -293,6 +293,42 @@ bool fb__rule_loaded(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+/* What an optimizer or a schedule is given back from a file; NULL: nothing. */
+static const char *restored_from_file(const loads *l)
+{
+    for (size_t i = 0; l->file != UINT64_MAX && i < l->count; i++)
+        if (is_optimizer(l->site[i]))
+            return fb__text(l->site[i]->path);
+    return NULL;
+}
+
+/* Signature: before their first steps one run alone reads a checkpoint of a training. Where it is a
+ * resumed one, the step that it goes on from would have been found by its parameters, had they been
+ * on record. */
+bool fb__rule_loaded_alone(fb_diff_cause *out, const fb__case *c)
+{
+    const char *in_a, *in_b, *restored;
+    loads a, b;
+
+    if (c->report->first.name.step != 0)
+        return false;
+    read_loads(&a, c->pair->a.trace, 0);
+    read_loads(&b, c->pair->b.trace, 0);
+    in_a = restored_from_file(&a);
+    in_b = restored_from_file(&b);
+    if ((in_a == NULL) == (in_b == NULL) || (in_a == NULL ? a.file : b.file) != UINT64_MAX)
+        return false;
+    restored = in_a != NULL ? in_a : in_b;
+    fb__say(
+        out,
+        "only %s goes on from a checkpoint, which restores %s; no step of %s of which parameters "
+        "are on record begins like it",
+        in_a != NULL ? "a" : "b", restored, in_a != NULL ? "b" : "a");
+    fb__say_fix(out, "if it goes on where the other was, say with which steps: firstbit diff "
+                     "--align A:B; else load the checkpoint in both");
+    return true;
+}
+
 /* Signature: the same, shown by a generator that is put into a state: no matter of a seed. */
 bool fb__rule_loaded_state(fb_diff_cause *out, const fb__case *c)
 {

@@ -35,6 +35,7 @@ static const struct {
     unsigned scope;
 } rules[] = {
     {"bit-flip", fb__rule_bit_flip, ALL},
+    {"checkpoint-resume", fb__rule_loaded_alone, RECORDED | BLIND},
     {"rng-key-reuse", fb__rule_seeded_alike, RECORDED},
     {"rng-offset", fb__rule_own_generator, RECORDED},
     {"data-order", fb__rule_order_seed, RECORDED},

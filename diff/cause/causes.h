@@ -91,7 +91,7 @@ fb__rule fb__rule_unseeded, fb__rule_never_seeded;
 /* cause_header.c */
 fb__rule fb__rule_argv, fb__rule_hash_seed, fb__rule_same_program;
 /* cause_checkpoint.c */
-fb__rule fb__rule_loaded_state, fb__rule_loaded;
+fb__rule fb__rule_loaded_state, fb__rule_loaded, fb__rule_loaded_alone;
 /* cause_depth.c */
 fb__rule fb__rule_out_of_sight, fb__rule_hidden_draws;
 /* cause_samples.c */

@@ -248,7 +248,22 @@ static void optimizers_are_paired_by_what_they_hold(void **state)
     assert_int_equal(count_unnamed(*state, &faster, 1), 0);
 }
 
+/* One run alone goes on from a checkpoint; the neighbour reads weights that others have trained. */
+static void goes_on_alone(tape *t, side s)
+{
+    if (s != RIGHT) {
+        restores(t, "run.pt", "load");
+        restores(t, "Net", "load_state_dict");
+        if (s == WRONG)
+            restores(t, "optimizer0", "load_state_dict");
+    }
+    (void)parameter(t, FB_PHASE_INIT, "Net.weight", N, s == RIGHT ? 8 : 9);
+    next(t);
+}
+
 static const claim claims[] = {
+    {goes_on_alone, "checkpoint-resume",
+     "only b goes on from a checkpoint, which restores optimizer0", false},
     {other_order, "init", "the same numbers of torch fill x.weight in a, y.weight in b", false},
     {other_distribution, "init", "x.weight starts from another value: the same state", false},
     {other_maker, "init", "x.weight starts from another value (exp)", false},

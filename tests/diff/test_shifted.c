@@ -12,7 +12,8 @@ typedef struct program {
     uint64_t from, steps;
     uint64_t other_sample, other_rate, other_weight; /* in this step of its own; 0: in none */
     bool loads;                                      /* a checkpoint, before the first step */
-    float average; /* of the weights, noted at the end; 0: not; -1: freed before */
+    uint64_t copies; /* of the weights, which no update on record changes */
+    float average;   /* of the weights, noted at the end; 0: not; -1: freed before */
 } program;
 
 static float number(uint64_t what, uint64_t at, bool other)
@@ -57,6 +58,12 @@ static const char *play(const test_folder *folder, const char *name, const progr
         load(r);
     weight = tensor(r, FB_KIND_PARAM, FB_PHASE_INIT, "fc.weight", "init", "param",
                     p->from > 0 ? 77 : number(3, 0, false), NULL, 0);
+    for (uint64_t i = 0; i < p->copies; i++) {
+        const char slow[] = {'s', 'l', 'o', 'w', (char)('0' + i), 0};
+
+        (void)tensor(r, FB_KIND_PARAM, FB_PHASE_INIT, slow, "init", "param", p->loads ? 2 : 1, NULL,
+                     0);
+    }
     for (uint64_t step = 1; step <= p->steps; step++) {
         const uint64_t at = step > p->from ? step - p->from : 100 + step;
 
@@ -185,6 +192,17 @@ static void what_only_the_ends_show_is_found_and_named(void **state)
     }
 }
 
+static void what_no_step_updates_does_not_hide_where_a_run_goes_on(void **state)
+{
+    const program whole = {.from = 3, .steps = 9, .copies = 3};
+    const program resumed = {.steps = 6, .loads = true, .copies = 3};
+    fb_diff_report r = compare_ends(*state, &whole, &resumed, false);
+
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    assert_int_equal(r.equal_through, 9);
+    fb_diff_report_free(&r);
+}
+
 static void ends_that_are_equal_or_of_other_steps_say_nothing(void **state)
 {
     const program whole = {.from = 3, .steps = 9, .average = 1};
@@ -211,6 +229,7 @@ int main(void)
         cmocka_unit_test(what_differs_in_shifted_steps_is_found_and_named),
         cmocka_unit_test(a_run_that_ends_first_is_undecidable_and_a_step_that_there_is_not_refused),
         cmocka_unit_test(what_only_the_ends_show_is_found_and_named),
+        cmocka_unit_test(what_no_step_updates_does_not_hide_where_a_run_goes_on),
         cmocka_unit_test(ends_that_are_equal_or_of_other_steps_say_nothing),
     };
     return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
