@@ -130,6 +130,10 @@ if [ "${1:-}" != --quick ]; then
     mutate "a row by itself takes its blocks as one" kernels/matmul.inc \
         's/const size_t end = minimum(k + BLOCK_K, p->k);/const size_t end = k + p->k;/; s/for (size_t k = 0; k < p->k; k += BLOCK_K) {/for (size_t k = 0; k < p->k; k += p->k) {/'
     mutate "bias is added in every block" kernels/matmul.inc 's/last \&\& p->bias != NULL/p->bias != NULL/'
+    mutate "a copying tile begins each block with the first row of B" kernels/matmul.inc \
+        's/copied = p->copied_b + b->k \* p->ldb + b->n + j/copied = p->copied_b + b->n + j/'
+    mutate "a copying tile puts each row of B at its neighbour's place" kernels/tile.inc \
+        's/panel + (k + i) \* panel_step/panel + (k + (i ^ 1)) * panel_step/'
     mutate "columns are summed in float32" kernels/reduce.inc \
         's/d16_add(sum\[v\], d16_widen(term(context, r, column + 16 \* v, n)));/d16_widen(d16_narrow(d16_add(sum[v], d16_widen(term(context, r, column + 16 * v, n)))));/'
     mutate "a later equal maximum wins" kernels/pool2d.inc 's/value > x\[best\]/value >= x[best]/'

@@ -49,6 +49,11 @@ static void sizes_at_edges_have_the_bits_of_the_contract(void **state)
         {CASE_matmul, {1, 200, 300, 1}, 0, NUMBERS_PLAIN, 8},
         {CASE_matmul, {340, 40, 258, 1}, 4, NUMBERS_PLAIN, 9},
         {CASE_matmul, {5, 2060, 257, 1}, 2, NUMBERS_PLAIN, 10},
+        /* B is copied while it is used: a ragged last panel; blocks of rows that find it copied;
+         * more columns than a block has. */
+        {CASE_matmul, {90, 100, 300, 1, 5}, 5, NUMBERS_PLAIN, 11},
+        {CASE_matmul, {345, 97, 258, 1, 0}, 8, NUMBERS_WIDE, 12},
+        {CASE_matmul, {88, 2090, 17, 1, 0}, 0, NUMBERS_PLAIN, 13},
         {CASE_row_sums, {3, 4096}, 0, NUMBERS_PLAIN, 1},
         {CASE_row_sums, {2, 4097}, 0, NUMBERS_WIDE, 2},
         {CASE_sum_squares, {1, 7 * 4096 - 1}, 0, NUMBERS_WIDE, 1},
