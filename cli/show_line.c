@@ -103,6 +103,17 @@ static void add_scalar(line *l, const fb_site *site, double value)
         add(l, "%.17g", value);
 }
 
+/* Of a generator that begins in a state, or is put into one, the key is a hash of the state. */
+static void add_seed(line *l, const fb_site *site, const fb_event *e)
+{
+    if (strcmp(site->op, "set_state") == 0 || strcmp(site->op, "begins") == 0) {
+        add(l, "state %016" PRIx64, e->key);
+        return;
+    }
+    add(l, "seed %" PRIu64 "%s", e->key, site->stream[0] != '\0' ? " for " : "");
+    add_escaped(l, site->stream);
+}
+
 static void add_contents(line *l, const fb_site *site, const fb_event *e)
 {
     switch (site->kind) {
@@ -122,11 +133,7 @@ static void add_contents(line *l, const fb_site *site, const fb_event *e)
         add_scalar(l, site, e->value);
         break;
     case FB_KIND_SEED:
-        if (strcmp(site->op, "set_state") == 0)
-            add(l, "state %016" PRIx64, e->key);
-        else
-            add(l, "seed %" PRIu64 "%s", e->key, site->stream[0] != '\0' ? " for " : "");
-        add_escaped(l, strcmp(site->op, "set_state") == 0 ? "" : site->stream);
+        add_seed(l, site, e);
         break;
     case FB_KIND_MODE:
         add(l, "%s", e->value != 0 ? "on" : "off");

@@ -164,7 +164,8 @@ static bool same_form(const fb_site *a, const fb_site *b)
     for (uint32_t i = 0; i < a->rank && i < FB_RANK_MAX; i++)
         if (a->shape[i] != b->shape[i])
             return false;
-    return true;
+    return a->distribution == NULL || b->distribution == NULL ||
+           strcmp(a->distribution, b->distribution) == 0;
 }
 
 /* Whether both name the same inputs, as far as these have been paired. */

@@ -69,6 +69,15 @@ static bool say_state(fb_diff_cause *out, const fb__case *c)
 {
     const fb_site *site = fb__culprit_event(c)->site;
 
+    if (strcmp(fb__text(site->op), "begins") == 0) {
+        if (fb__is_pair(c))
+            fb__say(out, "generator %s begins in another state: it was seeded otherwise",
+                    fb__text(site->stream));
+        else
+            fb__say(out, "only %s has a generator %s", fb__culprit_side(c), fb__text(site->stream));
+        fb__say_fix(out, "make %s with the same seed in both", fb__text(site->stream));
+        return true;
+    }
     if (strcmp(fb__text(site->op), "set_state") != 0)
         return false;
     if (fb__is_pair(c))

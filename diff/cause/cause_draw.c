@@ -114,15 +114,13 @@ static history history_of(const fb__step *step, const fb__step_event *e)
 }
 
 /* Whether a generator gives other numbers though its key, its place and what is asked of it are
- * equal. Of mt19937 the key is the state, which decides all numbers; of another one it may be a
- * name, which its seed is not in. */
+ * equal. */
 static bool gives_other_numbers(const fb__step_event *a, const fb__step_event *b)
 {
     return a->stream_key == b->stream_key && a->counter == b->counter && a->count == b->count &&
            same_name(a->site->distribution, b->site->distribution) &&
            a->site->parameters[0] == b->site->parameters[0] &&
-           a->site->parameters[1] == b->site->parameters[1] &&
-           !same_name(a->site->algorithm, "mt19937");
+           a->site->parameters[1] == b->site->parameters[1] && !fb__is_told_by_state(a->site);
 }
 
 /* Whether anything says that torch's generator is seeded: a seed, however late, or that its state
@@ -264,7 +262,7 @@ bool fb__rule_rng_offset(fb_diff_cause *out, const fb__case *c)
         say_one_sided(out, c);
         return true;
     }
-    if (a->stream_key != b->stream_key && same_name(a->site->algorithm, "mt19937")) {
+    if (a->stream_key != b->stream_key && fb__is_told_by_state(a->site)) {
         say_state(out, c);
         return true;
     }

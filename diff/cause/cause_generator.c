@@ -8,11 +8,6 @@
 
 #include "diff/cause/evidence.h"
 
-static bool is_own(const char *stream)
-{
-    return strncmp(stream, "torch.", 6) == 0;
-}
-
 static bool is_order(const fb_site *site)
 {
     static const char *const orders[] = {"randperm", "permutation", "shuffle"};
@@ -63,7 +58,7 @@ bool fb__rule_order_seed(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
 
-    if (e->site->kind != FB_KIND_SEED || !is_own(fb__text(e->site->stream)) ||
+    if (e->site->kind != FB_KIND_SEED || !fb__is_own_generator(fb__text(e->site->stream)) ||
         strcmp(fb__text(e->site->op), "set_state") == 0 || !serves_an_order(fb__step_of(c, e), e))
         return false;
     if (fb__is_pair(c))
@@ -76,13 +71,15 @@ bool fb__rule_order_seed(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
-/* Whether a side has a draw from the default generator that the other lacks. */
-static bool has_lone_draw(const fb__step *step)
+/* Whether a side has a draw that the other lacks, from the generator that a library of such a
+ * stream has for all. */
+static bool has_lone_draw(const fb__step *step, const char *stream)
 {
     for (size_t i = 0; i < step->count; i++)
         if (step->events[i].site->kind == FB_KIND_DRAW && step->events[i].count > 0 &&
             step->events[i].partner == UINT32_MAX &&
-            strcmp(fb__text(step->events[i].site->stream), "torch") == 0)
+            strchr(fb__text(step->events[i].site->stream), '.') == NULL &&
+            fb__is_same_family(fb__text(step->events[i].site->stream), stream))
             return true;
     return false;
 }
@@ -95,8 +92,10 @@ bool fb__rule_own_generator(fb_diff_cause *out, const fb__case *c)
     const bool in_a = c->culprit->a != NULL;
     const fb__step *other = in_a ? &c->pair->b : &c->pair->a;
 
-    if (e->site->kind != FB_KIND_SEED || fb__is_pair(c) || !is_own(fb__text(e->site->stream)) ||
-        (has_stream(other->trace, fb__text(e->site->stream)) && !has_lone_draw(other)))
+    if (e->site->kind != FB_KIND_SEED || fb__is_pair(c) ||
+        !fb__is_own_generator(fb__text(e->site->stream)) ||
+        (has_stream(other->trace, fb__text(e->site->stream)) &&
+         !has_lone_draw(other, fb__text(e->site->stream))))
         return false;
     fb__say(out, "only %s has a generator of its own here (%s): %s draws from another one",
             in_a ? "a" : "b", fb__text(e->site->stream), in_a ? "b" : "a");

@@ -22,28 +22,56 @@ static const fb_event *next_until(fb_trace *trace, uint64_t to)
     return e;
 }
 
-/* A generator outside of torch that a run seeds up to the culprit; NULL: none, or `like` is given
- * and it is not seeded so. */
-static const fb_site *seeded(fb_trace *trace, uint64_t to, const fb_site *like, uint64_t key,
-                             uint64_t *value)
+static bool is_outside(const char *stream)
 {
+    return fb__is_one_of(stream, outside, 2) ||
+           (fb__is_own_generator(stream) &&
+            (fb__is_same_family(stream, outside[0]) || fb__is_same_family(stream, outside[1])));
+}
+
+static bool is_seeding(const fb_site *site)
+{
+    return site != NULL && site->kind == FB_KIND_SEED && !site->note &&
+           strcmp(fb__text(site->op), "set_state") != 0 && is_outside(fb__text(site->stream));
+}
+
+typedef struct seeding {
+    const fb_site *site;
+    uint64_t key;
+} seeding;
+
+enum { SEEDINGS_MAX = 64 }; /* that are looked at; more are no seeds */
+
+/* The first generator outside of torch that a run seeds up to the culprit and the other does not,
+ * or with another number; its site is NULL where there is none. */
+static seeding seeded_alone(fb_trace *trace, fb_trace *other, uint64_t to)
+{
+    seeding found[SEEDINGS_MAX];
+    size_t n = 0;
     const fb_event *e;
 
     if (fb_trace_seek_event(trace, 0, NULL) != FB_OK)
-        return NULL;
-    while ((e = next_until(trace, to)) != NULL) {
+        return (seeding){NULL, 0};
+    while (n < SEEDINGS_MAX && (e = next_until(trace, to)) != NULL) {
         const fb_site *site = fb_trace_site(trace, e->site);
 
-        if (site == NULL || site->kind != FB_KIND_SEED ||
-            !fb__is_one_of(fb__text(site->stream), outside, 2))
-            continue;
-        if (like == NULL ||
-            (strcmp(fb__text(site->stream), fb__text(like->stream)) == 0 && e->key == key)) {
-            *value = e->key;
-            return site;
-        }
+        if (is_seeding(site))
+            found[n++] = (seeding){site, e->key};
     }
-    return NULL;
+    if (n == 0 || fb_trace_seek_event(other, 0, NULL) != FB_OK)
+        return (seeding){NULL, 0};
+    while ((e = next_until(other, to)) != NULL) {
+        const fb_site *site = fb_trace_site(other, e->site);
+
+        for (size_t i = 0; i < n && is_seeding(site); i++)
+            if (found[i].site != NULL && found[i].key == e->key &&
+                strcmp(fb__text(found[i].site->stream), fb__text(site->stream)) == 0)
+                found[i].site = NULL;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (found[i].site != NULL)
+            return found[i];
+    return (seeding){NULL, 0};
 }
 
 /* Signature: other contents enter, and only one run has seeded the generators outside of torch, or
@@ -52,25 +80,22 @@ bool fb__rule_unseeded(fb_diff_cause *out, const fb__case *c)
 {
     const uint64_t step = c->report->first.name.step;
     fb_trace *a = c->pair->a.trace, *b = c->pair->b.trace;
-    uint64_t key = 0, none = 0;
-    const fb_site *in_a, *in_b, *site;
+    seeding lone;
+    bool in_a;
 
     if (!fb__is_other_content(c))
         return false;
-    in_a = seeded(a, step, NULL, 0, &key);
-    site = in_a != NULL && seeded(b, step, in_a, key, &none) == NULL ? in_a : NULL;
-    if (site == NULL) {
-        in_b = seeded(b, step, NULL, 0, &key);
-        in_a = NULL;
-        site = in_b != NULL && seeded(a, step, in_b, key, &none) == NULL ? in_b : NULL;
-    }
-    if (site == NULL)
+    lone = seeded_alone(a, b, step);
+    in_a = lone.site != NULL;
+    if (!in_a)
+        lone = seeded_alone(b, a, step);
+    if (lone.site == NULL)
         return false;
-    fb__say(out, "only %s seeds %s with %llu, and what enters at %s differs",
-            in_a != NULL ? "a" : "b", fb__text(site->stream), (unsigned long long)key,
+    fb__say(out, "only %s seeds %s with %llu, and what enters at %s differs", in_a ? "a" : "b",
+            fb__text(lone.site->stream), (unsigned long long)lone.key,
             fb__place_of(fb__culprit_event(c)));
     fb__say_fix(out, "seed %s alike in both, before anything draws from it",
-                fb__text(site->stream));
+                fb__text(lone.site->stream));
     return true;
 }
 
@@ -104,6 +129,45 @@ static bool has_drawn_unseeded(fb_trace *trace, uint64_t to, const char *stream)
     return moved;
 }
 
+/* The last generator of the program's own that a run has made without a seed and drawn from in this
+ * step, or before the first one: notes are told of it. NULL: none. */
+static const char *own_unseeded(fb_trace *trace, uint64_t to)
+{
+    const char *found = NULL;
+    const fb_event *e;
+
+    if (fb_trace_seek(trace, to <= 1 ? 0 : to, NULL) != FB_OK)
+        return NULL;
+    while ((e = next_until(trace, to)) != NULL) {
+        const fb_site *site = fb_trace_site(trace, e->site);
+
+        if (site != NULL && site->kind == FB_KIND_DRAW && site->note &&
+            fb__is_own_generator(fb__text(site->stream)) && is_outside(fb__text(site->stream)))
+            found = fb__text(site->stream);
+    }
+    return found;
+}
+
+/* Says that both runs draw from a generator that they make without a seed. */
+static bool say_own_unseeded(fb_diff_cause *out, const fb__case *c, uint64_t step)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const char *in_a = own_unseeded(c->pair->a.trace, step);
+    const char *in_b = own_unseeded(c->pair->b.trace, step);
+    const char *call;
+
+    if (in_a == NULL || in_b == NULL || strcmp(in_a, in_b) != 0)
+        return false;
+    call = fb__is_same_family(in_a, "numpy") ? "numpy.random.default_rng" : "random.Random";
+    fb__say(out,
+            "both runs draw from %s, which is made without a seed (%s()): the system seeds it, "
+            "otherwise in each run, and %s differs",
+            in_a, call,
+            e->site->kind == FB_KIND_SAMPLE ? "what is in the samples" : fb__text(e->site->op));
+    fb__say_fix(out, "give it a seed: %s(0)", call);
+    return true;
+}
+
 /* Whether one program does something else, not the same with another result. */
 static bool does_otherwise(const fb__case *c)
 {
@@ -123,6 +187,8 @@ bool fb__rule_never_seeded(fb_diff_cause *out, const fb__case *c)
 
     if (!fb__is_other_content(c) && !does_otherwise(c))
         return false;
+    if (say_own_unseeded(out, c, step))
+        return true;
     for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {
         if (!has_drawn_unseeded(c->pair->a.trace, step, outside[i]) ||
             !has_drawn_unseeded(c->pair->b.trace, step, outside[i]))

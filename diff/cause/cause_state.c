@@ -9,7 +9,7 @@
 #include "diff/cause/evidence.h"
 
 /* The step of an earlier draw that began with the same state of the same generator, or UINT64_MAX.
- * A state of mt19937 is never met twice by drawing. */
+ * A state is never met twice by drawing. */
 static uint64_t drawn_before(const char **stream, const fb__step *step, const fb__step_event *e)
 {
     const fb_event *x = NULL;
@@ -22,8 +22,7 @@ static uint64_t drawn_before(const char **stream, const fb__step *step, const fb
         const fb_site *site = fb_trace_site(step->trace, x->site);
 
         if (site != NULL && site->kind == FB_KIND_DRAW && x->key == e->stream_key && x->count > 0 &&
-            e->count > 0 && x->counter == e->counter &&
-            strcmp(fb__text(site->algorithm), "mt19937") == 0) {
+            e->count > 0 && x->counter == e->counter && fb__is_told_by_state(site)) {
             *stream = fb__text(site->stream);
             return x->step;
         }
@@ -61,7 +60,8 @@ static const char *seeded_alike(fb_trace *trace, const fb__step_event *e)
 
         if (site != NULL && site->kind == FB_KIND_SEED && x->key == e->stream_key &&
             strcmp(fb__text(site->stream), fb__text(e->site->stream)) != 0 &&
-            strncmp(fb__text(site->stream), "torch.", 6) == 0)
+            fb__is_own_generator(fb__text(site->stream)) &&
+            fb__is_same_family(fb__text(site->stream), fb__text(e->site->stream)))
             return fb__text(site->stream);
     }
     return NULL;
@@ -80,7 +80,7 @@ bool fb__rule_seeded_alike(fb_diff_cause *out, const fb__case *c)
     const char *in_a, *in_b, *other;
 
     if (!fb__is_pair(c) || a->site->kind != FB_KIND_SEED || is_set_state(a->site) ||
-        strncmp(fb__text(a->site->stream), "torch.", 6) != 0)
+        !fb__is_own_generator(fb__text(a->site->stream)))
         return false;
     in_a = seeded_alike(c->pair->a.trace, a);
     in_b = seeded_alike(c->pair->b.trace, b);
@@ -256,9 +256,9 @@ bool fb__rule_key_reuse(fb_diff_cause *out, const fb__case *c)
     at = in_a != UINT64_MAX ? in_a : in_b;
     if (puts_back(in_a != UINT64_MAX ? c->pair->a.trace : c->pair->b.trace, at, c->pair->a.step))
         return false;
-    /* The default generator and one of the program's own may well be seeded alike. */
+    /* A library's generator for all and one of the program's own may well be seeded alike. */
     if (strcmp(before, stream) != 0 &&
-        (strcmp(before, "torch") == 0 || strcmp(stream, "torch") == 0))
+        (!fb__is_own_generator(before) || !fb__is_own_generator(stream)))
         return false;
     if (strcmp(before, stream) == 0)
         fb__say(out,

@@ -30,6 +30,29 @@ bool fb__is_one_of(const char *word, const char *const *list, size_t count)
     return false;
 }
 
+bool fb__is_own_generator(const char *stream)
+{
+    static const char own[] = ".generator";
+    const char *dot = strchr(stream, '.');
+
+    return dot != NULL && strncmp(dot, own, sizeof own - 1) == 0;
+}
+
+bool fb__is_same_family(const char *x, const char *y)
+{
+    const size_t n = strcspn(x, ".");
+
+    return n == strcspn(y, ".") && strncmp(x, y, n) == 0;
+}
+
+bool fb__is_told_by_state(const fb_site *site)
+{
+    static const char *const algorithms[] = {"mt19937", "pcg64", "pcg64dxsm", "philox", "sfc64"};
+
+    return fb__is_one_of(fb__text(site->algorithm), algorithms,
+                         sizeof algorithms / sizeof algorithms[0]);
+}
+
 bool fb__op_is(const fb_site *site, const char *name)
 {
     const char *op = fb__text(site->op);

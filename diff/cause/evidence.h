@@ -73,6 +73,20 @@ bool fb__is_same_input(const fb__case *c, uint32_t k);
 enum { FB__INPUTS_TEXT = 400 }; /* bytes that hold any such text */
 bool fb__other_inputs(char *out, size_t size, const fb__case *c);
 
+/* --- Generators ------------------------------------------------------------------------------- */
+
+/* Whether a stream is a generator that the program has made: "numpy.generator0". */
+bool fb__is_own_generator(const char *stream);
+
+/* Whether two streams are generators of one library: "numpy" and "numpy.generator0". */
+bool fb__is_same_family(const char *x, const char *y);
+
+/* Whether the key of a draw is its generator's state, which decides all numbers that come. Of
+ * another one it may be a name, which its seed is not in. */
+bool fb__is_told_by_state(const fb_site *site);
+
+/* --- Kinds ------------------------------------------------------------------------------------ */
+
 /* Whether an op or tensor is of a kind. */
 bool fb__is_tensor(const fb__step_event *e); /* of an op, or a parameter */
 bool fb__is_scalar(const fb_site *site);     /* one floating-point number that an op has made */

@@ -314,6 +314,43 @@ static void blame_sample(fb__culprit *out, place *best, const fb__guilt *g)
     }
 }
 
+static bool is_numbers(const fb__step_event *e)
+{
+    return e->site->kind == FB_KIND_DRAW && e->count > 0 && e->site->stream != NULL;
+}
+
+/* The last draw of a generator's numbers before `end`, where the other side lacks it; NULL: it does
+ * not, or there is none. */
+static const fb__step_event *lone_draw(const fb__step *step, const uint16_t *marks,
+                                       const fb__step_event *end)
+{
+    for (const fb__step_event *e = end; e-- > step->events;)
+        if (is_numbers(e) && strcmp(e->site->stream, end->site->stream) == 0)
+            return e->partner == NONE && (marks[e - step->events] & FB__COUNTS) != 0 ? e : NULL;
+    return NULL;
+}
+
+/* A draw from another state is blamed on the one before it, where one side alone has that. */
+static void blame_draw(fb__culprit *out, place *best, const fb__guilt *g)
+{
+    const fb__step *a = &g->pair->a, *b = &g->pair->b;
+    const fb__step_event *in_a, *in_b;
+
+    if (out->a == NULL || out->b == NULL || !is_numbers(out->a) || !is_numbers(out->b) ||
+        out->a->stream_key == out->b->stream_key)
+        return;
+    in_a = lone_draw(a, g->a, out->a);
+    in_b = lone_draw(b, g->b, out->b);
+    if ((in_a == NULL) == (in_b == NULL))
+        return;
+    out->a = in_a;
+    out->b = in_b;
+    out->what = in_a != NULL ? FB_DIFF_ONLY_A : FB_DIFF_ONLY_B;
+    *best = in_a == NULL
+                ? place_in_b(b, in_b)
+                : (place){(uint64_t)(in_a - a->events) + 1, 0, (uint64_t)(in_a - a->events)};
+}
+
 /* The last equal event before the culprit, and how many equal ones follow. */
 static void look_around(fb__culprit *out, const fb__step *a, place best)
 {
@@ -453,6 +490,7 @@ fb_status fb__judge(fb__judgement *judgement, const fb__step_pair *pair, const f
         out->uses_draws = !ops || uses_draws(&pair->a, &guilt.in_a, guilt.a) ||
                           uses_draws(&pair->b, &guilt.in_b, guilt.b);
         blame_reset(out, &best, &guilt);
+        blame_draw(out, &best, &guilt);
         blame_sample(out, &best, &guilt);
         status = blame_forward(out, &best, &guilt, err);
         if (status == FB_OK)

@@ -99,20 +99,25 @@ static void fills(tape *t, const char *distribution, uint64_t key)
     (void)parameter(t, FB_PHASE_INIT, "out.weight", N, contents);
 }
 
-/* Where torch's generator stands at the end of a step. Of one that nobody is known to have seeded
- * the recorder notes the position alone: key 0. */
-static void stands(tape *t, uint64_t key)
+/* Where a generator stands at the end of a step. Of one that nobody is known to have seeded the
+ * recorder notes the position alone: key 0. */
+static void stands(tape *t, const char *stream, uint64_t key)
 {
     (void)report(t,
                  (fb_site){.kind = FB_KIND_DRAW,
                            .phase = FB_PHASE_DATA,
-                           .path = "torch",
+                           .path = stream,
                            .op = "state",
-                           .stream = "torch",
+                           .stream = stream,
                            .algorithm = "mt19937",
                            .distribution = "state",
                            .note = key == 0},
                  (fb_event){.key = key, .counter = 32});
+}
+
+static void torch_stands(tape *t, uint64_t key)
+{
+    stands(t, "torch", key);
     learn(t, "numpy", "choice", 9);
 }
 
@@ -122,7 +127,7 @@ static void torch_never_seeded(tape *t, side s)
     if (s == NEIGHBOUR)
         seed(t, "torch", 5);
     fills(t, "normal_", s == RIGHT ? 1 : 2);
-    stands(t, s == NEIGHBOUR ? 12 : 0);
+    torch_stands(t, s == NEIGHBOUR ? 12 : 0);
     next(t);
 }
 
@@ -130,7 +135,7 @@ static void torch_never_seeded(tape *t, side s)
 static void torch_seeded_before(tape *t, side s)
 {
     fills(t, s == NEIGHBOUR ? "uniform_" : "normal_", s == WRONG ? 2 : 1);
-    stands(t, s == WRONG ? 12 : 11);
+    torch_stands(t, s == WRONG ? 12 : 11);
     next(t);
 }
 
@@ -139,11 +144,110 @@ static void torch_seeded_too_late(tape *t, side s)
 {
     fills(t, s == NEIGHBOUR ? "uniform_" : "normal_", s == WRONG ? 2 : 1);
     seed(t, "torch", 5);
-    stands(t, 11);
+    torch_stands(t, 11);
     next(t);
 }
 
+/* --- NumPy's and Python's --------------------------------------------------------------------- */
+
+/* A draw from a generator of the program's own. Of one that the system has seeded it is a note. */
+static void draws_own(tape *t, const char *stream, uint64_t key)
+{
+    float data[N];
+
+    numbers(data, key);
+    (void)report(t,
+                 (fb_site){.kind = FB_KIND_DRAW,
+                           .phase = phase_of(t),
+                           .path = stream,
+                           .op = "draw",
+                           .stream = stream,
+                           .algorithm = "pcg64",
+                           .distribution = "normal",
+                           .note = key == 0},
+                 (fb_event){.key = key, .count = N, .data = data, .data_bytes = sizeof data});
+}
+
+static void begins(tape *t, const char *stream, uint64_t key)
+{
+    (void)report(t,
+                 (fb_site){.kind = FB_KIND_SEED,
+                           .phase = phase_of(t),
+                           .path = stream,
+                           .op = "begins",
+                           .slot = "seed",
+                           .stream = stream,
+                           .algorithm = "pcg64"},
+                 (fb_event){.key = key});
+}
+
+/* What such numbers are made into enters as contents from outside. */
+static void becomes(tape *t, uint64_t contents)
+{
+    fb_ref from = enters(t, "mm", contents);
+    float data[N];
+
+    from = op(t, "", "mm", contents, &from, 1);
+    numbers(data, contents);
+    (void)floats(t, FB_PHASE_BACKWARD, "fc.weight", "grad", "grad", data, &from, 1);
+    (void)parameter(t, FB_PHASE_OPTIMIZER, "fc.weight", N, contents);
+}
+
+/* Both make it without a seed; the neighbour seeds it otherwise. */
+static void made_without_a_seed(tape *t, side s)
+{
+    next(t);
+    if (s == NEIGHBOUR)
+        seed(t, "numpy.generator0", 5);
+    draws_own(t, "numpy.generator0", s == NEIGHBOUR ? 3 : 0);
+    becomes(t, 10 + (uint64_t)s);
+}
+
+/* It begins in another state; the neighbour seeds it with a number. */
+static void begins_otherwise(tape *t, side s)
+{
+    const uint64_t key = s == RIGHT ? 1 : 2;
+
+    if (s == NEIGHBOUR)
+        seed(t, "numpy.generator0", 8);
+    else
+        begins(t, "numpy.generator0", key);
+    next(t);
+    draws_own(t, "numpy.generator0", key);
+    becomes(t, 10 + key);
+}
+
+/* Only one side seeds it, whatever else both seed alike; the neighbour reads other contents. */
+static void seeds_one_more(tape *t, side s)
+{
+    seed(t, "numpy", 1);
+    if (s != WRONG)
+        seed(t, "numpy.generator0", 5);
+    next(t);
+    draws_own(t, "numpy.generator0", s == WRONG ? 0 : 3);
+    becomes(t, 10 + (uint64_t)s);
+}
+
+/* One side draws once more, so that the next draw comes from another state; the neighbour's
+ * generator stands elsewhere by itself. */
+static void draws_once_more(tape *t, side s)
+{
+    seed(t, "numpy.generator0", 5);
+    next(t);
+    draws_own(t, "numpy.generator0", 3);
+    if (s == WRONG)
+        draws_own(t, "numpy.generator0", 4);
+    draws_own(t, "numpy.generator0", s == RIGHT ? 4 : 5);
+    becomes(t, 10 + (uint64_t)s);
+    stands(t, "numpy.generator0", s == RIGHT ? 5 : 6);
+}
+
 static const claim claims[] = {
+    {made_without_a_seed, "rng-seed", "made without a seed (numpy.random.default_rng())", false},
+    {begins_otherwise, "rng-seed", "begins in another state", false},
+    {seeds_one_more, "rng-seed", "only a seeds numpy.generator0 with 5", false},
+    {draws_once_more, "rng-offset", "extra draw of 32 numbers from stream numpy.generator0 in b",
+     false},
     {torch_never_seeded, "rng-seed", "neither run seeds torch", false},
     {torch_seeded_before, "rng-seed", "seeded otherwise, or not at all", false},
     {torch_seeded_too_late, "rng-seed", "seeded otherwise, or not at all", false},

@@ -412,7 +412,7 @@ with firstbit.torch.record(sys.argv[1], model=model, optimizer=optimizer):
         subprocess.run([sys.executable, "-c", program, paths[0]], check=True, timeout=300)
         subprocess.run([sys.executable, "-c", program, paths[1], "more"], check=True, timeout=300)
         first = diff(*paths)["first"]
-        self.assertEqual((first["step"], first["path"], first["op"]), (2, "python", "state"))
+        self.assertEqual((first["step"], first["path"], first["op"]), (2, "python", "draw"))
 
     def test_a_new_optimizer_takes_over_the_count_of_steps(self):
         import firstbit as package

@@ -6,12 +6,9 @@ usage: test_torch_states.py FIRSTBIT [unittest arguments]    the library: FIRSTB
 """
 
 import ctypes
-import json
 import os
 import random
-import subprocess
 import sys
-import tempfile
 import unittest
 
 import numpy as np
@@ -20,46 +17,7 @@ import torch.nn as nn
 
 import firstbit
 import firstbit.torch
-
-FIRSTBIT = ""
-
-
-class Case(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.at = folder.name
-
-    def path(self, name):
-        return os.path.join(self.at, name + ".fbt")
-
-    def record(self, name, program, **options):
-        """Runs it recorded; its events."""
-        options.setdefault("ops_steps", "0:1")
-        torch.manual_seed(1)
-        np.random.seed(2)
-        random.seed(3)
-        with firstbit.torch.record(self.path(name), **options):
-            program()
-        with firstbit.open(self.path(name)) as trace:
-            return list(trace)
-
-    def diff(self, a, b):
-        done = subprocess.run([FIRSTBIT, "diff", "--json", self.path(a), self.path(b)],
-                              capture_output=True, text=True, timeout=300)
-        return json.loads(done.stdout)
-
-    def assert_same(self, a, b):
-        found = self.diff(a, b)
-        self.assertEqual(found["verdict"], "same", found)
-
-
-def line_of(program, text):
-    """Where in this file a function's line with this text is."""
-    with open(__file__, encoding="utf-8") as file:
-        lines = file.read().splitlines()
-    first = program.__code__.co_firstlineno
-    return next(i for i, line in enumerate(lines, 1) if i >= first and text in line)
+from recording import Case, line_of
 
 
 class Generators(Case):
@@ -384,5 +342,5 @@ class Updates(Case):
 
 
 if __name__ == "__main__":
-    FIRSTBIT = os.path.abspath(sys.argv.pop(1))
+    Case.firstbit = os.path.abspath(sys.argv.pop(1))
     unittest.main()

@@ -338,8 +338,9 @@ class Recorder:
 
     def seed(self, stream: str, seed: int, *, algorithm: str = "", op: str = "seed",
              note: bool = False, source: Optional[CallStack] = None) -> Optional[EventRef]:
-        """Records that a generator was seeded, or with op "set_state" put into a state, of which
-        `seed` is a hash. note, source: as of `site`."""
+        """Records that a generator was seeded; or with op "set_state" put into a state, or with
+        "begins" found in one when it is first used: `seed` is a hash of it. note, source: as of
+        `site`."""
         if self._handle is None:
             return None
         phase = "data" if self._step else "init"

@@ -92,6 +92,7 @@ class Draws:
                  "numpy": numpy_state()}
         found.update((f"torch.generator{i}", (self.key_of(generator), 0))
                      for i, generator in enumerate(self.generators))
+        found.update(self.session.host_draws.states())
         for stream, state in found.items():
             still = self.states.get(stream) == state and (changed or "." in stream)
             if state is not None and not still:
@@ -102,7 +103,7 @@ class Draws:
         """The system seeds a generator unless the program does: of one that was not seen to be
         seeded, only the position within its 624 numbers is told, as a note. That PyTorch's was
         seeded before the recording shows: the system gives it a number of 64 bits."""
-        known = stream in self.session.seeded or "." in stream or (
+        known = stream in self.session.seeded or stream.startswith("torch.") or (
             stream == "torch" and torch.default_generator.initial_seed() < 1 << 32)
         recorder, note = self.session.recorder, not known
         number = recorder.site("draw", "data", stream, "state", note=note,
@@ -123,9 +124,12 @@ def number_of(raw: bytes) -> int:
 def python_state() -> Optional[Tuple[int, int]]:
     """Number of the state of Python's own generator, and its position; None where there is none."""
     module = sys.modules.get("random")
-    if module is None:
-        return None
-    _, state, gauss = module.getstate()
+    return None if module is None else state_of_python(module)
+
+
+def state_of_python(generator: Any) -> Tuple[int, int]:
+    """Of any generator of Python's."""
+    _, state, gauss = generator.getstate()
     key = number_of(b"%d %r" % (hash(state), gauss))  # of integers: the same in every process
     return key, state[-1]
 
@@ -142,5 +146,7 @@ def numpy_state() -> Optional[Tuple[int, int]]:
 def numpy_number(state: Dict[str, Any]) -> int:
     """Of the state of a generator of NumPy's, of any kind."""
     inner = state["state"]
-    raw = inner["key"].tobytes() if "key" in inner else repr(sorted(inner.items())).encode()
-    return number_of(raw + b"%d %d" % (inner.get("pos", 0), state.get("has_gauss", 0)))
+    if "key" in inner and "pos" in inner:
+        return number_of(inner["key"].tobytes() + b"%d %d" % (
+            inner["pos"], state.get("has_gauss", 0)))
+    return number_of(repr(sorted(state.items(), key=lambda item: item[0])).encode())

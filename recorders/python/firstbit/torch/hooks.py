@@ -55,6 +55,7 @@ class Hooks:
         self._processes()
         self._threads()
         seeds.replace_all(session, self._replace)
+        session.host_draws.replace_all(self._replace)
         collectives.replace_all(session, self._replace)
 
     def remove(self) -> None:

@@ -10,7 +10,7 @@ import functools
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
 
 import torch
 
@@ -149,12 +149,12 @@ class _Methods:
         ctypes.pythonapi.PyType_Modified(ctypes.py_object(self.cls))
 
 
-class GeneratorMethods:
-    """Those of torch.Generator, as attributes: what `Hooks._replace` replaces and puts back."""
+class ClassMethods:
+    """Methods of such a class, as attributes: what `Hooks._replace` replaces and puts back."""
 
-    def __init__(self) -> None:
-        methods = _Methods(torch._C.Generator)
-        names = [name for name in ("manual_seed", "seed", "set_state") if name in methods.held]
+    def __init__(self, cls: type, wanted: Sequence[str]) -> None:
+        methods = _Methods(cls)
+        self.__dict__["names"] = names = [name for name in wanted if name in methods.held]
         self.__dict__.update({name: methods.held[name] for name in names})
         self._methods = methods
 
@@ -174,10 +174,9 @@ def replace_all(session: "Session", replace: Replace) -> None:
         replace(torch, name, seeds.of_default)
         replace(torch.random, name,
                 (lambda _, name=name: getattr(torch, name)) if one else seeds.of_default)
-    generator = GeneratorMethods()
-    for name in ("manual_seed", "seed", "set_state"):
-        if hasattr(generator, name):
-            replace(generator, name, seeds.of_generator)
+    generator = ClassMethods(torch._C.Generator, ("manual_seed", "seed", "set_state"))
+    for name in generator.names:
+        replace(generator, name, seeds.of_generator)
     seeds.replace_module(replace, random, "python", ("seed", "setstate"), python_state)
     numpy: Optional[Any] = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "random"):

@@ -20,6 +20,7 @@ from .collectives import hold
 from .contents import DTYPES, address_of, local, obstacle, readable, tensors_in
 from .core import new_core
 from .draws import Draws
+from .host_draws import HostDraws
 from .paths import Calls, Modules
 from .program import autocast
 from .results import Results
@@ -43,6 +44,7 @@ class Session:
         self.modules = Modules(modules)
         self.calls = Calls(self.modules)
         self.draws = Draws(self)
+        self.host_draws = HostDraws(self)
         self.workers = Workers(self)
         self.updates = Updates(self)
         self.results = Results(self)
@@ -266,6 +268,7 @@ class Session:
                 self.record_state(parameter, "optimizer", name, "update", "param",
                                   [ref for ref in made if ref is not None])
         self.draws.end_step()
+        self.host_draws.end_step()
         self.grads.clear()
         self.core.end_step()
 
