@@ -125,13 +125,18 @@ fb_status fb__check_resumed(fb__comparison *c, fb_error *err)
     r->equal_through = d.from + d.steps;
     status = fb__list_add(&r->left_out, err,
                           "steps before %" PRIu64 " of %s (%s goes on from there), and events "
-                          "that are no tensor, draw or scalar",
+                          "that are no batch, tensor, draw or scalar",
                           d.from + 1, d.is_b ? "a" : "b", d.is_b ? "b" : "a");
     if (status != FB_OK)
         return status;
     if (d.item == FB__RESUMED_EQUAL && d.compared == 0)
         return fb__undecidable(c, err, "a resumed run, of whose steps nothing could be compared");
     r->verdict = FB_DIFF_SAME;
+    if (d.item == FB__RESUMED_EQUAL && d.generator_parts > 0)
+        return fb__list_add(&r->notes, err,
+                            "torch's generator stands elsewhere in %s at the end of step %" PRIu64
+                            " of %s; nothing that was compared depends on it",
+                            d.is_b ? "b" : "a", d.generator_parts, d.is_b ? "a" : "b");
     if (d.item == FB__RESUMED_EQUAL)
         return FB_OK;
     take_first(r, &d);

@@ -4,12 +4,7 @@
  */
 #include "diff/align/resume.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/error.h"
-#include "base/hash.h"
-#include "base/intern.h"
+#include "diff/align/state_by_name.h"
 #include "diff/read/step_events.h"
 
 uint64_t fb__resume_point(const fb__headers *headers)
@@ -21,63 +16,6 @@ uint64_t fb__resume_point(const fb__headers *headers)
     if (after_a == after_b)
         return 0;
     return after_a > after_b ? after_a : after_b;
-}
-
-/* Path and slot of a tensor of training state, as one string of bytes. */
-typedef struct state_key {
-    char text[2 * FB_NAME_MAX + 2];
-    size_t bytes;
-} state_key;
-
-static void make_key(state_key *out, const fb_site *site)
-{
-    const char *path = site->path == NULL ? "" : site->path;
-    const char *slot = site->slot == NULL ? "" : site->slot;
-    const size_t n = strnlen(path, FB_NAME_MAX), m = strnlen(slot, FB_NAME_MAX);
-
-    memcpy(out->text, path, n);
-    out->text[n] = '\0';
-    memcpy(out->text + n + 1, slot, m);
-    out->bytes = n + 1 + m;
-}
-
-/* Hashes of the state that a side has at a step, by key. */
-typedef struct state_table {
-    fb_intern *keys;
-    fb_hash *hashes;
-    uint64_t *numbers;
-    size_t capacity;
-} state_table;
-
-static void free_table(state_table *t)
-{
-    fb_intern_destroy(t->keys);
-    free(t->hashes);
-    free(t->numbers);
-}
-
-static fb_status put(state_table *t, const state_key *key, fb_hash hash, uint64_t number,
-                     fb_error *err)
-{
-    const uint32_t at = fb_intern_put(t->keys, key->text, key->bytes, NULL);
-
-    if (at != FB_INTERN_NONE && at >= t->capacity) {
-        const size_t capacity = 2 * (size_t)at + 64;
-        fb_hash *hashes = realloc(t->hashes, capacity * sizeof *hashes);
-        uint64_t *numbers;
-
-        if (hashes != NULL)
-            t->hashes = hashes;
-        numbers = realloc(t->numbers, capacity * sizeof *numbers);
-        if (numbers != NULL)
-            t->numbers = numbers;
-        t->capacity = hashes != NULL && numbers != NULL ? capacity : t->capacity;
-    }
-    if (at == FB_INTERN_NONE || at >= t->capacity)
-        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "comparing a checkpoint: out of memory");
-    t->hashes[at] = hash;
-    t->numbers[at] = number;
-    return FB_OK;
 }
 
 static bool is_loaded(const fb_site *site)
@@ -95,86 +33,36 @@ static bool is_end(const fb_site *site)
     return fb__is_learned(site, FB__END);
 }
 
-/* Calls `each` for every parameter and state of a step whose site is `wanted`. */
-static fb_status for_each_state(fb_trace *trace, uint64_t step, bool (*wanted)(const fb_site *),
-                                fb_status (*each)(void *, const fb_site *, const fb_event *,
-                                                  uint64_t, fb_error *),
-                                void *argument, fb_error *err)
-{
-    fb_status status = fb_trace_seek(trace, step, err);
-
-    while (status == FB_OK) {
-        const fb_event *event;
-        const fb_site *site;
-        uint64_t number;
-
-        status = fb_trace_next(trace, &event, &number, err);
-        if (status != FB_OK || event == NULL || event->step > step)
-            break;
-        site = fb_trace_site(trace, event->site);
-        if (site != NULL && site->kind == FB_KIND_PARAM && wanted(site) &&
-            !fb_hash_is_zero(event->hash) && (event->flags & FB_EVENT_UNDEFINED) == 0)
-            status = each(argument, site, event, number, err);
-    }
-    return status;
-}
-
-static fb_status add(void *argument, const fb_site *site, const fb_event *event, uint64_t number,
-                     fb_error *err)
-{
-    state_key key;
-
-    make_key(&key, site);
-    return put(argument, &key, event->hash, number, err);
-}
-
-typedef struct check {
-    const state_table *known;
-    fb__resume_difference *out;
-} check;
-
-/* Compares with the resumed run's, which are known. */
-static fb_status check_whole(void *argument, const fb_site *site, const fb_event *event,
-                             uint64_t number, fb_error *err)
-{
-    const check *c = argument;
-    fb__resume_difference *d = c->out;
-    state_key key;
-    uint32_t at;
-
-    (void)err;
-    make_key(&key, site);
-    at = fb_intern_find(c->known->keys, key.text, key.bytes);
-    if (d->found || at == FB_INTERN_NONE || fb_hash_equal(c->known->hashes[at], event->hash))
-        return FB_OK;
-    d->found = true;
-    d->dtype = site->dtype;
-    fb_event_name_of(&d->name, site, event);
-    d->number_a = d->resumed_is_b ? number : c->known->numbers[at];
-    d->number_b = d->resumed_is_b ? c->known->numbers[at] : number;
-    return FB_OK;
-}
-
 /* What one trace, of a resumed run, has of these sites in one step, beside what the other has. */
 typedef struct place {
     fb_trace *trace;
     uint64_t step;
-    bool (*wanted)(const fb_site *);
+    fb__state_filter *wanted;
 } place;
 
 static fb_status compare(fb__resume_difference *out, const place *resumed, const place *whole,
                          fb_error *err)
 {
-    state_table known = {.keys = fb_intern_create()};
-    check c = {.known = &known, .out = out};
-    fb_status status;
+    fb__states mine = {0}, known = {0};
+    const fb__state *of_mine, *of_known;
+    fb_status status =
+        fb__states_read(&mine, resumed->trace, resumed->step, resumed->step, resumed->wanted, err);
 
-    if (known.keys == NULL)
-        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "comparing a checkpoint: out of memory");
-    status = for_each_state(resumed->trace, resumed->step, resumed->wanted, add, &known, err);
     if (status == FB_OK)
-        status = for_each_state(whole->trace, whole->step, whole->wanted, check_whole, &c, err);
-    free_table(&known);
+        status =
+            fb__states_read(&known, whole->trace, whole->step, whole->step, whole->wanted, err);
+    of_known = status == FB_OK ? fb__states_part(&of_mine, &known, &mine) : NULL;
+    if (of_known != NULL) {
+        const fb_event bare = {.step = of_known->step, .micro = of_known->micro};
+
+        out->found = true;
+        out->dtype = of_known->site->dtype;
+        fb_event_name_of(&out->name, of_known->site, &bare);
+        out->number_a = out->resumed_is_b ? of_known->number : of_mine->number;
+        out->number_b = out->resumed_is_b ? of_mine->number : of_known->number;
+    }
+    fb__states_free(&mine);
+    fb__states_free(&known);
     return status;
 }
 

@@ -10,12 +10,18 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "diff/align/resume.h"
+#include "diff/align/resumed_data.h"
+#include "diff/align/saved.h"
 #include "diff/read/chains.h"
+#include "diff/read/step_events.h"
 #include "diff/read/step_table.h"
+
+enum { FIRST_STEPS = 2 }; /* an optimizer beside the leading one steps at the start of the second */
 
 typedef struct pair {
     fb_trace *whole, *part; /* part is the resumed one */
     fb__table whole_start, part_start;
+    fb__saved saved; /* the checkpoint, where it is on record */
     fb__resumed *out;
 } pair;
 
@@ -129,14 +135,16 @@ static void take(pair *p, const fb__table *whole, const fb__node *x, const fb__n
     out->dtype = x->site->dtype;
 }
 
-/* A parameter that the resumed run does not begin with. */
+/* A parameter that the resumed run does not begin with. What is in the checkpoint was asked
+ * already: another optimizer may have changed it since. */
 static void compare_start(pair *p, const fb__table *whole)
 {
     for (uint32_t i = whole->start_count; i < whole->count; i++) {
         const fb__node *n = &whole->nodes[i];
         uint32_t mine;
 
-        if (!fb__node_is_param(n) || n->site->path == NULL)
+        if (!fb__node_is_param(n) || n->site->path == NULL ||
+            fb__states_find(&p->saved.saved, n->site) != NULL)
             continue;
         mine = fb__table_find_param(&p->part_start, n->site->path);
         if (mine != FB__NODE_NONE && !is_equal(n, &p->part_start.nodes[mine])) {
@@ -180,22 +188,161 @@ static void compare_nodes(pair *p, const fb__table *whole, const fb__table *part
         take(p, whole, &whole->nodes[partner], &part->nodes[first], item_of(&part->nodes[first]));
 }
 
+/* A tensor of the checkpoint that the resumed run has as another one, or as none. */
+static void take_saved(pair *p, const fb__state *saved, const fb__state *mine,
+                       fb__resumed_item item)
+{
+    const fb_event bare = {.step = p->out->from, .micro = saved->micro};
+    const uint64_t number = mine == NULL ? 0 : mine->number;
+    fb__resumed *out = p->out;
+
+    out->item = item;
+    out->lost = mine == NULL;
+    fb_event_name_of(&out->name, saved->site, &bare);
+    out->number_a = out->is_b ? saved->number : number;
+    out->number_b = out->is_b ? number : saved->number;
+    out->dtype = saved->site->dtype;
+}
+
+/* What is in the checkpoint, and was restored as something else. A generator may have moved on. */
+static void compare_saved(pair *p)
+{
+    const fb__state *mine, *saved = fb__saved_other(&mine, &p->saved);
+    const char *slot;
+
+    p->out->all = p->saved.last > 0 && fb__saved_lost_state(&p->saved) == NULL &&
+                  fb__saved_lost_buffer(&p->saved) == NULL;
+    if (saved == NULL)
+        return;
+    slot = saved->site->slot == NULL ? "" : saved->site->slot;
+    take_saved(p, saved, mine,
+               strcmp(slot, "param") == 0    ? FB__RESUMED_PARAMETER
+               : strcmp(slot, "buffer") == 0 ? FB__RESUMED_BUFFER
+                                             : FB__RESUMED_STATE);
+}
+
+static uint32_t find_generator(const fb__table *t)
+{
+    for (uint32_t i = t->start_count; i < t->count; i++)
+        if (fb__is_generator_state(t->nodes[i].site) && t->nodes[i].site->stream != NULL &&
+            strcmp(t->nodes[i].site->stream, "torch") == 0)
+            return i;
+    return FB__NODE_NONE;
+}
+
+/* Whether PyTorch's generator stands elsewhere at the end of the step; that alone changes nothing.
+ * Then *x and *y say so. */
+static bool generator_parts(const fb__node **x, const fb__node **y, const fb__table *whole,
+                            const fb__table *part)
+{
+    const uint32_t i = find_generator(whole), k = find_generator(part);
+
+    if (i == FB__NODE_NONE || k == FB__NODE_NONE)
+        return false;
+    *x = &whole->nodes[i];
+    *y = &part->nodes[k];
+    return (*x)->generator != 0 && (*y)->generator != 0 && (*x)->generator != (*y)->generator;
+}
+
+/* A number that differs in a step of which nothing says what made it (a loss where no ops are on
+ * record) is what something else made otherwise: a batch, a generator, what was not restored. */
+static void explain(pair *p, uint64_t step, const fb__table *whole, const fb__table *part,
+                    const fb__other_batch *other)
+{
+    const fb__state *lost_state = fb__saved_lost_state(&p->saved);
+    const fb__state *lost_buffer = fb__saved_lost_buffer(&p->saved);
+    const fb__node *x, *y;
+
+    if (other->found) {
+        const fb_event bare = {.step = whole->step, .micro = other->micro};
+
+        p->out->item = FB__RESUMED_DATA;
+        fb_event_name_of(&p->out->name, other->site, &bare);
+        p->out->number_a = p->out->is_b ? other->number_whole : other->number_part;
+        p->out->number_b = p->out->is_b ? other->number_part : other->number_whole;
+        p->out->dtype = FB_DTYPE_NONE;
+    }
+    p->out->generator_too =
+        p->out->item == FB__RESUMED_DATA && generator_parts(&x, &y, whole, part);
+    if (other->found)
+        return;
+    if (p->out->item == FB__RESUMED_EQUAL && p->out->generator_parts == 0 &&
+        generator_parts(&x, &y, whole, part))
+        p->out->generator_parts = whole->step;
+    if (p->out->item == FB__RESUMED_SCHEDULE && lost_state != NULL) /* it holds the rate too */
+        take_saved(p, lost_state, NULL, FB__RESUMED_STATE);
+    if (p->out->item != FB__RESUMED_OTHER)
+        return;
+    if (generator_parts(&x, &y, whole, part))
+        take(p, whole, x, y, FB__RESUMED_GENERATOR);
+    else if (lost_state != NULL && step > 1)
+        take_saved(p, lost_state, NULL, FB__RESUMED_STATE);
+    else if (lost_buffer != NULL)
+        take_saved(p, lost_buffer, NULL, FB__RESUMED_BUFFER);
+}
+
+/* A first step of the resumed run. What the other did before it wrote the checkpoint, what this one
+ * read to pass it over, what it did before its training began, and gradients that it has none of
+ * yet to zero, are no part of what both do: that is counted from the end of the step. */
+static fb_status load_first(pair *p, uint64_t step, fb__table *whole, fb__table *part,
+                            uint64_t behind, uint64_t passed_over, fb_error *err)
+{
+    fb__groups x = {0}, y = {0};
+    const uint64_t at = p->out->from + step;
+    fb_status status = fb__groups_read(&x, p->whole, at, behind, err);
+
+    if (status == FB_OK)
+        status = fb__groups_read(&y, p->part, step, passed_over, err);
+    if (status == FB_OK)
+        status = fb__table_load_end(whole, p->whole, &p->whole_start, at, &x, &y, err);
+    if (status == FB_OK)
+        status = fb__table_load_end(part, p->part, &p->part_start, step, &y, &x, err);
+    fb__groups_free(&x);
+    fb__groups_free(&y);
+    return status;
+}
+
+static fb_status load_step(pair *p, uint64_t step, fb__table *whole, fb__table *part,
+                           fb__other_batch *other, fb_error *err)
+{
+    const uint64_t at = p->out->from + step;
+    const uint64_t behind = step == 1 && p->saved.step == at ? p->saved.last : 0;
+    fb_status status = fb__other_batch_find(other, &(fb__reading){p->whole, at, behind},
+                                            &(fb__reading){.trace = p->part, .step = step}, err);
+
+    if (status == FB_OK && p->saved.found && step <= FIRST_STEPS)
+        return load_first(p, step, whole, part, behind, step == 1 ? other->passed_over : 0, err);
+    if (status == FB_OK)
+        status = fb__table_load(whole, p->whole, &p->whole_start, at, err);
+    if (status == FB_OK)
+        status = fb__table_load(part, p->part, &p->part_start, step, err);
+    return status;
+}
+
 static fb_status compare_step(pair *p, uint64_t step, fb_error *err)
 {
-    fb__table whole, part = {.trace = NULL};
+    fb__table whole = {.trace = NULL}, part = {.trace = NULL};
+    fb__other_batch other;
     bool *differs = NULL;
-    fb_status status = fb__table_load(&whole, p->whole, &p->whole_start, p->out->from + step, err);
+    fb_status status;
 
-    if (status == FB_OK && step == 0)
-        compare_start(p, &whole);
-    if (status == FB_OK && step > 0)
-        status = fb__table_load(&part, p->part, &p->part_start, step, err);
-    if (status == FB_OK && step > 0) {
+    if (step == 0) {
+        status = fb__table_load(&whole, p->whole, &p->whole_start, p->out->from, err);
+        if (status == FB_OK)
+            compare_start(p, &whole);
+        fb__table_free(&whole);
+        return status;
+    }
+    status = load_step(p, step, &whole, &part, &other, err);
+    if (status == FB_OK) {
+        p->out->compared += other.compared;
         differs = calloc((size_t)part.count + 1, sizeof *differs);
         if (differs == NULL)
             status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "comparing steps: out of memory");
-        else
-            compare_nodes(p, &whole, &part, differs);
+    }
+    if (differs != NULL) {
+        compare_nodes(p, &whole, &part, differs);
+        explain(p, step, &whole, &part, &other);
         p->out->steps += p->out->item == FB__RESUMED_EQUAL;
     }
     free(differs);
@@ -235,14 +382,21 @@ static fb_status compare(pair *p, fb_error *err)
 
     if (status == FB_OK)
         status = fb__table_load(&p->whole_start, p->whole, NULL, 0, err);
-    if (status == FB_OK && p->part_start.start_count > 0)
+    if (status == FB_OK)
+        status = fb__saved_find(&p->saved, p->whole, p->part, err);
+    p->out->found = p->saved.found;
+    p->out->from = p->saved.from;
+    if (status == FB_OK && !p->out->found && p->part_start.start_count > 0)
         status = find_step(p, err);
+    if (status == FB_OK && p->out->found)
+        compare_saved(p);
     for (uint64_t step = 0; status == FB_OK && p->out->found && p->out->item == FB__RESUMED_EQUAL &&
                             step <= last_part && p->out->from + step <= last_whole;
          step++)
         status = compare_step(p, step, err);
     if (status == FB_OK)
         status = compare_ends(p, err);
+    fb__saved_free(&p->saved);
     fb__table_free(&p->part_start);
     fb__table_free(&p->whole_start);
     return status;

@@ -14,6 +14,7 @@ typedef enum fb__resumed_item {
     FB__RESUMED_EQUAL,
     FB__RESUMED_PARAMETER, /* not the value of that step */
     FB__RESUMED_STATE,     /* of the optimizer */
+    FB__RESUMED_BUFFER,
     FB__RESUMED_SCHEDULE,
     FB__RESUMED_GENERATOR,
     FB__RESUMED_DATA, /* it reads other samples */
@@ -28,15 +29,21 @@ typedef struct fb__resumed {
     uint64_t from;                       /* of the other: that step */
     uint64_t steps, compared, unmatched; /* steps and tensors that both have, and have not */
     fb__resumed_item item;
-    fb_event_name name; /* of the first difference, as the uninterrupted run has it */
+    bool lost;          /* the checkpoint has the item, and the resumed run has not restored it */
+    bool generator_too; /* of other data: PyTorch's generator stands elsewhere as well */
+    bool all;           /* of a checkpoint on record all that is in it was restored */
+    uint64_t generator_parts; /* the first step of the other behind which PyTorch's generator stands
+                               * elsewhere, while all that was compared is equal; 0: none */
+    fb_event_name name;       /* of the first difference, as the uninterrupted run has it */
     uint64_t number_a, number_b;
     fb_dtype dtype;
 } fb__resumed;
 
-/* Looks for a run that has loaded a checkpoint before its first step and whose first parameters are
- * mostly those that the other has after some step, then compares their steps by identity: tensors,
- * draws and scalars, up to the first that differs while all that it is made from is equal; and
- * where both end with the same step, what they have learned by then. Reads the other trace once.
+/* Looks for a run that has loaded a checkpoint before its first step: one that the other has saved
+ * (saved.h), else one whose parameters are mostly those that the other has after some step. Then
+ * compares what it has restored, and their steps by identity: batches, tensors, draws and scalars,
+ * up to the first that differs while all that it is made from is equal; and where both end with the
+ * same step, what they have learned by then. Reads the other trace once to find the step.
  * Statuses of the readers, FB_E_MEMORY. */
 FB_NODISCARD fb_status fb__resumed_compare(fb__resumed *out, fb_trace *a, fb_trace *b,
                                            fb_error *err);

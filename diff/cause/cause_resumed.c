@@ -23,6 +23,7 @@ void fb__say_resumed(fb_diff_report *r, const fb__resumed *d)
         {"", ""},
         {"a parameter", "load all parameters of the model, and none of another step"},
         {"the optimizer's state", "save and load optimizer.state_dict()"},
+        {"a buffer", "save and load the model's whole state_dict(), buffers too"},
         {"the learning rate", "save and load the scheduler's state_dict()"},
         {"the random generator", "save torch.get_rng_state() and set it again, after all else "
                                  "that draws"},
@@ -30,18 +31,34 @@ void fb__say_resumed(fb_diff_report *r, const fb__resumed *d)
         {"the computation", "compare what the program does after loading"},
     };
 
+    const char *more;
+
     r->has_cause = true;
     r->cause.name = "checkpoint-resume";
     if (d->item == FB__RESUMED_END) {
         say_end(r, d);
         return;
     }
+    more = d->item == FB__RESUMED_OTHER && d->all
+               ? ". All that the checkpoint holds was restored: what it does not hold is left, the "
+                 "place in the data or a generator of another package"
+           : d->generator_too ? ". So is where torch's generator stands"
+                              : "";
     fb__say(&r->cause,
             "%s goes on from the parameters that %s has after step %" PRIu64
-            ", and %s is another one: %s%s%s",
-            d->is_b ? "b" : "a", d->is_b ? "a" : "b", d->from, lost[d->item][0], d->name.path,
-            d->name.path[0] != '\0' ? " " : "", fb_slot_word(d->name.slot));
-    fb__say_fix(&r->cause, "%s", lost[d->item][1]);
+            ", and %s is %s: %s%s%s%s",
+            d->is_b ? "b" : "a", d->is_b ? "a" : "b", d->from, lost[d->item][0],
+            d->lost ? "in that checkpoint and was not restored" : "another one", d->name.path,
+            d->name.path[0] != '\0' && d->name.slot[0] != '\0' ? " " : "",
+            fb_slot_word(d->name.slot), more);
+    fb__say_fix(&r->cause, "%s%s",
+                d->item == FB__RESUMED_OTHER && d->all
+                    ? "save and restore how far the data was read, and the states of Python's and "
+                      "NumPy's generators"
+                    : lost[d->item][1],
+                d->generator_too ? "; where torch's generator makes the order, save and restore "
+                                   "torch.get_rng_state()"
+                                 : "");
 }
 
 void fb__say_shifted(fb_diff_report *r, const fb__resumed *d, uint64_t step_a, uint64_t step_b)
@@ -50,6 +67,7 @@ void fb__say_shifted(fb_diff_report *r, const fb__resumed *d, uint64_t step_a, u
         [FB__RESUMED_EQUAL] = {"unknown", ""},
         [FB__RESUMED_PARAMETER] = {"init", "begin from the same parameters, or align other steps"},
         [FB__RESUMED_STATE] = {"init", "begin from the same state of the optimizer"},
+        [FB__RESUMED_BUFFER] = {"init", "begin with the same buffers"},
         [FB__RESUMED_SCHEDULE] = {"schedule", "make the schedule count from the same step"},
         [FB__RESUMED_GENERATOR] = {"rng-offset", "seed the generator before these steps in both"},
         [FB__RESUMED_DATA] = {"data-order", "let both read the same samples in these steps"},

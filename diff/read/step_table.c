@@ -17,14 +17,17 @@ static fb_status out_of_memory(fb_error *err)
     return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "tensors of a step: out of memory");
 }
 
-static fb_hash key_of(const fb_site *site, int32_t micro)
+/* How many occurrences of this one's group are no nodes: those before what both steps do. */
+static uint32_t skipped(const fb__table *t, const fb_site *site, int32_t micro)
 {
-    char path[FB_NAME_MAX + 1];
-    fb_site plain = *site;
+    return t->own == NULL ? 0 : fb__groups_skipped(t->own, t->other, site, micro);
+}
 
-    fb__unwrap_path(path, site->path == NULL ? "" : site->path);
-    plain.path = path;
-    return fb_identity_hash(fb_site_hash(&plain), 0, micro);
+static fb_hash key_of(const fb__table *t, const fb_site *site, int32_t micro)
+{
+    const uint32_t n = skipped(t, site, micro);
+    return fb__group_key(site, micro,
+                         site->occurrence - (n < site->occurrence ? n : site->occurrence));
 }
 
 /* A path without the names of wrappers. */
@@ -156,13 +159,15 @@ static void take_sketch(fb__node *n, const fb_sketch *s)
     n->bf16_values = has_bf16_values(n->site, s);
 }
 
-static void describe(fb__node *n, const fb_site *site, const fb_event *e, uint64_t number)
+static void describe(fb__node *n, const fb__table *t, const fb_site *site, const fb_event *e,
+                     uint64_t number)
 {
     *n = (fb__node){.site = site,
                     .number = number,
-                    .key = key_of(site, e->micro),
+                    .key = key_of(t, site, e->micro),
                     .hash = e->hash,
                     .value = e->value,
+                    .generator = site->kind == FB_KIND_DRAW ? e->key : 0,
                     .site_number = e->site,
                     .micro = e->micro,
                     .partner = FB__NODE_NONE,
@@ -247,7 +252,7 @@ static uint32_t resolve(const fb__table *t, const fb_ref *ref)
     if (site == NULL)
         return FB__NODE_NONE;
     if (ref->step == t->step && t->step != 0)
-        return fb__table_find(t, key_of(site, ref->micro));
+        return fb__table_find(t, key_of(t, site, ref->micro));
     return is_value_of_param(site) && site->path != NULL ? fb__table_find_param(t, site->path)
                                                          : FB__NODE_NONE;
 }
@@ -271,15 +276,11 @@ static fb_status add_edges(fb__table *t, fb__node *n, const fb_event *e, fb_erro
     return FB_OK;
 }
 
-static bool is_wanted(const fb_site *site, const fb_event *e, bool start)
+static bool is_wanted(const fb__table *t, const fb_site *site, const fb_event *e, bool start)
 {
     if (start)
         return is_value_of_param(site) && site->path != NULL;
-    if (site->note || site->phase == FB_PHASE_EVAL || site->phase == FB_PHASE_CHECKPOINT ||
-        (e->flags & FB_EVENT_UNDEFINED) != 0)
-        return false;
-    return site->kind == FB_KIND_TENSOR || site->kind == FB_KIND_PARAM ||
-           site->kind == FB_KIND_SCALAR || site->kind == FB_KIND_DRAW;
+    return fb__is_step_node(site, e) && site->occurrence >= skipped(t, site, e->micro);
 }
 
 static fb_status add_node(fb__table *t, const fb_site *site, const fb_event *e, uint64_t number,
@@ -295,7 +296,7 @@ static fb_status add_node(fb__table *t, const fb_site *site, const fb_event *e, 
     if (!make_room(t) || (2 * t->count >= t->index_mask && !grow_index(t)))
         return out_of_memory(err);
     n = &t->nodes[t->count];
-    describe(n, site, e, number);
+    describe(n, t, site, e, number);
     if (site->kind == FB_KIND_DRAW && site->phase == FB_PHASE_FORWARD)
         t->any_draw = true;
     if (n->real && site->kind != FB_KIND_SCALAR && site->kind != FB_KIND_DRAW && !n->has_sketch)
@@ -324,7 +325,7 @@ static fb_status read_step(fb__table *t, uint64_t step, bool start, fb_error *er
             return fb__fail(err, FB_E_CORRUPT, FB_NO_OFFSET,
                             "an event names site %lu, which was never introduced",
                             (unsigned long)e->site);
-        if (e->step == step && is_wanted(site, e, start))
+        if (e->step == step && is_wanted(t, site, e, start))
             status = add_node(t, site, e, number, err);
     }
     return status;
@@ -366,6 +367,20 @@ fb_status fb__table_load(fb__table *out, fb_trace *trace, const fb__table *start
         status = index_starts(out, err);
     if (status == FB_OK && step != 0)
         status = read_step(out, step, false, err);
+    return status;
+}
+
+fb_status fb__table_load_end(fb__table *out, fb_trace *trace, const fb__table *start, uint64_t step,
+                             const fb__groups *own, const fb__groups *other, fb_error *err)
+{
+    fb_status status = fb__table_load(out, trace, start, 0, err);
+
+    out->step = step;
+    out->own = own;
+    out->other = other;
+    if (status == FB_OK)
+        status = read_step(out, step, false, err);
+    out->own = out->other = NULL;
     return status;
 }
 

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "diff/read/step_groups.h"
 #include "firstbit/trace.h"
 
 enum {
@@ -39,6 +40,7 @@ typedef struct fb__node {
     fb_hash key;         /* identity without the step; names of wrappers left out */
     fb_hash hash;        /* of the contents */
     double value;        /* of a scalar */
+    uint64_t generator;  /* of a draw: where its generator stands; 0: not told */
     uint32_t site_number;
     int32_t micro;
     uint32_t first_input, input_count; /* nodes of this table, in fb__table.edges */
@@ -70,15 +72,22 @@ typedef struct fb__table {
     uint32_t index_mask;
     uint32_t *starts; /* the same for parameters, by path */
     uint32_t starts_mask;
-    bool truncated; /* the step has more than is held */
-    bool sketches;  /* every tensor of real numbers has its sketch */
-    bool any_draw;  /* random numbers were drawn in a forward pass */
+    bool truncated;                /* the step has more than is held */
+    bool sketches;                 /* every tensor of real numbers has its sketch */
+    bool any_draw;                 /* random numbers were drawn in a forward pass */
+    const fb__groups *own, *other; /* while the end of a step is loaded */
 } fb__table;
 
 /* Reads the parameters of step 0, where `start` is NULL, or takes over those of `start`, and the
  * nodes of `step` (0: none). Free it in either case. Statuses of the readers, FB_E_MEMORY. */
 FB_NODISCARD fb_status fb__table_load(fb__table *out, fb_trace *trace, const fb__table *start,
                                       uint64_t step, fb_error *err);
+
+/* The same with the end of the step alone: what has a partner in the other's groups counted from
+ * the end. Occurrences count from there. `start` is not NULL. */
+FB_NODISCARD fb_status fb__table_load_end(fb__table *out, fb_trace *trace, const fb__table *start,
+                                          uint64_t step, const fb__groups *own,
+                                          const fb__groups *other, fb_error *err);
 void fb__table_free(fb__table *table);
 
 /* The node of this identity in the step; FB__NODE_NONE. */

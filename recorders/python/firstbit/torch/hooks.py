@@ -385,13 +385,17 @@ class Hooks:
         def of_object(original: Any) -> Any:
             @functools.wraps(original)
             def call(owner: Any, *args: Any, **kwargs: Any) -> Any:
-                if session.here():
-                    session.guarded(session.checkpoint, owner, original.__name__)
-                return original(owner, *args, **kwargs)
+                if not session.here():
+                    return original(owner, *args, **kwargs)
+                session.guarded(session.checkpoint, owner, original.__name__)
+                out = original(owner, *args, **kwargs)
+                session.guarded(session.saved.restored, owner)
+                return out
             return call
 
         def of_file(original: Any) -> Any:
-            at = 1 if original.__name__ == "save" else 0
+            saves = original.__name__ == "save"
+            at = 1 if saves else 0
 
             @functools.wraps(original)
             def call(*args: Any, **kwargs: Any) -> Any:
@@ -399,6 +403,11 @@ class Hooks:
                 if session.here():
                     name = os.path.basename(file) if isinstance(file, (str, os.PathLike)) else None
                     session.guarded(session.checkpoint, "", original.__name__, name)
+                    if saves:
+                        what = args[0] if args else kwargs.get("obj")
+                        session.guarded(session.saved.saving, what)
+                    else:
+                        session.guarded(session.saved.reading)
                 return original(*args, **kwargs)
             return call
 
@@ -406,6 +415,7 @@ class Hooks:
             self._replace(cls, "load_state_dict", of_object)
         self._replace(torch, "load", of_file)
         self._replace(torch, "save", of_file)
+        session.saved.replace_safetensors(self._replace)
 
     # --- Data -------------------------------------------------------------------------------------
 

@@ -122,6 +122,7 @@ class Seeds:
                 session.guarded(session.checkpoint, "torch", name)
             out = original(*args, **kwargs)
             if here and name == "set_rng_state":
+                session.guarded(session.saved.generator_restored)
                 session.guarded(self.put, "torch", before,
                                 session.guarded(session.draws.key_of, default),
                                 default.initial_seed() < 1 << 32)

@@ -25,6 +25,7 @@ from .paths import Calls, Modules
 from .program import autocast
 from .results import Results
 from .samples import base_of, digest, loader_arguments
+from .saved import Saved
 from .updates import Updates
 from .workers import Workers
 
@@ -48,6 +49,7 @@ class Session:
         self.workers = Workers(self)
         self.updates = Updates(self)
         self.results = Results(self)
+        self.saved = Saved(self)
         self.phase = "init"
         self.left_out: Dict[str, int] = {}
         self.optimizers: List[torch.optim.Optimizer] = []
@@ -282,6 +284,7 @@ class Session:
         self.next_step()
 
     def _record_start(self) -> None:
+        self.saved.training_begins()
         if self.wants("data"):
             self._record_holders()
         if not self.wants("state"):
