@@ -180,7 +180,7 @@ bool fb__rule_backward_op(fb_diff_cause *out, const fb__case *c)
         return false;
     say_result(out, c, "the gradient");
     fb__say_fix(out, "compare the backward pass of %s (%s) in both",
-                name->path[0] != '\0' ? name->path : "the program", name->op);
+                name->path[0] != '\0' ? name->path : "code outside of all modules", name->op);
     return true;
 }
 
@@ -191,7 +191,7 @@ bool fb__rule_forward_op(fb_diff_cause *out, const fb__case *c)
     if ((name->phase != FB_PHASE_FORWARD && name->phase != FB_PHASE_LOSS) || !is_result(name->kind))
         return false;
     say_result(out, c, name->phase == FB_PHASE_LOSS ? "the loss" : "the output");
-    fb__say_fix(out, "compare %s (%s) in both", name->path[0] != '\0' ? name->path : "the program",
-                name->op);
+    fb__say_fix(out, "compare %s (%s) in both",
+                name->path[0] != '\0' ? name->path : "code outside of all modules", name->op);
     return true;
 }

@@ -183,10 +183,10 @@ bool fb__rule_same_program(fb_diff_cause *out, const fb__case *c)
         has_lone_tensor(&c->pair->a) || has_lone_tensor(&c->pair->b) || !fb__has_same_settings(c))
         return false;
     fb__say(out,
-            "sources, arguments and environment are the same, and %s of %s is not: the program "
+            "sources, arguments and environment are the same, and %s %s is not: the program "
             "does not repeat itself",
             fb__text(e->site->op)[0] != '\0' ? fb__text(e->site->op) : fb__text(e->site->slot),
-            fb__place_of(e));
+            fb__where_of(e).text);
     fb__say_fix(out, "look for threads or processes whose order is left to chance, and for "
                      "numbers of the clock; torch.use_deterministic_algorithms(True)");
     return true;

@@ -65,20 +65,20 @@ static void say_mask(fb_diff_cause *out, const fb__case *c)
     uint64_t x, y;
 
     if (!fb__is_pair(c)) {
-        fb__say(out, "only %s has the mask's op %s at %s", fb__culprit_side(c),
-                fb__text(e->site->op), fb__place_of(e));
+        fb__say(out, "only %s has the mask's op %s %s", fb__culprit_side(c), fb__text(e->site->op),
+                fb__where_of(e).text);
     } else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site)) {
-        fb__say(out, "the mask of %s is made with %s %s | %s", fb__place_of(e), p.name, p.a, p.b);
+        fb__say(out, "the mask %s is made with %s %s | %s", fb__where_of(e).text, p.name, p.a, p.b);
     } else if (count_hidden(&x, &c->pair->a, c->culprit->a) &&
                count_hidden(&y, &c->pair->b, c->culprit->b) && x != y) {
-        fb__say(out, "the mask of %s hides %" PRIu64 " | %" PRIu64 " elements", fb__place_of(e), x,
-                y);
+        fb__say(out, "the mask %s hides %" PRIu64 " | %" PRIu64 " elements", fb__where_of(e).text,
+                x, y);
     } else {
-        fb__say(out, "the mask of %s is another one (%s)", fb__place_of(e), fb__text(e->site->op));
+        fb__say(out, "the mask %s is another one (%s)", fb__where_of(e).text,
+                fb__text(e->site->op));
     }
-    fb__say_fix(out,
-                "compare how the two mask at %s: what is visible, the diagonal, the fill value",
-                fb__place_of(e));
+    fb__say_fix(out, "compare how the two mask %s: what is visible, the diagonal, the fill value",
+                fb__where_of(e).text);
 }
 
 static void say_position(fb_diff_cause *out, const fb__case *c)
@@ -90,7 +90,7 @@ static void say_position(fb_diff_cause *out, const fb__case *c)
         fb__say(out, "only %s has %s among the positions that %s uses", fb__culprit_side(c),
                 fb__text(e->site->op), fb__place_of(e));
     else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site))
-        fb__say(out, "the positions at %s are made with %s %s | %s", fb__place_of(e), p.name, p.a,
+        fb__say(out, "the positions %s are made with %s %s | %s", fb__where_of(e).text, p.name, p.a,
                 p.b);
     else
         fb__say(out, "%s uses other positions in the two runs (%s)", fb__place_of(e),

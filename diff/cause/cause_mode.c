@@ -148,10 +148,10 @@ bool fb__rule_evaluated_dropout(fb_diff_cause *out, const fb__case *c)
     e = in_a ? c->culprit->a : c->culprit->b;
     if (!is_in_evaluation(fb__step_of(c, e), e))
         return false;
-    fb__say(out, "%s drops elements at %s though the model is in evaluation mode", in_a ? "a" : "b",
-            fb__place_of(e));
-    fb__say_fix(out, "pass training=self.training to dropout at %s, or use nn.Dropout",
-                fb__place_of(e));
+    fb__say(out, "%s drops elements %s though the model is in evaluation mode", in_a ? "a" : "b",
+            fb__where_of(e).text);
+    fb__say_fix(out, "pass training=self.training to dropout %s, or use nn.Dropout",
+                fb__where_of(e).text);
     return true;
 }
 

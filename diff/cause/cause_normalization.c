@@ -118,6 +118,111 @@ static bool is_other_factor(const fb__case *c)
            (!fb__is_pair(c) || fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site));
 }
 
+/* --- Sums and means --------------------------------------------------------------------------- */
+
+static bool is_reduction(const fb_site *site)
+{
+    return site->kind == FB_KIND_TENSOR && is_forward(site->phase) &&
+           fb__text(site->path)[0] == '\0' && fb__is_real(site->dtype) &&
+           (strcmp(fb__text(site->op), "sum") == 0 || strcmp(fb__text(site->op), "mean") == 0);
+}
+
+static uint64_t size_of(const fb_site *site)
+{
+    uint64_t n = 1;
+
+    for (uint32_t i = 0; site != NULL && i < site->rank && i < FB_RANK_MAX; i++)
+        n *= site->shape[i];
+    return n;
+}
+
+/* What ends the way of a term of the loss: another number than a factor of it. */
+static bool is_reduced_further(const fb_site *site)
+{
+    return fb__is_scalar(site) || fb__text(site->path)[0] != '\0' ||
+           site->phase == FB_PHASE_BACKWARD;
+}
+
+/* Whether a reduction ends in the loss: what it gives is a single number, or is reduced to one
+ * next, and nothing but single numbers is made of that. */
+static bool ends_in_loss(const fb__case *c, const fb__step_event *e)
+{
+    const fb__step_event *next =
+        fb__is_scalar(e->site) ? e : fb__reader(c, e, is_reduced_further, 64);
+
+    return next != NULL && fb__is_scalar(next->site) && is_forward(next->site->phase) &&
+           fb__reader(c, next, is_no_number, 4096) != NULL && !goes_into_tensors(c, next);
+}
+
+/* The reduction that stands on the other side in the place of the culprit's; NULL: none does. */
+static const fb__step_event *other_reduction(const fb__case *c, const fb__step_event *e)
+{
+    const fb__step_event *x = fb__replacement(c);
+
+    return x != NULL && is_reduction(x->site) && strcmp(x->site->op, e->site->op) != 0 &&
+                   size_of(x->site) == size_of(e->site)
+               ? x
+               : NULL;
+}
+
+/* Signature: a term of the loss is the sum of what it is the mean of in the other run. */
+static bool say_sum_or_mean(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c), *x;
+    uint64_t n;
+
+    if (fb__is_pair(c) || !is_reduction(e->site) || !ends_in_loss(c, e))
+        return false;
+    x = other_reduction(c, e);
+    if (x == NULL)
+        return false;
+    n = size_of(fb__input_site(c, e, 0)) / (size_of(e->site) > 0 ? size_of(e->site) : 1);
+    if (n < 2)
+        return false;
+    fb__say(out, "a term of the loss is the %s of %llu numbers in a, their %s in b",
+            fb__text((c->culprit->a != NULL ? e : x)->site->op), (unsigned long long)n,
+            fb__text((c->culprit->a != NULL ? x : e)->site->op));
+    return true;
+}
+
+static bool is_no_reduction(const fb_site *site)
+{
+    return !is_reduction(site);
+}
+
+/* Whether a tensor has so many numbers, rows, or rows of rows. */
+static bool is_count_of(const fb_site *site, double n)
+{
+    const uint64_t last = site->shape[site->rank - 1], rows = last > 0 ? size_of(site) / last : 0;
+
+    return n == (double)size_of(site) || n == (double)site->shape[0] || n == (double)rows;
+}
+
+/* Signature: only one side divides a sum by how many rows, or numbers, it has added. */
+static bool say_divided_sum(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const fb_site *site = fb__input_site(c, e, 0), *from;
+    char number[64];
+    double n;
+
+    if (fb__is_pair(c) || !fb__is_scalar(e->site) || !is_forward(e->site->phase) ||
+        !fb__op_is(e->site, "div") || site == NULL || !is_reduction(site) ||
+        !fb__argument(number, sizeof number, e->site, "other") || !ends_in_loss(c, e))
+        return false;
+    n = strtod(number, NULL);
+    from = fb__origin(c, e, 0, is_no_reduction, NULL, 4);
+    if (!(n > 1) || from == NULL || from->rank == 0 || !is_count_of(from, n))
+        return false;
+    fb__say(out,
+            "only %s divides this sum, a term of its loss, by %s, which is how many %s it has "
+            "added",
+            fb__culprit_side(c), number, n == (double)size_of(from) ? "numbers" : "rows");
+    return true;
+}
+
+/* --- Counts ----------------------------------------------------------------------------------- */
+
 /* Ops that count by comparing. */
 static const char *const counts[] = {
     "ne",          "eq",          "gt",          "lt",         "ge", "le", "count_nonzero",
@@ -238,6 +343,10 @@ bool fb__rule_loss_normalization(fb_diff_cause *out, const fb__case *c)
     double a, b, x, y;
     bool scaled;
 
+    if (say_sum_or_mean(out, c) || say_divided_sum(out, c)) {
+        say_fix_of_normalization(out);
+        return true;
+    }
     if (is_other_count(c)) {
         fb__gradients_of(&g, c);
         say_factor(factor, sizeof factor, c, &g);

@@ -114,6 +114,14 @@ static bool gives_an_input(const fb__case *c, const fb__step_event *e)
     return false;
 }
 
+/* Hands on what it reads, by what it is for. */
+static bool is_copy(const fb_site *site)
+{
+    static const char *const ops[] = {"clone", "copy_", "_to_copy", "contiguous", "detach_copy"};
+
+    return fb__is_one_of(fb__text(site->op), ops, COUNT_OF(ops));
+}
+
 static void say_one_sided(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c), *instead = fb__replacement(c);
@@ -130,7 +138,7 @@ static void say_one_sided(fb_diff_cause *out, const fb__case *c)
                 kind == NULL               ? ""
                 : strcmp(own, others) == 0 ? "other settings"
                                            : kind);
-        fb__say_fix(out, "use the same op at %s in both", fb__place_of(e));
+        fb__say_fix(out, "use the same op %s in both", fb__where_of(e).text);
         return;
     }
     if (fb__input_sketch(&x, c, e, 0) && fb__sketch(&y, fb__step_of(c, e), e) &&
@@ -140,12 +148,12 @@ static void say_one_sided(fb_diff_cause *out, const fb__case *c)
         if (fb__fits(fit) && fabs(fit.scale - 1) > 1e-5)
             (void)snprintf(scale, sizeof scale, ": a scale of %.6g", fit.scale);
     }
-    if (scale[0] == '\0' && gives_an_input(c, e))
+    if (scale[0] == '\0' && !is_copy(e->site) && gives_an_input(c, e))
         (void)snprintf(scale, sizeof scale, ": it changes no number yet, but the gradient");
-    fb__say(out, "only %s has %s (%s) at %s%s", fb__culprit_side(c), own,
-            kind != NULL && strstr(kind, "the ") == NULL ? kind : "an op more", fb__place_of(e),
-            scale);
-    fb__say_fix(out, "%s %s at %s in both", in_a ? "keep" : "leave out", own, fb__place_of(e));
+    fb__say(out, "only %s has %s (%s) %s%s", fb__culprit_side(c), own,
+            kind != NULL && strstr(kind, "the ") == NULL ? kind : "an op more",
+            fb__where_of(e).text, scale);
+    fb__say_fix(out, "%s %s %s in both", in_a ? "keep" : "leave out", own, fb__where_of(e).text);
 }
 
 /* Whether an op reads one tensor on both sides, in two places. Of what it overwrites nothing is on
@@ -254,10 +262,10 @@ static void say_plain(fb_diff_cause *out, const fb__case *c)
     else if (fb__other_inputs(inputs, sizeof inputs, c))
         fb__say(out, "%s %s", fb__text(e->site->op), inputs);
     else
-        fb__say(out, "%s of %s differs, all that it is computed from is equal",
-                fb__text(e->site->op), fb__place_of(e));
+        fb__say(out, "%s %s differs, all that it is computed from is equal", fb__text(e->site->op),
+                fb__where_of(e).text);
     if (fb__is_pair(c))
-        fb__say_fix(out, "compare %s at %s in both", fb__text(e->site->op), fb__place_of(e));
+        fb__say_fix(out, "compare %s %s in both", fb__text(e->site->op), fb__where_of(e).text);
 }
 
 bool fb__rule_plain_forward(fb_diff_cause *out, const fb__case *c)

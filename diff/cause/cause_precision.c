@@ -106,8 +106,8 @@ bool fb__rule_rounded_twin(fb_diff_cause *out, const fb__case *c)
     if (!fb__is_tensor(e) || !fb__is_pair(c) || !is_rounded_twin(&side, &type, &exactly, c) ||
         !exactly)
         return false;
-    fb__say(out, "%s holds the other side's numbers at %s (%s), rounded to %s", side,
-            fb__place_of(e), fb__text(e->site->op), type);
+    fb__say(out, "%s holds the other side's numbers %s (%s), rounded to %s", side,
+            fb__where_of(e).text, fb__text(e->site->op), type);
     fb__say_fix(out, "keep %s in the same type in both; look for bfloat16() before it is stored",
                 fb__place_of(e));
     return true;
@@ -129,13 +129,13 @@ bool fb__rule_precision_cast(fb_diff_cause *out, const fb__case *c)
             fb__say(out, "%s is computed in %s | %s", fb__place_of(e), fb_dtype_name(x),
                     fb_dtype_name(y));
         else if (is_rounded_twin(&side, &type, &exactly, c))
-            fb__say(out, "%s holds only %s numbers at %s%s", side, type, fb__place_of(e),
+            fb__say(out, "%s holds only %s numbers %s%s", side, type, fb__where_of(e).text,
                     exactly ? ": exactly the other side's, rounded" : "");
         else
             return false;
     } else if (is_extra_cast(c)) {
-        fb__say(out, "only %s casts to %s at %s", fb__culprit_side(c),
-                fb_dtype_name(e->site->dtype), fb__place_of(e));
+        fb__say(out, "only %s casts to %s %s", fb__culprit_side(c), fb_dtype_name(e->site->dtype),
+                fb__where_of(e).text);
     } else {
         return false;
     }

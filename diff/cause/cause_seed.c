@@ -91,9 +91,9 @@ bool fb__rule_unseeded(fb_diff_cause *out, const fb__case *c)
         lone = seeded_alone(b, a, step);
     if (lone.site == NULL)
         return false;
-    fb__say(out, "only %s seeds %s with %llu, and what enters at %s differs", in_a ? "a" : "b",
+    fb__say(out, "only %s seeds %s with %llu, and what enters %s differs", in_a ? "a" : "b",
             fb__text(lone.site->stream), (unsigned long long)lone.key,
-            fb__place_of(fb__culprit_event(c)));
+            fb__where_of(fb__culprit_event(c)).text);
     fb__say_fix(out, "seed %s alike in both, before anything draws from it",
                 fb__text(lone.site->stream));
     return true;

@@ -197,7 +197,7 @@ bool fb__rule_aliasing(fb_diff_cause *out, const fb__case *c)
     fb__say(out,
             "%s computes an equal result from another parameter: what is one tensor in one "
             "run are two in the other",
-            fb__text(e->site->path));
+            fb__place_of(e));
     fb__say_fix(out, "compare which modules share their weights");
     return true;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "diff/cause/evidence.h"
+#include "diff/number.h"
 
 enum { NONE = UINT32_MAX, SERIES_MAX = 512 };
 
@@ -165,6 +166,7 @@ bool fb__rule_schedule_kind(fb_diff_cause *out, const fb__case *c)
 {
     const fb_site *site = fb__culprit_event(c)->site;
     const char *slot;
+    char x[40], y[40];
     series a, b;
 
     if (!fb__is_pair(c) || (!is_rate(site) && !is_scheduled(c, site)))
@@ -173,9 +175,10 @@ bool fb__rule_schedule_kind(fb_diff_cause *out, const fb__case *c)
     read_series(&a, c->pair->a.trace, site, slot);
     read_series(&b, c->pair->b.trace, c->culprit->b->site, slot);
     if (!say_series(out, &a, &b))
-        fb__say(out, "%s of step %" PRIu64 " is %.17g | %.17g",
+        fb__say(out, "%s of step %" PRIu64 " is %s | %s",
                 is_rate(site) ? "the learning rate" : fb__text(site->slot),
-                c->report->first.name.step, c->culprit->a->value, c->culprit->b->value);
+                c->report->first.name.step, fb__shortest(x, FB_DTYPE_F64, c->culprit->a->value),
+                fb__shortest(y, FB_DTYPE_F64, c->culprit->b->value));
     fb__say_fix(out, "compare the schedules: peak, warm-up, total, and when scheduler.step() is "
                      "called");
     return true;
@@ -222,12 +225,14 @@ bool fb__rule_update_kind(fb_diff_cause *out, const fb__case *c)
     const bool in_a = c->culprit->a != NULL;
     const bool gradient = site->phase == FB_PHASE_BACKWARD && !fb__is_pair(c) &&
                           strcmp(fb__text(site->op), "grad") == 0;
+    char x[40], y[40];
     size_t n;
 
     if (is_setting(site)) {
         if (fb__is_pair(c))
-            fb__say(out, "%s of %s is %.9g | %.9g", fb__text(site->slot), fb__text(site->path),
-                    c->culprit->a->value, c->culprit->b->value);
+            fb__say(out, "%s of %s is %s | %s", fb__text(site->slot), fb__text(site->path),
+                    fb__shortest(x, FB_DTYPE_F64, c->culprit->a->value),
+                    fb__shortest(y, FB_DTYPE_F64, c->culprit->b->value));
         else
             fb__say(out, "only %s sets %s of %s", fb__culprit_side(c), fb__text(site->slot),
                     fb__text(site->path));

@@ -64,6 +64,7 @@ static const struct {
     {"sample-duplicated-or-missing", fb__rule_repeated_samples, RECORDED},
     {"sample-duplicated-or-missing", fb__rule_epoch_end, RECORDED},
     {"data-content", fb__rule_other_range, RECORDED},
+    {"forward-op", fb__rule_exchanged, RECORDED},
     {"aliasing-or-tying", fb__rule_aliasing, RECORDED},
     {"aliasing-or-tying", fb__rule_overwritten, RECORDED},
     {"aliasing-or-tying", fb__rule_not_a_copy, RECORDED},

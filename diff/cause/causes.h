@@ -46,6 +46,8 @@ fb__rule fb__rule_rounded_twin, fb__rule_precision_cast, fb__rule_cast_state;
 fb__rule fb__rule_mask, fb__rule_mask_at_init;
 /* cause_op.c */
 fb__rule fb__rule_forward_kind, fb__rule_plain_forward, fb__rule_plain_backward;
+/* cause_exchanged.c */
+fb__rule fb__rule_exchanged;
 /* cause_normalization.c */
 fb__rule fb__rule_loss_normalization;
 /* cause_target.c */

@@ -64,7 +64,17 @@ bool fb__op_is(const fb_site *site, const char *name)
 const char *fb__place_of(const fb__step_event *e)
 {
     const char *path = fb__text(e->site->path);
-    return path[0] != '\0' ? path : "the program";
+    return path[0] != '\0' ? path : "code outside of all modules";
+}
+
+fb__where fb__where_of(const fb__step_event *e)
+{
+    const char *path = fb__text(e->site->path);
+    fb__where where;
+
+    (void)snprintf(where.text, sizeof where.text, "%s%s", path[0] != '\0' ? "at " : "",
+                   path[0] != '\0' ? path : "outside of all modules");
+    return where;
 }
 
 const fb__step *fb__step_of(const fb__case *c, const fb__step_event *e)

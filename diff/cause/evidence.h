@@ -31,8 +31,14 @@ bool fb__is_one_of(const char *word, const char *const *list, size_t count);
 /* Whether an op is called `name`, in place or not ("relu" and "relu_"). */
 bool fb__op_is(const fb_site *site, const char *name);
 
-/* The module of an event, in a sentence. */
+/* The module of an event, in a sentence: as what does something, and as where it is done ("at
+ * h.0.attn", "outside of all modules"). */
+typedef struct fb__where {
+    char text[FB_NAME_MAX + 8];
+} fb__where;
+
 const char *fb__place_of(const fb__step_event *e);
+fb__where fb__where_of(const fb__step_event *e);
 
 /* Whether the culprit is contents that no recorded op has made: a tensor that enters, or samples.
  */

@@ -11,12 +11,16 @@
 enum { TOLD = 3 }; /* inputs that are named, of each side */
 
 /* One event on both sides, or two with equal contents. Of an earlier step's the identity alone is
- * known. */
+ * known; of this one's that is no proof: calls are counted, and the how-manieth may be another. */
 bool fb__is_same_input(const fb__case *c, uint32_t k)
 {
     const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    const fb__step_event *in_a = fb__input(c, a, k), *in_b = fb__input(c, b, k);
     fb_hash x, y;
 
+    if (in_a != NULL && in_b != NULL && !fb_hash_is_zero(in_a->hash) &&
+        !fb_hash_is_zero(in_b->hash))
+        return fb_hash_equal(in_a->hash, in_b->hash);
     return fb_hash_equal(fb__step_of(c, a)->inputs[a->first_input + k],
                          fb__step_of(c, b)->inputs[b->first_input + k]) ||
            (fb__input_hash(&x, c, a, k) && fb__input_hash(&y, c, b, k) && fb_hash_equal(x, y));

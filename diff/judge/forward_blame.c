@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 
 enum { NONE = UINT32_MAX };
 
@@ -69,15 +70,54 @@ static bool has_other_arguments(const fb__step_event *e, const fb__step *other)
            strcmp(text(e->site->arguments), text(other->events[e->partner].site->arguments)) != 0;
 }
 
+/* Ops that do not mind the order of their operands. */
+static bool is_symmetric(const char *op)
+{
+    static const char *const ops[] = {"add",  "mul",  "maximum", "minimum",
+                                      "add_", "mul_", "eq",      "ne"};
+
+    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
+        if (strcmp(op, ops[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Whether two identities, one of each side, are of one event. */
+static bool is_one(const fb__guilt *g, fb_hash x, fb_hash y)
+{
+    const fb__step *a = &g->pair->a, *b = &g->pair->b;
+    const uint32_t i = fb__key_index_find(&g->in_a, a, x), j = fb__key_index_find(&g->in_b, b, y);
+
+    return i == NONE || j == NONE ? i == j && fb_hash_equal(x, y) : a->events[i].partner == j;
+}
+
+/* An equal result of the same operands in the other order: a difference of equal numbers is zero
+ * either way, its gradient has the other sign. */
+static bool has_exchanged_operands(const fb__guilt *g, const fb__step_event *e)
+{
+    const fb__step *a = &g->pair->a, *b = &g->pair->b;
+    const fb__step_event *other = e->partner == NONE ? NULL : &b->events[e->partner];
+    const uint32_t n = e->input_count;
+
+    if (other == NULL || n < 2 || n != other->input_count || !e->same_content ||
+        is_symmetric(text(e->site->op)))
+        return false;
+    const fb_hash *x = &a->inputs[e->first_input + n - 2];
+    const fb_hash *y = &b->inputs[other->first_input + n - 2];
+
+    return !is_one(g, x[0], y[0]) && is_one(g, x[0], y[1]) && is_one(g, x[1], y[0]);
+}
+
 static const fb__step_event *find(const bool *through, const fb__step *step, const uint16_t *marks,
-                                  const fb__step *other)
+                                  const fb__guilt *g)
 {
     for (size_t i = 0; i < step->count; i++) {
         const fb__step_event *e = &step->events[i];
 
         if (through[i] && is_forward(e->site) && is_real(e->site->dtype) &&
             !is_copy(text(e->site->op)) &&
-            (is_alone(e, marks[i]) || (other != NULL && has_other_arguments(e, other))))
+            (is_alone(e, marks[i]) ||
+             (g != NULL && (has_other_arguments(e, &g->pair->b) || has_exchanged_operands(g, e)))))
             return e;
     }
     return NULL;
@@ -96,7 +136,7 @@ fb_status fb__find_forward_op(fb__forward_op *out, const fb__guilt *g, fb_error 
     }
     mark_through(through_a, a, &g->in_a);
     mark_through(through_b, b, &g->in_b);
-    out->a = find(through_a, a, g->a, b);
+    out->a = find(through_a, a, g->a, g);
     if (out->a != NULL)
         out->b = out->a->partner == NONE ? NULL : &b->events[out->a->partner];
     else

@@ -3,8 +3,8 @@
  * forward_blame.h - the op of the forward pass behind a gradient that differs.
  *
  * A scale on zeros, a bias of zeros, a gate of ones: an op that one side lacks, or calls with
- * another argument, may give the result that the other side has without it. Its backward pass gives
- * another gradient all the same, and that is only what follows from it.
+ * another argument, or with its operands exchanged, may give the result that the other side has.
+ * Its backward pass gives another gradient all the same, and that is only what follows from it.
  */
 #ifndef FB_DIFF_JUDGE_FORWARD_BLAME_H
 #define FB_DIFF_JUDGE_FORWARD_BLAME_H

@@ -236,7 +236,10 @@ static fb_status blame_forward(fb__culprit *out, place *best, const fb__guilt *g
         return status;
     out->a = op.a;
     out->b = op.b;
-    out->what = op.b == NULL ? FB_DIFF_ONLY_A : op.a == NULL ? FB_DIFF_ONLY_B : FB_DIFF_ARGUMENTS;
+    out->what = op.b == NULL         ? FB_DIFF_ONLY_A
+                : op.a == NULL       ? FB_DIFF_ONLY_B
+                : !op.a->same_inputs ? FB_DIFF_INPUTS
+                                     : FB_DIFF_ARGUMENTS;
     *best = op.a == NULL ? place_in_b(&g->pair->b, op.b)
                          : (place){(uint64_t)(op.a - g->pair->a.events) + 1, 0,
                                    (uint64_t)(op.a - g->pair->a.events)};

@@ -138,6 +138,46 @@ static inline fb_ref draw(tape *t, const char *stream, const char *distribution,
                   (fb_event){.key = key, .count = count});
 }
 
+/* A draw of N numbers that tells them. */
+static inline fb_ref drawn(tape *t, const char *stream, const char *distribution, uint64_t key,
+                           uint64_t contents)
+{
+    float data[N];
+
+    numbers(data, contents);
+    return report(t,
+                  (fb_site){.kind = FB_KIND_DRAW,
+                            .phase = phase_of(t),
+                            .path = stream,
+                            .op = "draw",
+                            .stream = stream,
+                            .algorithm = "mt19937",
+                            .distribution = distribution},
+                  (fb_event){.key = key, .count = N, .data = data, .data_bytes = sizeof data});
+}
+
+/* Where a generator stands at the end of a step. Of one that nobody is known to have seeded the
+ * recorder notes the position alone: key 0. */
+static inline void stands(tape *t, const char *stream, uint64_t key, uint64_t position)
+{
+    (void)report(t,
+                 (fb_site){.kind = FB_KIND_DRAW,
+                           .phase = FB_PHASE_DATA,
+                           .path = stream,
+                           .op = "state",
+                           .stream = stream,
+                           .algorithm = "mt19937",
+                           .distribution = "state",
+                           .note = key == 0},
+                 (fb_event){.key = key, .counter = position});
+}
+
+/* What a backward pass gives. */
+static inline fb_ref gradient(tape *t, const fb_ref *from, uint64_t contents)
+{
+    return gives(t, FB_PHASE_BACKWARD, "", "mm", NULL, contents, from, 1);
+}
+
 static inline void seed(tape *t, const char *stream, uint64_t value)
 {
     (void)report(t,
@@ -287,5 +327,32 @@ static inline size_t count_alarms(const test_folder *folder, const claim *harmle
     }
     return failed;
 }
+
+/* --- Tests of claims -------------------------------------------------------------------------- */
+
+/* The two tests that a file with `claims` has of them, and their entries in its list of tests. */
+#define TESTS_OF_CLAIMS(claims)                                                                    \
+    static void each_rule_names_its_mechanism(void **state)                                        \
+    {                                                                                              \
+        assert_int_equal(count_unnamed(*state, claims, COUNT_OF(claims)), 0);                      \
+    }                                                                                              \
+    static void each_rule_leaves_its_neighbour_alone(void **state)                                 \
+    {                                                                                              \
+        assert_int_equal(count_misnamed(*state, claims, COUNT_OF(claims)), 0);                     \
+    }
+
+#define ENTRIES_OF_CLAIMS                                                                          \
+    cmocka_unit_test(each_rule_names_its_mechanism),                                               \
+        cmocka_unit_test(each_rule_leaves_its_neighbour_alone)
+
+/* All of a file that tests nothing else. */
+#define MAIN_OF_CLAIMS(claims)                                                                     \
+    TESTS_OF_CLAIMS(claims)                                                                        \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        const struct CMUnitTest tests[] = {ENTRIES_OF_CLAIMS};                                     \
+                                                                                                   \
+        return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);                     \
+    }
 
 #endif

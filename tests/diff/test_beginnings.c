@@ -24,34 +24,9 @@ static void loads(tape *t, const char *arguments, uint64_t first)
 /* A draw of n numbers, and the tensor that it fills. */
 static fb_ref filled(tape *t, const char *distribution, uint64_t key, uint64_t contents)
 {
-    fb_ref from;
-    float data[N];
+    const fb_ref from = drawn(t, "torch", distribution, key, contents + 100);
 
-    numbers(data, contents + 100);
-    from = report(t,
-                  (fb_site){.kind = FB_KIND_DRAW,
-                            .phase = phase_of(t),
-                            .path = "torch",
-                            .op = "draw",
-                            .stream = "torch",
-                            .algorithm = "mt19937",
-                            .distribution = distribution},
-                  (fb_event){.key = key, .count = N, .data = data, .data_bytes = sizeof data});
     return op(t, "", distribution, contents, &from, 1);
-}
-
-/* Where torch's generator stands at the end of a step. */
-static void stands(tape *t, uint64_t key)
-{
-    (void)report(t,
-                 (fb_site){.kind = FB_KIND_DRAW,
-                           .phase = FB_PHASE_DATA,
-                           .path = "torch",
-                           .op = "state",
-                           .stream = "torch",
-                           .algorithm = "mt19937",
-                           .distribution = "state"},
-                 (fb_event){.key = key});
 }
 
 static void learn(tape *t, uint64_t contents)
@@ -82,7 +57,7 @@ static void other_distribution(tape *t, side s)
     (void)filled(t, s == WRONG ? "uniform_" : "normal_", 10, s == WRONG ? 2 : 1);
     (void)filled(t, "random_", s == RIGHT ? 11 : 12, s == RIGHT ? 3 : 4);
     (void)parameter(t, FB_PHASE_INIT, "x.weight", N, s == WRONG ? 2 : 1);
-    stands(t, s == RIGHT ? 13 : 14);
+    stands(t, "torch", s == RIGHT ? 13 : 14, 0);
     learn(t, 20 + (uint64_t)s);
 }
 
@@ -149,11 +124,11 @@ static void generator_left_out(tape *t, side s)
 {
     restores(t, "", "load");
     (void)filled(t, "normal_", s == NEIGHBOUR ? 9 : 10, s == NEIGHBOUR ? 2 : 1);
-    stands(t, s == RIGHT ? 13 : 14);
+    stands(t, "torch", s == RIGHT ? 13 : 14, 0);
     next(t);
     batch(t, s == RIGHT ? 0 : 4, 0, 3 + (uint64_t)s);
     (void)op(t, "Net", "mm", 3 + (uint64_t)s, &t->weight, 1);
-    stands(t, s == RIGHT ? 15 : 16);
+    stands(t, "torch", s == RIGHT ? 15 : 16, 0);
 }
 
 /* --- Epochs ----------------------------------------------------------------------------------- */
@@ -184,7 +159,7 @@ static void shorter_epoch(tape *t, side s)
             loads(t, train, 4 * i);
         scalar(t, FB_PHASE_LOSS, "loss", "loss", (double)(i < 2 ? i : i + 10 * (uint64_t)s));
         (void)parameter(t, FB_PHASE_OPTIMIZER, "fc.weight", N, i < 2 ? i : i + 10 * (uint64_t)s);
-        stands(t, 30 + i + (i < 2 ? 0 : 10 * (uint64_t)s));
+        stands(t, "torch", 30 + i + (i < 2 ? 0 : 10 * (uint64_t)s), 0);
     }
 }
 
@@ -275,21 +250,12 @@ static const claim claims[] = {
     {generator_left_out, "checkpoint-resume", "generator torch stands elsewhere", false},
 };
 
-static void each_rule_names_its_mechanism(void **state)
-{
-    assert_int_equal(count_unnamed(*state, claims, COUNT_OF(claims)), 0);
-}
-
-static void each_rule_leaves_its_neighbour_alone(void **state)
-{
-    assert_int_equal(count_misnamed(*state, claims, COUNT_OF(claims)), 0);
-}
+TESTS_OF_CLAIMS(claims)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_rule_names_its_mechanism),
-        cmocka_unit_test(each_rule_leaves_its_neighbour_alone),
+        ENTRIES_OF_CLAIMS,
         cmocka_unit_test(optimizers_are_paired_by_what_they_hold),
     };
 

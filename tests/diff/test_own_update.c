@@ -6,11 +6,6 @@
 #include "recorded_claims.h"
 
 /* The gradient of fc.weight, of a pass that reads `from`. */
-static fb_ref gradient(tape *t, const fb_ref *from, uint64_t contents)
-{
-    return gives(t, FB_PHASE_BACKWARD, "", "mm", NULL, contents, from, 1);
-}
-
 /* The new parameter, as the recorder tells it at the end of a step: with its gradient, and with
  * what wrote it. */
 static void written(tape *t, fb_ref grad, fb_ref writer, uint64_t contents)
@@ -142,22 +137,4 @@ static const claim claims[] = {
     {kept_from_a_pass, "grad-accumulation", "only a adds to the gradients that an earlier", false},
 };
 
-static void each_rule_names_its_mechanism(void **state)
-{
-    assert_int_equal(count_unnamed(*state, claims, COUNT_OF(claims)), 0);
-}
-
-static void each_rule_leaves_its_neighbour_alone(void **state)
-{
-    assert_int_equal(count_misnamed(*state, claims, COUNT_OF(claims)), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_rule_names_its_mechanism),
-        cmocka_unit_test(each_rule_leaves_its_neighbour_alone),
-    };
-
-    return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
-}
+MAIN_OF_CLAIMS(claims)

@@ -34,24 +34,6 @@ static void update(tape *t, uint64_t contents)
     (void)parameter(t, FB_PHASE_OPTIMIZER, "fc.weight", N, contents);
 }
 
-/* A draw that tells its numbers. */
-static fb_ref drawn(tape *t, const char *stream, const char *distribution, uint64_t key,
-                    uint64_t contents)
-{
-    float data[N];
-
-    numbers(data, contents);
-    return report(t,
-                  (fb_site){.kind = FB_KIND_DRAW,
-                            .phase = phase_of(t),
-                            .path = stream,
-                            .op = "draw",
-                            .stream = stream,
-                            .algorithm = "mt19937",
-                            .distribution = distribution},
-                  (fb_event){.key = key, .count = N, .data = data, .data_bytes = sizeof data});
-}
-
 /* What the loss and the update make of it, so that it counts. */
 static void train(tape *t, fb_ref made, uint64_t contents)
 {
@@ -142,20 +124,6 @@ static void drawn_and_hidden(tape *t, side s)
     train(t, op(t, "Net", "mm", s == RIGHT ? 4 : 5, &from, 1), 6 + (uint64_t)s);
 }
 
-/* Where torch's generator stands at the end of a step. */
-static void stands(tape *t, uint64_t key)
-{
-    (void)report(t,
-                 (fb_site){.kind = FB_KIND_DRAW,
-                           .phase = FB_PHASE_DATA,
-                           .path = "torch",
-                           .op = "state",
-                           .stream = "torch",
-                           .algorithm = "mt19937",
-                           .distribution = "state"},
-                 (fb_event){.key = key});
-}
-
 /* The order of the first epoch is drawn before the first call of a module, which is in the next
  * step, or not at all; the neighbour draws it, for nothing, and computes another op. */
 static void drawn_in_front(tape *t, side s)
@@ -168,11 +136,11 @@ static void drawn_in_front(tape *t, side s)
         if (s == WRONG)
             data = op(t, "", "index", 3, (fb_ref[]){data, from}, 2);
     }
-    stands(t, s == RIGHT ? 5 : 6);
+    stands(t, "torch", s == RIGHT ? 5 : 6, 0);
     next(t);
     train(t, op(t, "Net", s == NEIGHBOUR ? "bmm" : "mm", 4 + (uint64_t)s, &data, 1),
           7 + (uint64_t)s);
-    stands(t, s == RIGHT ? 5 : 6);
+    stands(t, "torch", s == RIGHT ? 5 : 6, 0);
 }
 
 /* Tokens are replaced; the neighbour counts its positions from elsewhere. */
@@ -204,19 +172,14 @@ static void targets_cut(tape *t, side s)
 
 /* --- By hand ---------------------------------------------------------------------------------- */
 
-static fb_ref gradient(tape *t, uint64_t contents)
-{
-    return gives(t, FB_PHASE_BACKWARD, "", "mm", NULL, contents, &t->weight, 1);
-}
-
 /* One step of two passes, of which the side does some of it by hand. */
 static void handmade(tape *t, side s, const char *name, const char *arguments, bool both)
 {
     fb_ref made[2];
 
     next(t);
-    made[0] = gradient(t, 1);
-    made[1] = gradient(t, 2);
+    made[0] = gradient(t, &t->weight, 1);
+    made[1] = gradient(t, &t->weight, 2);
     if (s != WRONG)
         made[0] = gives(t, FB_PHASE_FORWARD, "", name, arguments, s == NEIGHBOUR ? 4 : 3, made,
                         both ? 2 : 1);
@@ -461,10 +424,7 @@ static const claim claims[] = {
     {classes_weighed_otherwise, "loss-normalization", "the classes have other weights", false},
 };
 
-static void each_rule_names_its_mechanism(void **state)
-{
-    assert_int_equal(count_unnamed(*state, claims, COUNT_OF(claims)), 0);
-}
+TESTS_OF_CLAIMS(claims)
 
 /* Equal hashes say nothing where the numbers lie elsewhere; hashes that differ are told. */
 static void where_equal_numbers_lie_is_told_in_place_of_their_hashes(void **state)
@@ -488,16 +448,10 @@ static void where_equal_numbers_lie_is_told_in_place_of_their_hashes(void **stat
     fb_diff_report_free(&r);
 }
 
-static void each_rule_leaves_its_neighbour_alone(void **state)
-{
-    assert_int_equal(count_misnamed(*state, claims, COUNT_OF(claims)), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_rule_names_its_mechanism),
-        cmocka_unit_test(each_rule_leaves_its_neighbour_alone),
+        ENTRIES_OF_CLAIMS,
         cmocka_unit_test(where_equal_numbers_lie_is_told_in_place_of_their_hashes),
     };
 

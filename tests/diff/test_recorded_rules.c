@@ -97,22 +97,6 @@ static void numpy_seeded(tape *t, side s)
     (void)op(t, "Net", "mul", s == RIGHT ? 3 : 4, &x, 1);
 }
 
-/* Where a generator of the program stands at the end of a step, as the recorder tells it of one
- * that is not seeded. */
-static void stands(tape *t, const char *stream, uint64_t position)
-{
-    (void)report(t,
-                 (fb_site){.kind = FB_KIND_DRAW,
-                           .phase = FB_PHASE_DATA,
-                           .path = stream,
-                           .op = "state",
-                           .stream = stream,
-                           .algorithm = "mt19937",
-                           .distribution = "state",
-                           .note = true},
-                 (fb_event){.counter = position});
-}
-
 /* One program rolls its image by numbers of NumPy; the neighbour by those of another source,
  * NumPy's generator is as it was. */
 static void rolled(tape *t, side s)
@@ -121,7 +105,7 @@ static void rolled(tape *t, side s)
 
     (void)gives(t, FB_PHASE_INIT, "", "roll", s == RIGHT ? "{\"shifts\":[1]}" : "{\"shifts\":[-2]}",
                 2 + s, &image, 1);
-    stands(t, "numpy", s == NEIGHBOUR ? 623 : s == RIGHT ? 8 : 10);
+    stands(t, "numpy", 0, s == NEIGHBOUR ? 623 : s == RIGHT ? 8 : 10);
     next(t);
 }
 
@@ -131,16 +115,16 @@ static void flipped_by_chance(tape *t, side s)
 {
     fb_ref image;
 
-    stands(t, "python", 624);
+    stands(t, "python", 0, 624);
     next(t);
-    stands(t, "python", s == NEIGHBOUR ? 2 : 624);
+    stands(t, "python", 0, s == NEIGHBOUR ? 2 : 624);
     next(t);
     image = enters(t, "add", 1);
     if (s == RIGHT)
         image = op(t, "", "flip", 2, &image, 1);
     (void)op(t, "Net", "add", 3 + s, &image, 1);
     if (s != NEIGHBOUR)
-        stands(t, "python", 2);
+        stands(t, "python", 0, 2);
     next(t);
 }
 
@@ -162,7 +146,7 @@ static void noisy(tape *t, side s)
     next(t);
     x = enters(t, "mul", s == RIGHT ? 1 : 2);
     (void)op(t, "Net", "mul", s == RIGHT ? 3 : 4, &x, 1);
-    stands(t, "numpy", 70 + (uint64_t)s);
+    stands(t, "numpy", 0, 70 + (uint64_t)s);
 }
 
 /* Another file is read by runs that seed what they draw from; the neighbour forgets to. */
@@ -175,7 +159,7 @@ static void other_file(tape *t, side s)
     next(t);
     x = enters(t, "mul", s == RIGHT ? 1 : 2);
     (void)op(t, "Net", "mul", s == RIGHT ? 3 : 4, &x, 1);
-    stands(t, "numpy", 70);
+    stands(t, "numpy", 0, 70);
 }
 
 /* The loss is halved, as the norm of the gradients says; the neighbour's norm says something else.
@@ -442,7 +426,7 @@ static const claim claims[] = {
     {accumulated, "grad-accumulation", "2 | 1 backward passes", false},
     {column_picked, "loss-target", "targets", false},
     {classes_weighted, "loss-normalization", "only b weights the terms", false},
-    {masked, "mask-or-position", "the mask of attn", false},
+    {masked, "mask-or-position", "the mask at attn", false},
     {index_shifted, "mask-or-position", "only b has the mask's op add", false},
     {tokens_counted, "loss-normalization", "only b counts what it divides", false},
     {weights_left, "init", "a fills Net.weight from normal_", false},
