@@ -11,7 +11,6 @@ import io
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 import unittest.mock
@@ -22,6 +21,7 @@ import torch.nn.functional as F
 
 import firstbit
 import firstbit.torch
+import recording
 from firstbit.torch.session import Session
 
 FIRSTBIT = ""
@@ -40,26 +40,10 @@ def bits(model):
     return b"".join(p.detach().numpy().tobytes() for p in model.parameters())
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-
-    def path(self, name):
-        return os.path.join(self.folder.name, name + ".fbt")
-
+class Case(recording.Case):
     def record(self, name, program, **options):
-        """Runs it recorded, from one seed; its events."""
-        torch.manual_seed(1)
         options.setdefault("ops_steps", None)
-        with firstbit.torch.record(self.path(name), **options):
-            program()
-        with firstbit.open(self.path(name)) as trace:
-            return list(trace)
-
-    def assert_same(self, a, b):
-        status, out, err = run("diff", self.path(a), self.path(b))
-        self.assertEqual(status, 0, out + err)
+        return super().record(name, program, **options)
 
 
 class Faults(Case):
@@ -200,7 +184,7 @@ class Elsewhere(Case):
         return " ".join(run("diff", self.path(name), self.path(name))[1].split())
 
     def test_workers_of_a_pool_are_named_and_have_no_trace(self):
-        program = os.path.join(self.folder.name, "pool.py")
+        program = os.path.join(self.at, "pool.py")
         with open(program, "w", encoding="utf-8") as file:
             file.write(POOL)
         for method in ("spawn",):
@@ -209,7 +193,7 @@ class Elsewhere(Case):
                                        sys.executable, program, method],
                                       capture_output=True, text=True, timeout=300)
                 self.assertEqual((done.returncode, done.stdout), (0, "14.0\n"), done.stderr)
-                self.assertEqual([n for n in os.listdir(self.folder.name) if "process" in n], [])
+                self.assertEqual([n for n in os.listdir(self.at) if "process" in n], [])
                 with firstbit.open(self.path(method)) as trace:
                     self.assertIn("not recorded: what the workers of process pools do",
                                   [e["text"] for e in trace if e["kind"] == "mark"])
@@ -307,6 +291,6 @@ class Compiled(Case):
 
 
 if __name__ == "__main__":
-    FIRSTBIT = os.path.abspath(sys.argv.pop(1))
+    FIRSTBIT = recording.Case.firstbit = os.path.abspath(sys.argv.pop(1))
     torch.set_num_threads(1)
     unittest.main()

@@ -11,7 +11,6 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 
@@ -21,18 +20,10 @@ import torch.nn.functional as F
 
 import firstbit
 import firstbit.torch
+import recording
 from firstbit.torch import core
 
-FIRSTBIT = ""
 _PERTURB = -6  # M_PERTURB of mallopt(3): what fresh memory holds
-
-
-def diff(a, b):
-    done = subprocess.run([FIRSTBIT, "diff", "--json", a, b], capture_output=True, text=True,
-                          timeout=300)
-    if done.returncode not in (0, 1, 3):
-        raise AssertionError(done.stderr)
-    return json.loads(done.stdout)
 
 
 def net():
@@ -56,26 +47,10 @@ class Wrapped(torch.Tensor):
         return torch.ones(2)
 
 
-class Programs(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-
-    def path(self, name):
-        return os.path.join(self.folder.name, name + ".fbt")
-
+class Programs(recording.Case):
     def record(self, name, program, **options):
-        """Runs it recorded, from one seed; its events."""
-        torch.manual_seed(1)
         options.setdefault("ops_steps", None)
-        with firstbit.torch.record(self.path(name), **options):
-            program()
-        with firstbit.open(self.path(name)) as trace:
-            return list(trace)
-
-    def assert_same(self, a, b):
-        found = diff(self.path(a), self.path(b))
-        self.assertEqual(found["verdict"], "same", found)
+        return super().record(name, program, **options)
 
     def steps_of_losses(self, events):
         return [e["step"] for e in events if e["path"] == "loss"]
@@ -193,7 +168,7 @@ with firstbit.torch.record(sys.argv[1], ops_steps=None):
                 self.assertEqual(self.steps_of_losses(events), [1, 2, 3, 4])
                 self.assertEqual(max(e["step"] for e in events), 4)
                 self.assert_same("a", "b")
-                first = diff(self.path("a"), self.path("c"))["first"]
+                first = self.diff("a", "c")["first"]
                 self.assertEqual((first["step"], first["op"]),
                                  (3, "mul" if program is by_module else "add_"))
                 for options in {"level": "draws"}, {"ops_steps": "2"}:
@@ -347,7 +322,7 @@ with firstbit.torch.record(sys.argv[1], ops_steps=None):
         self.record("c", lambda: program(lambda worker: torch.manual_seed(5)))
         self.assertTrue(all(map(torch.equal, batches[0], batches[1])))
         self.assert_same("a", "b")
-        self.assertEqual(diff(self.path("a"), self.path("c"))["first"]["path"], "worker0.torch")
+        self.assertEqual(self.diff("a", "c")["first"]["path"], "worker0.torch")
         drawn = [e for e in events if e["op"] == "fetch"]
         self.assertEqual([e["path"] for e in drawn[:4]],
                          ["worker0.torch", "worker0.python", "worker1.torch", "worker1.python"])
@@ -392,6 +367,6 @@ with firstbit.torch.record(sys.argv[1], ops_steps=None):
 
 
 if __name__ == "__main__":
-    FIRSTBIT = os.path.abspath(sys.argv.pop(1))
+    recording.Case.firstbit = os.path.abspath(sys.argv.pop(1))
     torch.set_num_threads(1)
     unittest.main()

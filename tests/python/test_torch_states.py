@@ -5,6 +5,7 @@
 usage: test_torch_states.py FIRSTBIT [unittest arguments]    the library: FIRSTBIT_LIBRARY
 """
 
+import copy
 import ctypes
 import os
 import random
@@ -295,6 +296,35 @@ class Updates(Case):
         found = self.diff("a", "c")
         self.assertEqual(found["verdict"], "differ")
         self.assertNotEqual(found["cause"]["name"], "optimizer-formula")
+
+    def test_a_copy_of_a_module_leaves_it_what_it_was_and_is_made_from_it(self):
+        def program():
+            model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+            model[0].register_buffer("scale", torch.randn(4))
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for _ in range(3):
+                twin = copy.deepcopy(model).eval()
+                x = torch.randn(8, 4)
+                with torch.no_grad():
+                    target = twin(x) * twin[0].scale
+                optimizer.zero_grad(set_to_none=True)
+                (model(x) - target).pow(2).mean().backward()
+                optimizer.step()
+
+        events = [e for e in self.record("a", program, ops_steps=None) if e["step"] > 1]
+        # What is multiplied by is a copy of what the model has, not something from outside.
+        scaled = [e for e in events if e["op"] == "mul" and e["phase"] == "forward"]
+        self.assertEqual([[named["op"] for named in e["inputs"]] for e in scaled],
+                         [["native_batch_norm", "copy_"]] * 2)
+        entered = [(e["op"], e["slot"]) for e in events if e["slot"].startswith("in")
+                   and e["phase"] == "forward" and e["op"] != "new_empty"]
+        self.assertEqual(set(entered), {("clone", "in0")})
+        # The model's own parameters are read as what the last update made of them.
+        layers = [e for e in events if e["op"] == "addmm" and e["slot"] == "out"]
+        self.assertEqual([{named["op"] for named in e["inputs"]} for e in layers],
+                         [{"clone", "randn"}, {"sgd", "randn"}] * 2)
+        self.record("b", program, ops_steps=None)
+        self.assert_same("a", "b")
 
     def test_what_is_read_through_data_is_made_from_the_parameter(self):
         def program():

@@ -96,7 +96,7 @@ typedef struct fast_op {
     PyObject *ignored_inputs;     /* set of names */
     PyObject *mutable_names;      /* set of names, or NULL */
     bool passes;                  /* view or ignored: nothing is recorded */
-    bool undefined, random, moves, resizes, collective;
+    bool undefined, random, moves, shows, resizes, collective;
     uint64_t ignored_places, mutable_places; /* arguments by place, one bit each */
     uint64_t workspaces;                     /* outputs by place */
     fast_text *texts;                        /* arguments that were told */
@@ -197,8 +197,10 @@ typedef struct fast_where {
     bool plain;   /* nothing is recorded of a tensor whose rows do not lie in memory */
     bool remade;  /* what made the contents is the input, where it is known */
     bool entered; /* from outside: what is not shown of its storage stays unknown */
-    bool stacked; /* a new site gets the program's call stack */
-    uint64_t place; /* that the stack is of; of no meaning where not stacked */
+    bool shown;   /* of what shows a parameter's memory: that stays what made its contents */
+    PyObject *learned; /* the module of the parameter that it is, of a version that nobody saw */
+    bool stacked;      /* a new site gets the program's call stack */
+    uint64_t place;    /* that the stack is of; of no meaning where not stacked */
 } fast_where;
 
 /* fast_tables.c */
@@ -208,6 +210,9 @@ void fast_index_put(fast_index *index, uint64_t hash, uint32_t entry);
 fast_maker *fast_find_maker(fast_core *c, uint64_t address);
 int fast_put_maker(fast_core *c, PyObject *tensor, const fast_place *place, fb_ref ref,
                    PyObject *path, bool written, bool param, int partial);
+/* A tensor was given a storage as it is: what made that made its contents. 1 where that is known.
+ */
+int fast_show(fast_core *c, const fast_place *place);
 int fast_keep_part(fast_core *c, const fast_place *place);
 int fast_expired(fast_core *c, const fast_maker *maker); /* 1, 0 or -1 */
 int fast_forget(fast_core *c, uint64_t address);         /* what lay there lies there no more */

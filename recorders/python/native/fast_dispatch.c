@@ -400,6 +400,8 @@ static int after_op(fast_core *c, op_call *call, PyObject *out)
                         .stacked = true,
                         .place = call->place};
     const bool undefined = op->undefined || (op->moves && share_storage(c, call->args));
+    fast_place place;
+    int known = 0;
     fb_ref ref;
 
     if (call->updating)
@@ -412,6 +414,12 @@ static int after_op(fast_core *c, op_call *call, PyObject *out)
         collect_arguments(c, &call->found, call->args, call->kwargs, op->mutable_places,
                           op->mutable_names, true) != 0)
         return -1;
+    if (op->shows && call->found.count > 0) {
+        fast_place_of(c, all_of(&call->found)[0], &place);
+        known = place.address == 0 ? 0 : fast_show(c, &place);
+    }
+    if (known != 0)
+        return known < 0 ? -1 : 0;
     if (where.written && op->ignored_places != 0)
         say_written(c, call);
     if (fast_arguments_of(c, call->op, call->args, call->kwargs, call->views, &where.arguments) !=

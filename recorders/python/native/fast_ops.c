@@ -106,6 +106,7 @@ static int fill_op(fast_core *c, fast_op *op, PyObject *func)
     op->undefined = flag_of(info, "undefined", &failed);
     op->random = flag_of(info, "random", &failed);
     op->moves = flag_of(info, "moves", &failed);
+    op->shows = flag_of(info, "shows", &failed);
     op->resizes = flag_of(info, "resizes", &failed);
     op->collective = flag_of(info, "collective", &failed);
     op->ignored_places = places_of(names, op->ignored_inputs, &failed);

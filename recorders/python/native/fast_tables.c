@@ -230,6 +230,18 @@ static fast_maker *new_maker(fast_core *c, uint64_t address)
     return maker;
 }
 
+int fast_show(fast_core *c, const fast_place *place)
+{
+    fast_maker *maker = fast_find_maker(c, place->address);
+    const int expired = maker == NULL || maker->undefined ? 1 : fast_expired(c, maker);
+
+    if (expired != 0)
+        return expired < 0 ? -1 : 0;
+    maker->first = place->version;
+    maker->last = place->version + 1; /* PyTorch counts after the op returns to its caller */
+    return 1;
+}
+
 /* A part of a storage is about to get another maker: the present one made the rest. 1 where that is
  * known, 0 where it is not, -1 with an exception. */
 int fast_keep_part(fast_core *c, const fast_place *place)

@@ -518,6 +518,10 @@ static int record_contents(fast_core *c, PyObject *tensor, const fast_where *whe
         return -1;
     if (param)
         name_param_maker(c, place, *out);
+    else if (where->learned != NULL)
+        return where->shown
+                   ? 0
+                   : fast_put_maker(c, tensor, place, *out, where->learned, false, true, 0);
     else if (!contents->hidden)
         return put_maker_of(c, tensor, where, place, contents->bytes, *out);
     return 0;
@@ -563,11 +567,16 @@ int fast_record(fast_core *c, PyObject *tensor, const fast_where *where, fb_ref 
             made = maker->ref;
             remade.inputs = &made;
             remade.input_count = 1;
+            remade.shown = where->entered && place.version < maker->first; /* as `p.data` does */
+            remade.learned = where->entered ? maker->path : NULL;
+            Py_XINCREF(remade.learned);
             where = &remade;
         }
     }
     if (failed == 0)
         failed = record_contents(c, tensor, where, &contents, &place, out);
     Py_XDECREF(contents.owner);
+    if (where == &remade)
+        Py_XDECREF(remade.learned);
     return failed;
 }

@@ -66,13 +66,24 @@ class Makers:
             return None
         return entry
 
-    def learned_there(self, tensor: torch.Tensor) -> List[EventRef]:
+    def learned_there(self, tensor: torch.Tensor) -> Optional[Maker]:
         """The parameter whose storage a tensor shows that has other versions, as `p.data` has: what
         it was last is what this one is made from."""
         entry = self._of.get(address_of(tensor))
         if entry is None or not entry.param or entry.shown[0] or _expired(entry.weak):
-            return []
-        return [entry.ref]
+            return None
+        return entry
+
+    def show(self, tensor: torch.Tensor) -> bool:
+        """It was given a storage as it is: what made that made its contents. Whether that is known.
+        """
+        address = address_of(tensor)
+        entry = self._of.get(address)
+        if entry is None or entry.undefined or _expired(entry.weak):
+            return False
+        version = version_of(tensor)
+        self._of[address] = entry._replace(versions=range(version, version + 2))
+        return True
 
     def put(self, tensor: torch.Tensor, ref: EventRef, path: Optional[str],
             written: bool = False, param: bool = False, undefined: bool = False) -> None:
@@ -166,9 +177,9 @@ class Core(TorchDispatchMode):
 
     def record(self, tensor: torch.Tensor, kind: int, phase: str, path: str, op: str, slot: str,
                inputs: List[EventRef], stacked: bool, undefined: bool = False,
-               written: bool = False, arguments: str = "") -> EventRef:
-        """One event for a tensor, which from here on is what made its contents. kind: a number of
-        lib.KINDS. stacked: a new site gets the program's call stack."""
+               written: bool = False, arguments: str = "", made: bool = True) -> EventRef:
+        """One event for a tensor, which from here on is what made its contents, where `made`. kind:
+        a number of lib.KINDS. stacked: a new site gets the program's call stack."""
         session = self.session
         recorder = session.recorder
         source = session.calls if stacked else None
@@ -191,8 +202,20 @@ class Core(TorchDispatchMode):
             # An empty tensor has an address of 0: any other says that its contents are known.
             ref = recorder.event(number, address=address or 8, count_bytes=count, storage=storage,
                                  version=version_of(tensor), inputs=inputs)
-        if not param:
+        if made and not param:
             self.makers.put(tensor, ref, where, written, False, undefined)
+        return ref
+
+    def _record_entered(self, tensor: torch.Tensor, path: str, op: str, slot: str) -> EventRef:
+        """Contents that nobody saw made. A parameter stays one, whatever shows its memory."""
+        learned = self.makers.learned_there(tensor)
+        shown = learned is not None and version_of(tensor) < learned.versions.start  # as `p.data`
+        ref = self.record(tensor, lib.KINDS["tensor"], self.session.phase, path, op, slot,
+                          [] if learned is None else [learned.ref], True, made=not shown)
+        if learned is not None and not shown:
+            self.makers.put(tensor, ref, learned.path, False, True)
+        elif learned is None:
+            self.makers.show_part(tensor)
         return ref
 
     def record_plain(self, tensor: torch.Tensor, kind: int, phase: str, path: str, op: str,
@@ -293,9 +316,7 @@ class Core(TorchDispatchMode):
             if maker is not None:
                 refs.append(maker.ref)
             elif not session.is_nothing(tensor):
-                refs.append(self.record(tensor, lib.KINDS["tensor"], session.phase, path, info.name,
-                                        f"in{i}", self.makers.learned_there(tensor), True))
-                self.makers.show_part(tensor)
+                refs.append(self._record_entered(tensor, path, info.name, f"in{i}"))
         for maker in found:
             refs += () if maker is None else maker.parts
         return refs, path, offsets("in", tensors)
@@ -326,6 +347,8 @@ class Core(TorchDispatchMode):
         collect(out, outputs)
         if not outputs and info.mutable:  # foreach ops change lists and return nothing
             outputs = info.changed(args, kwargs)
+        if info.shows and outputs and self.makers.show(outputs[0]):
+            return
         if info.mutable and info.overwrites:
             views = offsets("out", outputs, views)
         told = info.arguments(args, kwargs, views)

@@ -33,8 +33,9 @@ _SEEDED_NAMES = ("bernoulli", "dropout", "rand", "normal", "uniform", "random", 
 class OpInfo:
     """Its name, its arguments, and which outputs mean nothing."""
 
-    __slots__ = ("name", "view", "ignored", "undefined", "workspaces", "random", "moves", "mutable",
-                 "resizes", "collective", "overwrites", "names", "ignored_inputs", "defaults", "texts")
+    __slots__ = ("name", "view", "ignored", "undefined", "workspaces", "random", "moves", "shows",
+                 "mutable", "resizes", "collective", "overwrites", "names", "ignored_inputs",
+                 "defaults", "texts")
 
     def __init__(self, func: Any) -> None:
         schema = func._schema
@@ -52,6 +53,7 @@ class OpInfo:
         # Where a tensor is filled from itself, as circular padding does, what is copied may not have
         # been written yet.
         self.moves = name == "copy_"
+        self.shows = name == "set_"  # a tensor is given the memory of another one, as it is
         self.workspaces = _WORKSPACES.get(name, ())
         tag = getattr(getattr(torch, "Tag", None), "nondeterministic_seeded", None)
         tags = list(getattr(func, "tags", ()))
