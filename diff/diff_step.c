@@ -240,7 +240,9 @@ static fb_status join(fb__earlier *to, const fb__earlier *more, fb_error *err)
 }
 
 /* What differed in an earlier step and had no reader there is a note until a later step reads it
- * and differs: then the first of it is to blame. Of two steps at most one is held in memory. */
+ * and differs: then the first of it is to blame. Before the first step nothing else judges what one
+ * side alone has made: a copy, a cut into the weights. Of two steps at most one is held in memory.
+ */
 static fb_status blame_earlier(bool *found, fb__comparison *c, fb__earlier *reads, fb_error *err)
 {
     size_t first = c->noted.step_count;
@@ -248,6 +250,7 @@ static fb_status blame_earlier(bool *found, fb__comparison *c, fb__earlier *read
     judged j;
 
     for (size_t at = first; at-- > 0 && status == FB_OK;) {
+        reads->alone = c->noted.steps[at].step == 0;
         status = open_noted(&j, c, at, reads, err);
         if (status == FB_OK && j.judgement.culprit.found) {
             first = at;
@@ -258,6 +261,7 @@ static fb_status blame_earlier(bool *found, fb__comparison *c, fb__earlier *read
     *found = first < c->noted.step_count;
     if (status != FB_OK || !*found)
         return status;
+    reads->alone = c->noted.steps[first].step == 0;
     status = open_noted(&j, c, first, reads, err);
     if (status == FB_OK) {
         const uint64_t step = c->noted.steps[first].step;

@@ -87,6 +87,74 @@ bool fb__rule_epoch_order(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+/* --- Rows that a program picks itself ----------------------------------------------------------
+ */
+
+static bool is_pick(const fb_site *site)
+{
+    return site->kind == FB_KIND_TENSOR && fb__text(site->path)[0] == '\0' &&
+           (strcmp(fb__text(site->op), "index") == 0 ||
+            strcmp(fb__text(site->op), "index_select") == 0);
+}
+
+/* Whole numbers of the program that an op picks rows by; of one side alone, what makes them. */
+static bool is_rows(const fb_site *site)
+{
+    return site->kind == FB_KIND_TENSOR && fb__is_integer(site->dtype) && site->rank == 1 &&
+           site->shape[0] > 1 && fb__text(site->path)[0] == '\0';
+}
+
+/* An op that one side alone has, and that gives what it reads in another order. What it reads may
+ * be a part of a tensor, of which the trace tells the whole. */
+static bool say_reordered(fb_diff_cause *out, const fb__case *c)
+{
+    static const char *const ops[] = {"sort", "msort", "roll", "flip", "argsort"};
+    const fb__step_event *e = fb__culprit_event(c);
+
+    if (!fb__is_one_of(fb__text(e->site->op), ops, sizeof ops / sizeof ops[0]) ||
+        fb__reader(c, e, is_pick, 16) == NULL)
+        return false;
+    fb__say(out, "only %s brings the rows that it reads into another order (%s)",
+            fb__culprit_side(c), fb__text(e->site->op));
+    return true;
+}
+
+/* The numbers themselves, of which a sketch has up to FB_SKETCH_SAMPLES. */
+static bool say_other_rows(fb_diff_cause *out, const fb__case *c)
+{
+    const fb_site *site = c->culprit->a->site;
+    fb_sketch x, y;
+    unsigned others = 0;
+
+    if (!is_pick(site) || strcmp(fb__text(site->slot), "in1") != 0 ||
+        c->culprit->a->input_count > 0 || c->culprit->a->same_content ||
+        !fb__sketch(&x, &c->pair->a, c->culprit->a) ||
+        !fb__sketch(&y, &c->pair->b, c->culprit->b) || x.elements != y.elements ||
+        x.elements > FB_SKETCH_SAMPLES)
+        return false;
+    for (uint64_t i = 0; i < x.elements; i++)
+        others += x.samples[i] != y.samples[i];
+    if (fb_sketch_same_numbers(&x, &y))
+        fb__say(out, "the same %llu rows are read (%s) in another order",
+                (unsigned long long)x.elements, fb__text(site->op));
+    else
+        fb__say(out, "%u of the %llu rows that are read (%s) are others", others,
+                (unsigned long long)x.elements, fb__text(site->op));
+    return true;
+}
+
+/* Signature: rows that a program picks by an index of its own are the same in another order, or
+ * others. */
+bool fb__rule_row_order(fb_diff_cause *out, const fb__case *c)
+{
+    if (!is_rows(fb__culprit_event(c)->site) ||
+        !(fb__is_pair(c) ? say_other_rows(out, c) : say_reordered(out, c)))
+        return false;
+    fb__say_fix(out, "draw the order once, with a generator of its own and a fixed seed; compare "
+                     "what is done to the indices");
+    return true;
+}
+
 /* --- What enters from outside ----------------------------------------------------------------- */
 
 /* Signature: what entered from outside is the same numbers in another order. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "diff/cause/evidence.h"
 
 enum { READS_MAX = 1 << 19 }; /* indices of one trace that are looked at: 16 MiB */
@@ -24,6 +25,7 @@ typedef struct reads {
     sample_read *at;
     size_t count, capacity;
     size_t undecided; /* from here on the next call of the model decides */
+    fb_hash rows;     /* the last that a program picked itself */
     uint32_t batches;
 } reads;
 
@@ -72,6 +74,9 @@ static bool take_rows(reads *r, const fb_event *e)
     const uint64_t n =
         e->sketch == NULL || e->sketch->elements > FB_SKETCH_SAMPLES ? 0 : e->sketch->elements;
 
+    if (fb_hash_equal(r->rows, e->hash))
+        return true; /* targets of the samples that the model has seen */
+    r->rows = e->hash;
     for (uint64_t i = 0; i < n; i++)
         if (!add(r, (sample_read){0, e->sketch->samples[i], r->batches, r->batches, false}))
             return false;
@@ -168,12 +173,30 @@ static size_t epoch_size(fb_trace *trace, const char *dataset)
     return n;
 }
 
-static findings findings_of(fb_trace *trace)
+/* Rows are picked from the one dataset that batches are of. Where there are several, no one says
+ * which. */
+static void take_as_one_table(reads *r)
+{
+    uint64_t dataset = 0;
+
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->at[i].dataset != 0 && dataset != 0 && r->at[i].dataset != dataset)
+            return;
+        dataset = r->at[i].dataset != 0 ? r->at[i].dataset : dataset;
+    }
+    for (size_t i = 0; i < r->count; i++)
+        r->at[i].dataset = dataset;
+}
+
+/* one_table: what a program picks by an index of its own is taken for the dataset's. */
+static findings findings_of(fb_trace *trace, bool one_table)
 {
     findings f;
     reads r;
 
     read_all(&r, trace);
+    if (one_table)
+        take_as_one_table(&r);
     if (r.count > 0)
         qsort(r.at, r.count, sizeof *r.at, by_sample);
     f = find(&r);
@@ -203,8 +226,12 @@ bool fb__rule_leak(fb_diff_cause *out, const fb__case *c)
     if (!is_sample(c) && !is_row_index(fb__culprit_event(c)->site) &&
         !fb__op_is(fb__culprit_event(c)->site, "index"))
         return false;
-    a = findings_of(c->pair->a.trace);
-    b = findings_of(c->pair->b.trace);
+    a = findings_of(c->pair->a.trace, false);
+    b = findings_of(c->pair->b.trace, false);
+    if (a.leaked == 0 && b.leaked == 0) {
+        a = findings_of(c->pair->a.trace, true);
+        b = findings_of(c->pair->b.trace, true);
+    }
     if ((a.leaked > 0) == (b.leaked > 0))
         return false;
     fb__say(out, "%zu of the %zu samples that %s evaluates with are trained on too; of %s none",
@@ -299,8 +326,8 @@ bool fb__rule_repeated_samples(fb_diff_cause *out, const fb__case *c)
     }
     if (a != NULL && b != NULL && say_epoch_size(out, c))
         return true;
-    x = findings_of(c->pair->a.trace);
-    y = findings_of(c->pair->b.trace);
+    x = findings_of(c->pair->a.trace, false);
+    y = findings_of(c->pair->b.trace, false);
     if ((x.repeated > 0) == (y.repeated > 0))
         return false;
     fb__say(out, "%s reads %zu samples more than once in an epoch, %s none",

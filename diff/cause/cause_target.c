@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "diff/cause/evidence.h"
 
 #define COUNT_OF(list) (sizeof(list) / sizeof(list)[0])
@@ -182,6 +183,92 @@ static bool is_target_of_next_step(const fb__case *c)
     free(before);
     free(now);
     return loss;
+}
+
+/* --- Targets of samples ----------------------------------------------------------------------- */
+
+/* What the modules of a run give from a step on, up to its first loss, as one hash; and that loss.
+ */
+typedef struct given {
+    fb_hash model, loss;
+    size_t outputs;
+    bool found;
+} given;
+
+static given given_from(fb_trace *trace, uint64_t step)
+{
+    const fb_event *e = NULL;
+    given g = {0};
+
+    if (fb_trace_seek(trace, step, NULL) != FB_OK)
+        return g;
+    while (fb_trace_next(trace, &e, NULL, NULL) == FB_OK && e != NULL && e->step <= step + 1) {
+        const fb_site *site = fb_trace_site(trace, e->site);
+
+        if (site == NULL || site->kind != FB_KIND_TENSOR || site->phase == FB_PHASE_BACKWARD)
+            continue;
+        if (fb__is_loss(site) && strcmp(fb__text(site->slot), "out") == 0) {
+            g.loss = e->hash;
+            g.found = true;
+            return g;
+        }
+        if (fb__text(site->path)[0] == '\0' || !fb__is_real(site->dtype) ||
+            strcmp(fb__text(site->slot), "out") != 0)
+            continue;
+        g.model = fb_identity_hash(fb_identity_hash(g.model, e->hash.lo, 0), e->hash.hi, 0);
+        g.outputs++;
+    }
+    return g;
+}
+
+/* Whether the culprit is how a batch is put together whose samples are the same. What is done to
+ * the whole of the data before that is no matter of targets alone. */
+static bool is_making_samples(const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const fb__step *a = &c->pair->a;
+    const char *stack;
+
+    if (e->site->kind == FB_KIND_SAMPLE)
+        return fb__is_other_content(c);
+    stack = fb__text(fb_trace_stack(fb__step_of(c, e)->trace, e->site_number));
+    if (e->site->kind != FB_KIND_TENSOR || fb__text(e->site->path)[0] != '\0' ||
+        (strstr(stack, "collate") == NULL && strstr(stack, "__getitem__") == NULL))
+        return false;
+    for (size_t i = 0; i < a->count; i++) {
+        const fb__step_event *x = &a->events[i];
+
+        if (x->site->kind == FB_KIND_SAMPLE && x->partner != UINT32_MAX && !x->same_content)
+            return x->count == c->pair->b.events[x->partner].count &&
+                   !fb_hash_equal(x->hash, c->pair->b.events[x->partner].hash);
+    }
+    return false;
+}
+
+/* Signature: the same samples have other contents, all that the model gives of the first batch is
+ * equal, and its loss is not: what differs are the targets. */
+bool fb__rule_sample_target(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    given a, b;
+
+    if (!is_making_samples(c))
+        return false;
+    a = given_from(c->pair->a.trace, c->pair->a.step);
+    b = given_from(c->pair->b.trace, c->pair->b.step);
+    if (!a.found || !b.found || a.outputs == 0 || a.outputs != b.outputs ||
+        !fb_hash_equal(a.model, b.model) || fb_hash_equal(a.loss, b.loss))
+        return false;
+    if (e->site->kind == FB_KIND_SAMPLE)
+        fb__say(out, "the same samples bring other targets: what the model gives is equal, the "
+                     "loss is not");
+    else
+        fb__say(out,
+                "the same samples bring other targets, which are made otherwise (%s): what the "
+                "model gives is equal, the loss is not",
+                fb__text(e->site->op));
+    fb__say_fix(out, "compare how the labels are made and put together: collate_fn, transforms");
+    return true;
 }
 
 static bool is_pick(const fb_site *site)

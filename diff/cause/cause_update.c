@@ -266,6 +266,40 @@ bool fb__rule_update_kind(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+static bool is_of_lbfgs(const fb_site *site)
+{
+    return site->phase == FB_PHASE_OPTIMIZER && site->kind == FB_KIND_PARAM &&
+           strstr(fb__text(site->op), "lbfgs") != NULL;
+}
+
+/* Signature: within the step of an optimizer that calls the model itself, several times, something
+ * differs, and so does a setting of that optimizer, which is told when its step is over. */
+bool fb__rule_setting_of_closure(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step *a = &c->pair->a, *b = &c->pair->b;
+    const fb__step_event *found = NULL;
+    bool lbfgs = false;
+    char x[40], y[40];
+
+    if (fb__culprit_event(c)->site->phase == FB_PHASE_INIT)
+        return false;
+    for (size_t i = 0; i < a->count; i++) {
+        const fb__step_event *e = &a->events[i];
+
+        lbfgs |= is_of_lbfgs(e->site);
+        if (found == NULL && is_setting(e->site) && e->partner != NONE && !e->same_content)
+            found = e;
+    }
+    if (!lbfgs || found == NULL)
+        return false;
+    fb__say(out, "%s of %s is %s | %s, and it calls the model several times in a step",
+            fb__text(found->site->slot), fb__text(found->site->path),
+            fb__shortest(x, FB_DTYPE_F64, found->value),
+            fb__shortest(y, FB_DTYPE_F64, b->events[found->partner].value));
+    fb__say_fix(out, "give the optimizer the same %s in both", fb__text(found->site->slot));
+    return true;
+}
+
 /* Signature: before training begins, an optimizer fills its states otherwise. */
 bool fb__rule_optimizer_start(fb_diff_cause *out, const fb__case *c)
 {

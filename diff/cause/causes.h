@@ -46,12 +46,14 @@ fb__rule fb__rule_rounded_twin, fb__rule_precision_cast, fb__rule_cast_state;
 fb__rule fb__rule_mask, fb__rule_mask_at_init;
 /* cause_op.c */
 fb__rule fb__rule_forward_kind, fb__rule_plain_forward, fb__rule_plain_backward;
+/* cause_instances.c */
+fb__rule fb__rule_one_model, fb__rule_copy_missing, fb__rule_other_copy;
 /* cause_exchanged.c */
 fb__rule fb__rule_exchanged;
 /* cause_normalization.c */
 fb__rule fb__rule_loss_normalization;
 /* cause_target.c */
-fb__rule fb__rule_loss_target;
+fb__rule fb__rule_loss_target, fb__rule_sample_target;
 /* cause_accumulation.c */
 fb__rule fb__rule_accumulation, fb__rule_further_pass;
 /* cause_by_hand.c */
@@ -70,8 +72,8 @@ fb__rule fb__rule_backward_kind;
 /* cause_collective.c */
 fb__rule fb__rule_collective;
 /* cause_update.c */
-fb__rule fb__rule_schedule_kind, fb__rule_update_kind, fb__rule_running_average,
-    fb__rule_optimizer_start;
+fb__rule fb__rule_setting_of_closure, fb__rule_schedule_kind, fb__rule_update_kind,
+    fb__rule_running_average, fb__rule_optimizer_start;
 /* cause_update_formula.c */
 fb__rule fb__rule_update_formula, fb__rule_update_behind;
 /* cause_generator.c */
@@ -99,7 +101,7 @@ fb__rule fb__rule_out_of_sight, fb__rule_hidden_draws;
 /* cause_samples.c */
 fb__rule fb__rule_leak, fb__rule_repeated_samples, fb__rule_epoch_end;
 /* cause_order.c */
-fb__rule fb__rule_epoch_order, fb__rule_outside_order, fb__rule_listing;
+fb__rule fb__rule_row_order, fb__rule_epoch_order, fb__rule_outside_order, fb__rule_listing;
 
 /* cause_depth.c: whether the culprit is a result of operations that are on no record. What rules
  * say of events cannot be said then. */

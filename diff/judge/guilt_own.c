@@ -34,7 +34,7 @@ bool fb__is_context(const fb__step_event *e)
     case FB_KIND_SEED:
         return alone;
     case FB_KIND_SCALAR:
-        return alone && e->site->phase == FB_PHASE_OPTIMIZER;
+        return alone && (e->site->phase == FB_PHASE_OPTIMIZER || e->site->phase == FB_PHASE_LOSS);
     default:
         return false;
     }
