@@ -26,7 +26,8 @@ typedef struct fb__comparison {
     fb__headers headers;
     fb__chains chains;
     fb__noted noted;
-    bool judged; /* the verdict is there */
+    bool judged;     /* the verdict is there */
+    bool order_only; /* from here on nothing differs but in which step updates stand */
 
     /* A run was over in this step, which the other finished: all before it is equal. */
     struct fb__ended {

@@ -146,7 +146,7 @@ static fb_status search(fb__comparison *c, fb_error *err)
         if ((c->report->classes & 1u << k) != 0)
             status = fb__chains_first(&next.found[k], &next.step[k], &c->chains, (fb_class)k,
                                       c->chains.first, true, err);
-    while (status == FB_OK && !c->judged && !c->held.reached && !c->ended.found &&
+    while (status == FB_OK && !c->judged && !c->held.reached && !c->ended.found && !c->order_only &&
            earliest(&step, c, &next)) {
         uint32_t classes;
 

@@ -15,6 +15,7 @@
 #include "diff/judge/first_event.h"
 #include "diff/judge/judge.h"
 #include "diff/judge/run_end.h"
+#include "diff/judge/update_order.h"
 #include "diff/read/recorded_values.h"
 #include "diff/read/step_events.h"
 #include "diff/read/values.h"
@@ -301,6 +302,26 @@ static bool is_made(const fb__step_event *e)
            e->site->kind == FB_KIND_SCALAR;
 }
 
+/* Of an update, or a gradient that one takes, which one side alone has in the step: whether the
+ * other has it in the next, since its optimizers step in the other order. */
+static fb_status find_other_order(fb__comparison *c, const fb__culprit *culprit, uint64_t step,
+                                  fb_error *err)
+{
+    const fb_site *site = (culprit->a != NULL ? culprit->a : culprit->b)->site;
+    fb_status status = FB_OK;
+
+    if ((culprit->a != NULL && culprit->b != NULL) || step == 0 || c->report->engine ||
+        (site->phase != FB_PHASE_OPTIMIZER && site->phase != FB_PHASE_BACKWARD))
+        return FB_OK;
+    status = fb__is_other_update_order(&c->order_only, c->a, c->b, step, err);
+    if (status != FB_OK || !c->order_only)
+        return status;
+    return fb__list_add(&c->report->notes, err,
+                        "the optimizers step in another order from step %" PRIu64
+                        " on: each gradient and update is the same, one step earlier or later",
+                        step);
+}
+
 /* What is done with a culprit: blamed at once, or where generators alone differ, later. */
 static fb_status judge_culprit(fb__comparison *c, judged *j, uint64_t step, fb_error *err)
 {
@@ -313,6 +334,9 @@ static fb_status judge_culprit(fb__comparison *c, judged *j, uint64_t step, fb_e
     fb_status status = FB_OK;
     uint64_t at;
 
+    status = find_other_order(c, culprit, step, err);
+    if (status != FB_OK || c->order_only)
+        return status;
     if (c->held.tell)
         return fb__note_step(&c->noted, c->report, &j->pair,
                              &(fb__step_notes){.at = &event, .count_a = !in_b, .count = 1}, err);

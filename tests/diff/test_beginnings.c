@@ -223,6 +223,56 @@ static void optimizers_are_paired_by_what_they_hold(void **state)
     assert_int_equal(count_unnamed(*state, &faster, 1), 0);
 }
 
+/* One of two optimizers: the gradient that it takes, and what it makes of it. */
+static void makes_update(tape *t, const char *path, uint64_t contents)
+{
+    float data[N];
+
+    numbers(data, contents);
+    (void)floats(t, FB_PHASE_BACKWARD, path, "grad", "grad", data, NULL, 0);
+    (void)parameter(t, FB_PHASE_OPTIMIZER, path, N, contents + 1);
+}
+
+/* Steps of two optimizers, the first of which ends a step of the run: that of the other one stands
+ * behind it. */
+static void make_updates(tape *t, bool other_order, uint64_t odd)
+{
+    next(t);
+    for (uint64_t i = 0; i < 3; i++) {
+        (void)op(t, "Net", "mm", 10 * i, &t->weight, 1);
+        makes_update(t, other_order ? "y.weight" : "x.weight", 10 * i + (other_order ? 5 : 2));
+        next(t);
+        makes_update(t, other_order ? "x.weight" : "y.weight",
+                     10 * i + (other_order ? 2 : 5) + (i == 1 ? odd : 0));
+    }
+    next(t);
+}
+
+static void updates_exchanged(tape *t, side s)
+{
+    make_updates(t, s == WRONG, 0);
+}
+
+static void updates_exchanged_and_one_is_another(tape *t, side s)
+{
+    make_updates(t, s == WRONG, s == WRONG ? 40 : 0);
+}
+
+static void the_order_of_updates_is_a_note(void **state)
+{
+    static const claim harmless_order = {updates_exchanged, "", "", false};
+    static const claim wrong = {updates_exchanged_and_one_is_another, "", "", false};
+    fb_diff_report r = compare(*state, &harmless_order, WRONG);
+
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    assert_int_equal(r.notes.count, 1);
+    assert_non_null(strstr(r.notes.at[0], "the optimizers step in another order from step 1 on"));
+    fb_diff_report_free(&r);
+    r = compare(*state, &wrong, WRONG);
+    assert_int_equal(r.verdict, FB_DIFF_DIFFER);
+    fb_diff_report_free(&r);
+}
+
 /* One run alone goes on from a checkpoint; the neighbour reads weights that others have trained. */
 static void goes_on_alone(tape *t, side s)
 {
@@ -256,6 +306,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ENTRIES_OF_CLAIMS,
+        cmocka_unit_test(the_order_of_updates_is_a_note),
         cmocka_unit_test(optimizers_are_paired_by_what_they_hold),
     };
 
