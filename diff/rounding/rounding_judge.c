@@ -18,8 +18,10 @@ static const double unit = 0x1p-24;
 static const double useless_share = 0.3;
 
 /* A difference that one factor explains to this share is a factor; it counts from three times the
- * envelope on, and from some units in the last place, which a constant may be rounded by. */
-static const double factor_share = 0.9, factor_limit = 3, factor_least = 0x1p-20,
+ * envelope on, and from more units in the last place than a constant is rounded by, or a shift is
+ * worth that passes for a factor: Adam makes full steps of a gradient that is nothing but rounding,
+ * as a bias of keys has, and the scores of a row are shifted by it. */
+static const double factor_share = 0.9, factor_limit = 3, factor_least = 0x1p-17,
                     factor_early = 1e-5; /* growth makes factors too, of one number gone astray */
 
 /* --- Pairs ------------------------------------------------------------------------------------ */
@@ -346,7 +348,8 @@ static double largest_before(walk *w, uint32_t node)
                 most = fmax(most, w->at[in].ratio);
                 w->has_user[in] = true;
                 w->user_beyond[in] |= beyond;
-                w->kept[in] |= beyond || (!gone && ratio >= w->at[in].ratio / vanishing) ||
+                w->kept[in] |= (!gone && (ratio > FB__ROUNDING_LIMIT ||
+                                          ratio >= w->at[in].ratio / vanishing)) ||
                                is_update(&t->nodes[node]);
             } else {
                 w->stack[depth++] = in;
