@@ -242,9 +242,7 @@ static fb_status compare(fb__comparison *c, const char *a, const char *b, fb_err
         status = add_unrecorded(c, err);
     if (status == FB_OK)
         status = fb__next_command(c->report, &c->headers, err);
-    if (c->noted.lines > c->report->notes.count && status == FB_OK)
-        status = fb__list_add(&c->report->notes, err, "and %" PRIu64 " more",
-                              c->noted.lines - c->report->notes.count);
+    c->report->notes_more += fb__notes_untold(&c->noted);
     if (c->a != NULL && c->b != NULL)
         c->report->bytes_read += fb_trace_bytes_read(c->a) + fb_trace_bytes_read(c->b);
     return status;

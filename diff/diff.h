@@ -182,6 +182,7 @@ typedef struct fb_diff_report {
     fb_diff_list left_out; /* what was not compared, one phrase each */
     fb_diff_list expected; /* "KEY a | b": differences that were applied to a before (expect.h) */
     fb_diff_list notes;    /* differences that never reach training state, and remarks */
+    uint64_t notes_more;   /* of such differences: not in the list */
 
     fb_diff_rounding rounding;
     fb_diff_proof proof;

@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 
-enum { TOLD = 8 }; /* notes told one by one */
+enum { TOLD = 64 }; /* notes told one by one */
 
 fb_status fb__list_add(fb_diff_list *list, fb_error *err, const char *format, ...)
 {
@@ -113,11 +113,16 @@ fb_status fb__note_step(fb__noted *noted, fb_diff_report *report, const fb__step
                                            : "differs, and nothing of the training uses it");
         else
             (void)snprintf(matter, sizeof matter, "only in %s%s", in_b ? "b" : "a",
-                           is_holding(e->site) ? "" : ", and changes no result of this step");
+                           is_holding(e->site) ? "" : ", and changes no result of its step");
         keep_draw(noted, step, e, in_b);
         status = tell(noted, report, step, e, what_of(e, in_b), matter, err);
     }
     return status == FB_OK ? tell_order(noted, report, &pair->a, err) : status;
+}
+
+uint64_t fb__notes_untold(const fb__noted *noted)
+{
+    return noted->lines > TOLD ? noted->lines - TOLD : 0;
 }
 
 void fb__notes_withdraw(fb__noted *noted, fb_diff_report *report, size_t at)

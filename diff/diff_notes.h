@@ -47,6 +47,9 @@ FB_NODISCARD fb_status fb__note_step(fb__noted *noted, fb_diff_report *report,
                                      const fb__step_pair *pair, const fb__step_notes *notes,
                                      fb_error *err);
 
+/* How many notes are counted, and not in the list. */
+uint64_t fb__notes_untold(const fb__noted *noted);
+
 /* Forgets the notes of steps[at] and of all steps behind it: they are judged again. */
 void fb__notes_withdraw(fb__noted *noted, fb_diff_report *report, size_t at);
 

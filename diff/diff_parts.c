@@ -228,6 +228,7 @@ static fb_status join(joining *j, fb_diff_report *other, size_t part, fb_error *
     status = take_lines(&j->rest.left_out, &other->left_out, role_of(j, part), err);
     if (status == FB_OK)
         status = take_lines(&j->rest.notes, &other->notes, role_of(j, part), err);
+    j->rest.notes_more += other->notes_more;
     fb_diff_report_free(other);
     return status;
 }
@@ -494,6 +495,7 @@ static fb_status assemble(fb_diff_report *out, joining *j, fb_error *err)
         status = move_lines(&j->best.left_out, &j->rest.left_out, err);
     if (status == FB_OK)
         status = move_lines(&j->best.notes, &j->rest.notes, err);
+    j->best.notes_more += j->rest.notes_more;
     *out = j->best;
     out->bytes_read = j->rest.bytes_read;
     out->part = j->best_part;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "diff/cause/evidence.h"
+#include "diff/number.h"
 
 static bool is_clipping(const fb_site *site)
 {
@@ -44,6 +45,7 @@ bool fb__rule_clip_kind(fb_diff_cause *out, const fb__case *c)
     const fb_site *site = e->site;
     fb__argument_pair p;
     fb__gradients g;
+    char x[40], y[40];
 
     if (site->phase != FB_PHASE_OPTIMIZER || strncmp(fb__text(site->path), "clip", 4) != 0)
         return false;
@@ -52,7 +54,8 @@ bool fb__rule_clip_kind(fb_diff_cause *out, const fb__case *c)
         fb__say(out, "only %s clips its gradients here", fb__culprit_side(c));
     else if (site->kind == FB_KIND_SCALAR)
         fb__say(out, "%s of the clipping is %s | %s", fb_slot_word(site->slot),
-                c->report->first.content_a, c->report->first.content_b);
+                fb__shortest(x, FB_DTYPE_F64, c->culprit->a->value),
+                fb__shortest(y, FB_DTYPE_F64, c->culprit->b->value));
     else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site))
         fb__say(out, "gradients are clipped with %s of %s %s | %s", p.name, fb__text(site->op), p.a,
                 p.b);

@@ -34,8 +34,8 @@ static void say_one_sided(fb_diff_cause *out, const fb__case *c)
     const fb__step_event *e = fb__culprit_event(c);
     const char *side = fb__culprit_side(c);
     const char *stream = name_or(e->site->stream, "(unnamed)");
-    const char *consumer = name_or(e->site->consumer, "(unknown)");
-    const bool apart = strcmp(stream, consumer) != 0;
+    const char *consumer = name_or(e->site->consumer, "");
+    const bool apart = consumer[0] != '\0' && strcmp(stream, consumer) != 0;
     char count[48];
 
     if (e->count == 1)

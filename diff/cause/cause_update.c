@@ -258,8 +258,10 @@ bool fb__rule_update_kind(fb_diff_cause *out, const fb__case *c)
     n = count_alone(in_a ? &c->pair->a : &c->pair->b, gradient ? "grad" : "param",
                     gradient ? FB_PHASE_BACKWARD : FB_PHASE_OPTIMIZER);
     fb__say(out,
-            "%zu parameters, %s the first, are never updated in %s: its optimizer does not "
-            "know them, or they have no gradient",
+            n == 1 ? "%zu parameter, %s, is never updated in %s: its optimizer does not know it, "
+                     "or it has no gradient"
+                   : "%zu parameters, %s the first, are never updated in %s: its optimizer does "
+                     "not know them, or they have no gradient",
             n, fb__text(site->path), in_a ? "b" : "a");
     fb__say_fix(out, "give all of model.parameters() to the optimizer, and look for "
                      "requires_grad_(False)");

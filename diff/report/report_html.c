@@ -12,6 +12,7 @@
 #include "diff/number.h"
 #include "diff/report/report_sections.h"
 #include "diff/report/report_style.h"
+#include "diff/report/report_words.h"
 
 enum {
     FRAMES_MAX = 24, /* of a call stack */
@@ -32,7 +33,7 @@ static void put_head(FILE *out, const fb_diff_report *r)
             titles[r->verdict]);
     if (r->verdict == FB_DIFF_DIFFER && r->has_first) {
         fprintf(out, " at step %" PRIu64 ", ", r->first.name.step);
-        fb__put_html(out, r->first.name.path);
+        fb__put_html(out, fb__place_name(&r->first.name));
     }
     fprintf(out, "</title>\n<style>\n%s</style>\n</head>\n<body>\n", fb__report_style);
     fputs(
@@ -53,7 +54,7 @@ static void put_where(FILE *out, const fb_diff_report *r)
     fprintf(out,
             "<section class=\"verdict\" aria-label=\"verdict\">\n<h1>Diverged at step %" PRIu64,
             n->step);
-    fb__put_tagged(out, " in <code>", n->path[0] != '\0' ? n->path : n->op, "</code></h1>\n<p>");
+    fb__put_tagged(out, " in <code>", fb__place_name(n), "</code></h1>\n<p>");
     if (n->micro != FB_MICRO_NONE)
         fprintf(out, "micro-batch %" PRIi32 ", ", n->micro);
     fprintf(out, "%s, ", fb_phase_name(n->phase));
@@ -223,6 +224,21 @@ static void put_next(FILE *out, const fb_diff_report *r)
         fb__put_tagged(out, "<h3>go on with</h3><pre>", r->next, "</pre>\n");
 }
 
+/* The next best causes; that the code differs is told below. */
+static void put_guesses(FILE *out, const fb_diff_report *r)
+{
+    const char *before = "<dt>less likely</dt><dd>";
+
+    for (size_t i = 0; i < r->guess_count; i++) {
+        if (strcmp(r->guesses[i].name, "code") == 0)
+            continue;
+        fb__put_tagged(out, before, r->guesses[i].name, ": ");
+        fb__put_tagged(out, "", r->guesses[i].text, "");
+        before = "<br>";
+    }
+    fputs(strcmp(before, "<br>") == 0 ? "</dd>\n" : "", out);
+}
+
 static void put_cause(FILE *out, const fb_diff_report *r)
 {
     char previous[3 * FB_NAME_MAX + 128];
@@ -240,9 +256,10 @@ static void put_cause(FILE *out, const fb_diff_report *r)
         fb__put_tagged(out, "<dt>fix</dt><dd><strong>", r->cause.fix, "</strong></dd>\n");
     put_contents(out, &r->first);
     if (r->first.has_previous) {
-        fb_event_name_text(previous, sizeof previous, &r->first.previous);
+        fb__plain_name(previous, sizeof previous, &r->first.previous);
         fb__put_tagged(out, "<dt>last equal</dt><dd>", previous, "</dd>\n");
     }
+    put_guesses(out, r);
     fputs("</dl>\n", out);
     put_stacks(out, r);
     put_next(out, r);

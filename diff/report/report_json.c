@@ -256,6 +256,19 @@ static void add_parts(cJSON *object, const fb_diff_report *r)
     }
 }
 
+/* Those that are not listed are counted in a last line. */
+static void add_notes(cJSON *object, const fb_diff_report *r)
+{
+    char more[48];
+
+    add_list(object, "notes", &r->notes);
+    if (r->notes_more == 0)
+        return;
+    (void)snprintf(more, sizeof more, "and %" PRIu64 " more", r->notes_more);
+    cJSON_AddItemToArray(cJSON_GetObjectItemCaseSensitive(object, "notes"),
+                         cJSON_CreateString(more));
+}
+
 char *fb_diff_report_json(const fb_diff_report *report)
 {
     cJSON *object = cJSON_CreateObject();
@@ -277,7 +290,7 @@ char *fb_diff_report_json(const fb_diff_report *report)
     fb__rounding_json(object, &report->rounding);
     fb__proof_json(object, &report->proof);
     add_list(object, "expected", &report->expected);
-    add_list(object, "notes", &report->notes);
+    add_notes(object, report);
     add_optional_count(object, "equal_through", report->has_equal_through, report->equal_through);
     add_count(object, "bytes_read", report->bytes_read);
     text = fb__json_print(object);

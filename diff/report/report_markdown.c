@@ -11,6 +11,7 @@
 #include "diff/read/headers.h"
 #include "diff/report/picture.h"
 #include "diff/report/report_escape.h"
+#include "diff/report/report_words.h"
 
 enum { LIST_MAX = 30, TEXT_MAX = 256 };
 
@@ -19,7 +20,7 @@ static void put_title(FILE *out, const fb_diff_report *r)
     switch (r->verdict) {
     case FB_DIFF_DIFFER:
         fprintf(out, "### firstbit: diverged at step %" PRIu64 ", ", r->first.name.step);
-        fb__put_markdown_code(out, r->first.name.path);
+        fb__put_markdown_code(out, fb__place_name(&r->first.name));
         if (r->has_cause)
             fprintf(out, " (%s%s)", r->cause.name,
                     r->cause.confirmed                      ? ", confirmed"

@@ -11,9 +11,11 @@
 #include "diff/read/headers.h"
 #include "diff/parts.h"
 #include "diff/report/report_escape.h"
+#include "diff/report/report_notes.h"
 #include "diff/report/report_plot.h"
 
 enum {
+    NOTE_MAX = 4096, /* bytes of one */
     LIST_MAX = 60,   /* notes, differences of headers: more are counted */
     POINTS_MAX = 40, /* rows of the table of tensors */
     OPS_MAX = 24,    /* and of the table of ops */
@@ -57,7 +59,10 @@ static void put_ops(FILE *out, const fb_picture *p)
         if (o->differing == 0 || rows++ >= OPS_MAX)
             continue;
         fprintf(out, "<tr><td>%s</td>", fb_phase_name(o->phase));
-        fb__put_tagged(out, "<td><code>", o->op, "</code></td>");
+        if (o->op[0] != '\0')
+            fb__put_tagged(out, "<td><code>", o->op, "</code></td>");
+        else
+            fputs("<td>values and settings</td>", out);
         fprintf(out,
                 "<td class=\"num\">%" PRIu64 "</td><td class=\"num\">%" PRIu64
                 "</td><td><span class=\"bar\"><i style=\"width:%.1f%%\"></i></span></td></tr>\n",
@@ -136,9 +141,9 @@ static void put_loss_distance(FILE *out, const fb_picture *p)
     }
     if (worst != NULL)
         fprintf(out,
-                "<p class=\"note\">The losses are never further apart than %.3g, at step %" PRIu64
+                "<p class=\"note\">The losses are furthest apart at step %" PRIu64 ": %.3g"
                 ".</p>\n",
-                fabs(worst->a - worst->b), worst->step);
+                worst->step, fabs(worst->a - worst->b));
 }
 
 static void put_steps(FILE *out, const fb_diff_report *r, const fb_picture *p)
@@ -391,6 +396,26 @@ static void put_list(FILE *out, const char *title, const fb_diff_list *list)
     fputs("</ul>\n", out);
 }
 
+static void put_notes(FILE *out, const fb_diff_report *r)
+{
+    fb__note_line lines[LIST_MAX];
+    const size_t count = fb__fold_notes(lines, LIST_MAX, &r->notes);
+    uint64_t told = 0;
+    char text[NOTE_MAX];
+
+    if (count == 0)
+        return;
+    fputs("<h3>notes: differences that do not count</h3>\n<ul>\n", out);
+    for (size_t i = 0; i < count; i++) {
+        fb__put_tagged(out, "<li>", fb__note_line_text(text, sizeof text, &r->notes, &lines[i]),
+                       "</li>\n");
+        told += lines[i].count;
+    }
+    if (told < r->notes.count + r->notes_more)
+        fprintf(out, "<li>and %" PRIu64 " more</li>\n", r->notes.count + r->notes_more - told);
+    fputs("</ul>\n", out);
+}
+
 static void put_side(FILE *out, const char *side, const char *name, uint64_t events, fb_level level,
                      fb_trace_status status)
 {
@@ -438,6 +463,6 @@ void fb__put_scope(FILE *out, const fb_diff_report *r)
     put_parts(out, r);
     put_list(out, "expected: run a was made again with the value of b", &r->expected);
     put_list(out, "not compared", &r->left_out);
-    put_list(out, "notes: differences that do not count", &r->notes);
+    put_notes(out, r);
     fputs("</section>\n", out);
 }

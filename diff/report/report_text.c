@@ -13,6 +13,8 @@
 #include "diff/read/headers.h"
 #include "diff/parts.h"
 #include "diff/number.h"
+#include "diff/report/report_notes.h"
+#include "diff/report/report_words.h"
 #include "diff/rounding/proof.h"
 #include "diff/rounding/rounding_text.h"
 
@@ -92,18 +94,6 @@ static void entryf(FILE *out, const char *label, const char *format, ...)
 
 /* --- Parts of the screen ---------------------------------------------------------------------- */
 
-/* What the word before has said is not said again: a loss is "loss", not "loss, loss, loss". */
-static void name_plainly(char *out, size_t size, const fb_event_name *name)
-{
-    fb_event_name n = *name;
-
-    if (n.op[0] == '\0' && strcmp(n.slot, n.path) == 0)
-        n.slot[0] = '\0';
-    if (strcmp(n.path, fb_phase_name(n.phase)) == 0)
-        n.path[0] = '\0';
-    fb_event_name_text(out, size, &n);
-}
-
 static void print_headline(FILE *out, const fb_diff_first *first)
 {
     char name[3 * FB_NAME_MAX + 128], text[TEXT_MAX], number[48] = "", digits[32];
@@ -112,7 +102,7 @@ static void print_headline(FILE *out, const fb_diff_first *first)
                        : first->what == FB_DIFF_ONLY_B ? ", only in b"
                                                        : "";
 
-    name_plainly(name, sizeof name, &first->name);
+    fb__plain_name(name, sizeof name, &first->name);
     (void)snprintf(text, sizeof text, "DIVERGED at %s%s", name, side);
     if (event != UINT64_MAX)
         (void)snprintf(number, sizeof number, "event %s", fb__grouped(digits, event));
@@ -206,18 +196,25 @@ static void print_cause(FILE *out, const fb_diff_report *r)
     print_contents(out, &r->first);
 }
 
+/* What a parameter is before the first step is taken down when its module is first called. */
+static bool is_seen_late(const fb_event_name *name)
+{
+    return name->kind == FB_KIND_PARAM && name->phase == FB_PHASE_INIT;
+}
+
 static void print_stacks(FILE *out, const fb_diff_report *r)
 {
     const char *a = r->first.stack_a, *b = r->first.stack_b;
     const bool equal = a != NULL && b != NULL && strcmp(a, b) == 0;
+    const char *seen = is_seen_late(&r->first.name) ? "first seen in " : "";
 
     if (r->engine)
         return;
     if (a != NULL)
-        entryf(out, "stack", "%.*s%s", (int)strcspn(a, "\n"), a,
-               equal ? "  (equal on both sides)" : "");
+        entryf(out, "stack", "%s%.*s%s", seen, (int)strcspn(a, "\n"), a,
+               equal ? ", on both sides" : "");
     if (b != NULL && !equal)
-        entryf(out, a != NULL ? "" : "stack", "b %.*s", (int)strcspn(b, "\n"), b);
+        entryf(out, a != NULL ? "" : "stack", "b %s%.*s", seen, (int)strcspn(b, "\n"), b);
 }
 
 static void print_before(FILE *out, const fb_diff_first *first)
@@ -228,7 +225,7 @@ static void print_before(FILE *out, const fb_diff_first *first)
 
     if (!first->has_previous)
         return;
-    name_plainly(text, sizeof text, &name);
+    fb__plain_name(text, sizeof text, &name);
     if (name.step == first->name.step) /* "step 42, forward, ..." without the step */
         shown = strchr(text, ',') != NULL ? strchr(text, ',') + 2 : text;
     entryf(out, "before", "last equal: %s", shown);
@@ -333,48 +330,21 @@ static void print_list(FILE *out, const char *label, const fb_diff_list *list)
         entryf(out, "", "and %zu more", list->count - LIST_MAX);
 }
 
-/* Where the call ends that a note is of: "step 0, init (clone)" of "step 0, init (clone), output
- * #1: only in a"; 0 where there is none. */
-static size_t call_length(const char *note)
+/* Notes that say the same are one line. */
+static void print_notes(FILE *out, const fb_diff_report *r)
 {
-    const char *colon = strstr(note, ": "), *end = NULL;
+    fb__note_line lines[LIST_MAX];
+    const size_t count = fb__fold_notes(lines, LIST_MAX, &r->notes);
+    uint64_t told = 0;
+    char text[TEXT_MAX], digits[32];
 
-    for (const char *c = note; colon != NULL && c < colon; c++)
-        if (*c == ')')
-            end = c;
-    return end == NULL ? 0 : (size_t)(end + 1 - note);
-}
-
-/* Whether two notes say the same of one call. */
-static bool is_same_note(const char *x, const char *y)
-{
-    const size_t n = call_length(x);
-
-    return n > 0 && n == call_length(y) && strncmp(x, y, n) == 0 &&
-           strcmp(strstr(x, ": "), strstr(y, ": ")) == 0;
-}
-
-/* Notes on the tensors of one call are one line. */
-static void print_notes(FILE *out, const fb_diff_list *list)
-{
-    size_t i = 0, lines = 0;
-
-    while (i < list->count && lines < LIST_MAX) {
-        const char *note = list->at[i];
-        const char *label = lines++ == 0 ? "notes" : "";
-        size_t n = 1;
-
-        while (i + n < list->count && is_same_note(note, list->at[i + n]))
-            n++;
-        if (n == 1)
-            entry(out, label, note);
-        else
-            entryf(out, label, "%.*s, %zu events%s", (int)call_length(note), note, n,
-                   strstr(note, ": "));
-        i += n;
+    for (size_t i = 0; i < count; i++) {
+        entry(out, i == 0 ? "notes" : "",
+              fb__note_line_text(text, sizeof text, &r->notes, &lines[i]));
+        told += lines[i].count;
     }
-    if (i < list->count)
-        entryf(out, "", "and %zu more", list->count - i);
+    if (told < r->notes.count + r->notes_more)
+        entryf(out, "", "and %s more", fb__grouped(digits, r->notes.count + r->notes_more - told));
 }
 
 static void name_classes(char *out, size_t size, uint32_t classes)
@@ -519,7 +489,7 @@ static char *write_report(const fb_diff_report *report, bool guesses)
     print_list(out, "expect", &report->expected);
     if (report->expected.count > 0)
         entry(out, "", "run a was made again with the value of b, and is compared so");
-    print_notes(out, &report->notes);
+    print_notes(out, report);
     print_scope(out, report);
     if (fclose(out) != 0) {
         free(text);
