@@ -12,6 +12,7 @@
 #include "cli/info_chain.h"
 #include "cli/output.h"
 #include "cli/steps.h"
+#include "diff/read/step_events.h"
 #include "engine/files/json.h"
 #include "firstbit/trace.h"
 #include "tracer/read/linked.h"
@@ -49,8 +50,7 @@ static void look_at_last_step(fb_trace *t, findings *out)
     while (fb_trace_next(t, &e, NULL, NULL) == FB_OK && e != NULL) {
         const fb_site *site = fb_trace_site(t, e->site);
 
-        out->last_trains |= site->phase == FB_PHASE_LOSS || site->phase == FB_PHASE_BACKWARD ||
-                            site->phase == FB_PHASE_OPTIMIZER;
+        out->last_trains |= fb__is_of_backward(site) || fb__is_of_update(site);
         if (site->kind == FB_KIND_MARK && strcmp(site->slot, FINAL_HASH_SLOT) == 0 &&
             is_hash(e->text))
             memcpy(out->final_hash, e->text, sizeof out->final_hash);

@@ -163,16 +163,27 @@ static fb_status next_event(const fb_event **out, uint64_t *number, fb__step *st
     }
 }
 
+bool fb__is_of_backward(const fb_site *site)
+{
+    return (site->kind == FB_KIND_TENSOR && site->phase == FB_PHASE_BACKWARD) ||
+           (site->kind == FB_KIND_SCALAR && site->phase == FB_PHASE_LOSS);
+}
+
+/* Where parameters are not recorded, an optimizer's settings tell of its update. The factor of a
+ * gradient scaler is told behind the update, in the step that follows. */
+bool fb__is_of_update(const fb_site *site)
+{
+    return site->phase == FB_PHASE_OPTIMIZER &&
+           (site->kind == FB_KIND_PARAM ||
+            (site->kind == FB_KIND_SCALAR &&
+             (site->path == NULL || strcmp(site->path, "scaler") != 0)));
+}
+
 /* What a step of training consists of. */
 static void note_work(fb__step *step, const fb_site *site)
 {
-    const bool tensor = site->kind == FB_KIND_TENSOR, scalar = site->kind == FB_KIND_SCALAR;
-
-    step->has_gradient |=
-        (tensor && site->phase == FB_PHASE_BACKWARD) || (scalar && site->phase == FB_PHASE_LOSS);
-    /* Where parameters are not recorded, an optimizer's settings tell of its update. */
-    step->has_update |=
-        site->phase == FB_PHASE_OPTIMIZER && (scalar || site->kind == FB_KIND_PARAM);
+    step->has_gradient |= fb__is_of_backward(site);
+    step->has_update |= fb__is_of_update(site);
 }
 
 /* Fills what can be compared at once; inputs and indices are added by keep. */

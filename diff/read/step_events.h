@@ -109,6 +109,11 @@ FB_NODISCARD fb_status fb__step_pair_load(fb__step_pair *out, fb_trace *a, fb_tr
                                           uint64_t step, uint32_t classes, fb_error *err);
 void fb__step_pair_free(fb__step_pair *pair);
 
+/* What a step of training consists of: a loss or a gradient; an update. That gradients are zeroed,
+ * a schedule goes on, a scale is brought up to date behind the last update is none. */
+bool fb__is_of_backward(const fb_site *site);
+bool fb__is_of_update(const fb_site *site);
+
 /* Where a generator stands at the end of a step, or of the program. */
 bool fb__is_generator_state(const fb_site *site);
 

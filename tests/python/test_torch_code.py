@@ -118,6 +118,19 @@ class ByHand(torch.optim.Optimizer):
             parameter.data.add_(parameter.grad, alpha=-0.1)
 
 
+class Scaler(getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler)):
+    """One that is on without a GPU."""
+
+    def __init__(self):
+        super().__init__(enabled=False)
+
+    def is_enabled(self):
+        return True
+
+    def get_scale(self):
+        return 65536.0
+
+
 class Steps(Case):
     def test_info_counts_updates_and_names_what_follows_the_last_one(self):
         def program(through):
@@ -136,6 +149,28 @@ class Steps(Case):
                           "update (step 5)\n", run("info", self.path(level))[1])
         self.assertIn("steps          4 (1 to 4), and initialization\n",
                       run("info", self.path("b"))[1])
+
+    def test_what_is_made_ready_for_another_step_is_none(self):
+        """Gradients are zeroed, the schedule and the scale of the loss go on behind the update."""
+        def program(steps):
+            model = net()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+            scaler = Scaler()
+            for _ in range(steps):
+                model(torch.ones(2, 6)).sum().backward()
+                optimizer.step()
+                scaler.update()
+                schedule.step()
+                optimizer.zero_grad()
+
+        self.record("a", lambda: program(4))
+        self.assertIn("steps          4 (1 to 4), and initialization, and what follows the last "
+                      "update (step 5)\n", run("info", self.path("a"))[1])
+        self.record("b", lambda: program(6))
+        status, out, err = run("diff", self.path("a"), self.path("b"))
+        self.assertEqual(status, 3, out + err)
+        self.assertIn("a ends first; equal through step 4", out)
 
 
 class Optimizers(Case):
