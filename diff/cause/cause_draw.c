@@ -85,6 +85,58 @@ bool fb__rule_draw_parameters(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+static bool has_lone_draw(const fb__step *step, const char *stream)
+{
+    for (size_t i = 0; i < step->count; i++)
+        if (step->events[i].site->kind == FB_KIND_DRAW && step->events[i].count > 0 &&
+            step->events[i].partner == UINT32_MAX &&
+            same_name(step->events[i].site->stream, stream))
+            return true;
+    return false;
+}
+
+/* Signature: as many numbers of another distribution, from the same state; and no run draws once
+ * more in the step, so that a draw would stand where another one does. */
+bool fb__rule_other_distribution(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+
+    if (!fb__is_pair(c) || a->site->kind != FB_KIND_DRAW || a->stream_key != b->stream_key ||
+        a->counter != b->counter || a->count != b->count ||
+        same_name(a->site->distribution, b->site->distribution) ||
+        has_lone_draw(&c->pair->a, a->site->stream) || has_lone_draw(&c->pair->b, a->site->stream))
+        return false;
+    fb__say(out, "%" PRIu64 " numbers are drawn as %s | %s, from the same state", a->count,
+            name_or(a->site->distribution, "draw"), name_or(b->site->distribution, "draw"));
+    fb__say_fix(out, "draw from the same distribution in both");
+    return true;
+}
+
+/* Where the library's folder of distributions stands in an event's stack; NULL: it does not. */
+static const char *distribution_of(const fb__step *step, const fb__step_event *e)
+{
+    static const char folder[] = "distributions/";
+    const char *at =
+        e == NULL ? NULL : strstr(fb__text(fb_trace_stack(step->trace, e->site_number)), folder);
+
+    return at == NULL ? NULL : at + sizeof folder - 1;
+}
+
+/* Signature: what enters from outside enters in the making of a distribution of the library's: a
+ * parameter of it. */
+bool fb__rule_distribution(fb_diff_cause *out, const fb__case *c)
+{
+    const char *in_a = distribution_of(&c->pair->a, c->culprit->a);
+    const char *in_b = distribution_of(&c->pair->b, c->culprit->b);
+
+    if (!fb__is_other_content(c) || !fb__is_pair(c) || in_a == NULL || in_b == NULL)
+        return false;
+    fb__say(out, "a distribution is made with other parameters (torch.distributions.%.*s)",
+            (int)strcspn(in_a, ".:\n"), in_a);
+    fb__say_fix(out, "give it the same parameters in both");
+    return true;
+}
+
 /* What a run has done with a generator before a draw. */
 typedef struct history {
     uint64_t draws, seeds, seed; /* the last seed */

@@ -71,6 +71,53 @@ bool fb__rule_order_seed(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+/* How many generators of one library a run seeds with a number, at one place of the program where
+ * `stack` is given. */
+static size_t count_made(fb_trace *trace, const fb__step_event *like, const char *stack)
+{
+    const fb_event *x = NULL;
+    size_t n = 0;
+
+    if (fb_trace_seek_event(trace, 0, NULL) != FB_OK)
+        return 0;
+    while (fb_trace_next(trace, &x, NULL, NULL) == FB_OK && x != NULL) {
+        const fb_site *site = fb_trace_site(trace, x->site);
+
+        n += site != NULL && site->kind == FB_KIND_SEED && x->key == like->stream_key &&
+             strcmp(fb__text(site->op), fb__text(like->site->op)) == 0 &&
+             fb__is_own_generator(fb__text(site->stream)) &&
+             fb__is_same_family(fb__text(site->stream), fb__text(like->site->stream)) &&
+             (stack == NULL || strcmp(fb__text(fb_trace_stack(trace, x->site)), stack) == 0);
+    }
+    return n;
+}
+
+/* Signature: one place of a program makes generators with one seed again and again, and the other
+ * run makes fewer with it. */
+bool fb__rule_made_again(fb_diff_cause *out, const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c);
+    const bool in_a = c->culprit->a != NULL;
+    fb_trace *own = fb__step_of(c, e)->trace, *other = (in_a ? &c->pair->b : &c->pair->a)->trace;
+    const char *stack;
+    size_t here, there;
+
+    if (e->site->kind != FB_KIND_SEED || fb__is_pair(c) ||
+        !fb__is_own_generator(fb__text(e->site->stream)))
+        return false;
+    stack = fb__text(fb_trace_stack(own, e->site_number));
+    here = count_made(own, e, NULL);
+    there = count_made(other, e, NULL);
+    if (there == 0 || here <= there || count_made(own, e, stack) < 2)
+        return false;
+    fb__say(out,
+            "%s makes %zu generators with the seed %" PRIu64
+            ", again and again at one place, and %s makes %zu: the same numbers come again",
+            in_a ? "a" : "b", here, e->stream_key, in_a ? "b" : "a", there);
+    fb__say_fix(out, "make the generator once, before the loop");
+    return true;
+}
+
 /* Whether a side has a draw that the other lacks, from the generator that a library of such a
  * stream has for all. */
 static bool has_lone_draw(const fb__step *step, const char *stream)

@@ -27,9 +27,10 @@ bool fb__comes_again(const fb__case *c, const fb__step_event *e)
     while (fb_trace_next(trace, &x, NULL, NULL) == FB_OK && x != NULL && x->step == 2) {
         const fb_site *site = fb_trace_site(trace, x->site);
 
-        if (site != NULL && site->kind == FB_KIND_TENSOR && site->phase == FB_PHASE_FORWARD &&
+        if (site != NULL && site->phase == FB_PHASE_FORWARD &&
             strcmp(fb__text(site->op), fb__text(e->site->op)) == 0 &&
-            fb__text(site->path)[0] == '\0' &&
+            ((site->kind == FB_KIND_TENSOR && fb__text(site->path)[0] == '\0') ||
+             (site->kind == FB_KIND_DRAW && e->site->kind == FB_KIND_DRAW)) &&
             strcmp(fb__text(fb_trace_stack(trace, x->site)), stack) == 0)
             return true;
     }

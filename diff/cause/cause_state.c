@@ -334,7 +334,8 @@ bool fb__rule_more_numbers(fb_diff_cause *out, const fb__case *c)
     if (!fb__is_pair(c) || a->site->kind != FB_KIND_DRAW || a->stream_key != b->stream_key ||
         a->counter != b->counter || a->count == b->count ||
         a->site->parameters[0] != b->site->parameters[0] ||
-        a->site->parameters[1] != b->site->parameters[1] || a->site->phase == FB_PHASE_INIT ||
+        a->site->parameters[1] != b->site->parameters[1] ||
+        (a->site->phase == FB_PHASE_INIT && !fb__comes_again(c, a)) ||
         fb__reader(c, a, is_trained_on, 1 << 14) != NULL ||
         fb__reader(c, b, is_trained_on, 1 << 14) != NULL)
         return false;

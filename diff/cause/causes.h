@@ -35,8 +35,8 @@ fb__rule fb__rule_seed, fb__rule_config;
 /* cause_data.c */
 fb__rule fb__rule_resume, fb__rule_data_content, fb__rule_init, fb__rule_data_order;
 /* cause_draw.c */
-fb__rule fb__rule_draw_parameters, fb__rule_first_draw, fb__rule_rng_offset, fb__rule_mode_flag,
-    fb__rule_schedule_call;
+fb__rule fb__rule_other_distribution, fb__rule_distribution, fb__rule_draw_parameters,
+    fb__rule_first_draw, fb__rule_rng_offset, fb__rule_mode_flag, fb__rule_schedule_call;
 /* cause_formula.c */
 fb__rule fb__rule_environment, fb__rule_code, fb__rule_clipping, fb__rule_schedule,
     fb__rule_optimizer_formula, fb__rule_backward_op, fb__rule_forward_op;
@@ -77,7 +77,7 @@ fb__rule fb__rule_setting_of_closure, fb__rule_schedule_kind, fb__rule_update_ki
 /* cause_update_formula.c */
 fb__rule fb__rule_update_formula, fb__rule_update_behind;
 /* cause_generator.c */
-fb__rule fb__rule_order_seed, fb__rule_own_generator;
+fb__rule fb__rule_order_seed, fb__rule_own_generator, fb__rule_made_again;
 /* cause_sharing.c */
 fb__rule fb__rule_aliasing, fb__rule_overwritten, fb__rule_not_a_copy, fb__rule_average_shared;
 /* cause_state.c */

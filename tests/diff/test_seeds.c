@@ -211,7 +211,67 @@ static void draws_once_more(tape *t, side s)
     stands(t, "numpy.generator0", s == RIGHT ? 5 : 6, 32);
 }
 
+/* --- Made and drawn --------------------------------------------------------------------------- */
+
+/* A generator is made anew with one seed in each step; the neighbour's have seeds of their own. */
+static void made_in_each_step(tape *t, side s)
+{
+    char stream[] = "torch.generator0";
+
+    seed(t, stream, 9);
+    for (uint64_t step = 1; step <= 3; step++) {
+        next(t);
+        if (s != RIGHT) {
+            stream[sizeof stream - 2] = (char)('0' + step);
+            seed(t, stream, s == WRONG ? 9 : 10 + step);
+        }
+        learn(t, stream, "randn", 4 * step + (uint64_t)s);
+    }
+}
+
+/* From one state another distribution; the neighbour draws from another state. */
+static void drawn_as_another(tape *t, side s)
+{
+    fb_ref from;
+
+    next(t);
+    from = drawn(t, "torch", s == RIGHT ? "randn_like" : "rand_like", s == NEIGHBOUR ? 6 : 5,
+                 10 + (uint64_t)s);
+    from = op(t, "", s == RIGHT ? "randn_like" : "rand_like", 20 + (uint64_t)s, &from, 1);
+    (void)op(t, "Net", "mm", 30 + (uint64_t)s, &from, 1);
+    scalar(t, FB_PHASE_LOSS, "loss", "loss", (double)s);
+}
+
+/* A number becomes a parameter of a distribution; the neighbour's is one of the program's. */
+static void parameter_of_a_distribution(tape *t, side s)
+{
+    float data[N];
+    fb_ref from;
+
+    next(t);
+    numbers(data, 3 + (uint64_t)s);
+    from = report(t,
+                  (fb_site){.kind = FB_KIND_TENSOR,
+                            .phase = FB_PHASE_FORWARD,
+                            .path = "",
+                            .op = "gt",
+                            .slot = "in0",
+                            .dtype = FB_DTYPE_F32,
+                            .rank = 1,
+                            .shape = {N},
+                            .source = s == NEIGHBOUR ? "mix at train.py:8"
+                                                     : "mix at train.py:8 (in __init__ at "
+                                                       "distributions/beta.py:38)"},
+                  (fb_event){.data = data, .data_bytes = sizeof data});
+    from = op(t, "", "gt", 6 + (uint64_t)s, &from, 1);
+    (void)floats(t, FB_PHASE_BACKWARD, "fc.weight", "grad", "grad", data, &from, 1);
+    (void)parameter(t, FB_PHASE_OPTIMIZER, "fc.weight", N, 9 + (uint64_t)s);
+}
+
 static const claim claims[] = {
+    {made_in_each_step, "rng-key-reuse", "b makes 4 generators with the seed 9", false},
+    {drawn_as_another, "forward-op", "drawn as randn_like | rand_like", false},
+    {parameter_of_a_distribution, "forward-op", "torch.distributions.beta", false},
     {made_without_a_seed, "rng-seed", "made without a seed (numpy.random.default_rng())", false},
     {begins_otherwise, "rng-seed", "begins in another state", false},
     {seeds_one_more, "rng-seed", "only a seeds numpy.generator0 with 5", false},
