@@ -90,6 +90,14 @@ static bool say_state(fb_diff_cause *out, const fb__case *c)
     return true;
 }
 
+/* Whose generator an event seeds: numpy, python, torch, torch.generator2. */
+static const char *seeded(const fb__step_event *e)
+{
+    const char *stream = fb__text(e->site->stream);
+
+    return stream[0] != '\0' ? stream : fb__text(e->site->path);
+}
+
 bool fb__rule_seed(fb_diff_cause *out, const fb__case *c)
 {
     size_t at = 0;
@@ -111,10 +119,11 @@ bool fb__rule_seed(fb_diff_cause *out, const fb__case *c)
     if (say_state(out, c))
         return true;
     if (u->a == NULL || u->b == NULL)
-        fb__say(out, "a generator is seeded in %s only", fb__culprit_side(c));
+        fb__say(out, "the generator of %s is seeded in %s only", seeded(fb__culprit_event(c)),
+                fb__culprit_side(c));
     else
-        fb__say(out, "a generator is seeded with %llu | %llu", (unsigned long long)u->a->stream_key,
-                (unsigned long long)u->b->stream_key);
+        fb__say(out, "the generator of %s is seeded with %llu | %llu", seeded(u->a),
+                (unsigned long long)u->a->stream_key, (unsigned long long)u->b->stream_key);
     fb__say_fix(out, "seed every generator, with the same value in both");
     return true;
 }

@@ -95,6 +95,22 @@ static void add_row(gathering *g, const fb__step_pair *pair, const fb__key_index
         fb__step_event_text(row->b, sizeof row->b, &pair->b, other);
 }
 
+/* A row of the first difference where it is no event of the step that is compared with others: what
+ * was learned by the end. */
+static void tell_first(const gathering *g, fb_picture_row *row)
+{
+    const fb_diff_first *first = &g->report->first;
+
+    row->first = true;
+    row->number_a = first->number_a;
+    row->number_b = first->number_b;
+    row->mark = first->what == FB_DIFF_ONLY_A   ? FB_PICTURE_ROW_ONLY_A
+                : first->what == FB_DIFF_ONLY_B ? FB_PICTURE_ROW_ONLY_B
+                                                : FB_PICTURE_ROW_DIFFERS;
+    (void)snprintf(row->a, sizeof row->a, "%.*s", (int)sizeof row->a - 1, first->content_a);
+    (void)snprintf(row->b, sizeof row->b, "%.*s", (int)sizeof row->b - 1, first->content_b);
+}
+
 /* Events of a, or (only_b) of b, in front of the first difference: they are in the file. */
 static fb_status rows_before(gathering *g, const fb__step_pair *pair, const fb__key_index *index,
                              bool in_b, fb_error *err)
@@ -110,12 +126,14 @@ static fb_status rows_before(gathering *g, const fb__step_pair *pair, const fb__
         uint64_t number = 0;
 
         status = fb_trace_next(own->trace, &e, &number, err);
-        if (status != FB_OK || e == NULL || number >= at)
+        if (status != FB_OK || e == NULL || number > at)
             break;
         const fb_site *site = fb_trace_site(own->trace, e->site);
         if (e->step != own->step || site == NULL)
             continue;
         const fb__step_event *held = find_number(own, number);
+        if (held != NULL && number == at)
+            break; /* the rows behind begin with it */
         if (held != NULL) {
             add_row(g, pair, index, held, in_b);
             continue;
@@ -125,6 +143,8 @@ static fb_status rows_before(gathering *g, const fb__step_pair *pair, const fb__
         row->number_a = in_b ? UINT64_MAX : number;
         row->number_b = in_b ? number : UINT64_MAX;
         fb_event_content_text(row->a, sizeof row->a, site, e);
+        if (number == at)
+            tell_first(g, row);
     }
     return status;
 }

@@ -45,6 +45,12 @@ static void put_head(FILE *out, const fb_diff_report *r)
     fb__put_tagged(out, "", r->name_b, "</b></p>\n");
 }
 
+/* What was learned by the end: the op of that note is no operation. */
+static bool is_end(const fb_event_name *n)
+{
+    return n->phase == FB_PHASE_CHECKPOINT && n->kind == FB_KIND_PARAM && strcmp(n->op, "end") == 0;
+}
+
 static void put_where(FILE *out, const fb_diff_report *r)
 {
     const fb_diff_first *first = &r->first;
@@ -58,9 +64,13 @@ static void put_where(FILE *out, const fb_diff_report *r)
     if (n->micro != FB_MICRO_NONE)
         fprintf(out, "micro-batch %" PRIi32 ", ", n->micro);
     fprintf(out, "%s, ", fb_phase_name(n->phase));
-    fb__put_html(out, fb_slot_word(n->slot));
-    if (n->op[0] != '\0')
-        fb__put_tagged(out, " of ", n->op, "");
+    if (is_end(n)) {
+        fputs("parameter or buffer, at the end of the recording", out);
+    } else {
+        fb__put_html(out, fb_slot_word(n->slot));
+        if (n->op[0] != '\0')
+            fb__put_tagged(out, n->slot[0] != '\0' ? " of " : "", n->op, "");
+    }
     if (first->what == FB_DIFF_ONLY_A || first->what == FB_DIFF_ONLY_B)
         fprintf(out, ", <strong>only in %s</strong>", first->what == FB_DIFF_ONLY_A ? "a" : "b");
     if (event != UINT64_MAX) {

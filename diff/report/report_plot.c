@@ -77,7 +77,9 @@ static void line(FILE *out, double x1, double y1, double x2, double y2, const ch
 /* Horizontal lines with their numbers, and what is counted, above. */
 static void y_axis(FILE *out, const axis *y, const char *what)
 {
-    const double step = nice_step(y->high - y->low, TICKS);
+    const double wide = nice_step(y->high - y->low, TICKS);
+    const bool alone = floor(y->high / wide + 1e-9) - ceil(y->low / wide - 1e-9) < 1;
+    const double step = alone ? nice_step(y->high - y->low, 2 * TICKS) : wide;
     const double first = ceil(y->low / step - 1e-9);
     const int count = ticks(first, floor(y->high / step + 1e-9));
 
@@ -128,9 +130,10 @@ static void mark_first(FILE *out, const fb_diff_report *r, const axis *x, double
 
 /* --- Strip ------------------------------------------------------------------------------------ */
 
-static void strip_row(FILE *out, const fb_picture *p, int k, double y, double cell)
+/* Where the runs are the same, what differs is noted and does not count. */
+static void strip_row(FILE *out, const fb_picture *p, int k, double y, double cell, bool same)
 {
-    static const char *const classes[] = {"absent", "equal", "differ"};
+    const char *const classes[] = {"absent", "equal", same ? "noted" : "differ"};
 
     for (size_t i = 0, end; i < p->column_count; i = end) {
         const fb_picture_state state = p->columns[i].state[k];
@@ -159,7 +162,7 @@ bool fb__plot_strip(FILE *out, const fb_diff_report *r, const fb_picture *p)
     begin(out, (int)bottom + 22, "which classes of events agree, by step");
     for (int k = 0; k < FB_CLASS_COUNT; k++) {
         label(out, LEFT - 6, 4 + 20 * k + 12, "end", "tick", fb_class_name((fb_class)k));
-        strip_row(out, p, k, 4 + 20 * k, cell);
+        strip_row(out, p, k, 4 + 20 * k, cell, r->verdict == FB_DIFF_SAME);
     }
     for (size_t i = 0; r->has_first && i < p->column_count; i++)
         if (p->columns[i].first <= r->first.name.step && r->first.name.step <= p->columns[i].last)
@@ -168,14 +171,18 @@ bool fb__plot_strip(FILE *out, const fb_diff_report *r, const fb_picture *p)
     char first[48], last[48], at[48];
     (void)snprintf(first, sizeof first, "step %" PRIu64, p->columns[0].first);
     (void)snprintf(last, sizeof last, "%" PRIu64, p->columns[p->column_count - 1].last);
-    (void)snprintf(at, sizeof at, "%" PRIu64, r->first.name.step);
+    (void)snprintf(at, sizeof at, "step %" PRIu64, r->first.name.step);
     if (here == p->column_count || x > LEFT + 70)
         label(out, LEFT, bottom + 14, "start", "tick", first);
     if (here == p->column_count || x < WIDTH - RIGHT - 60)
         label(out, WIDTH - RIGHT, bottom + 14, "end", "tick", last);
     if (here < p->column_count) {
         line(out, x, 0, x, bottom, "here");
-        label(out, x, bottom + 14, x > WIDTH - RIGHT - 20 ? "end" : "middle", "here-text", at);
+        label(out, x, bottom + 14,
+              x > WIDTH - RIGHT - 30 ? "end"
+              : x < LEFT + 20        ? "start"
+                                     : "middle",
+              "here-text", at);
     }
     fputs("</svg>\n", out);
     return true;

@@ -155,10 +155,10 @@ static void put_steps(FILE *out, const fb_diff_report *r, const fb_picture *p)
         return;
     }
     wide = p->columns[0].last - p->columns[0].first + 1;
-    fputs("<p class=\"note\">Classes of events by step: tall and red where the two runs "
-          "differ, low and green where they are equal, a thin line where one of them recorded "
-          "nothing.",
-          out);
+    fprintf(out,
+            "<p class=\"note\">Classes of events by step: tall where the two runs differ%s, low "
+            "where they are equal, a thin line where one of them recorded nothing.",
+            r->verdict == FB_DIFF_SAME ? " in what does not count (the notes below)" : "");
     if (wide > 1)
         fprintf(out, " A column stands for %" PRIu64 " steps; up to 8 of them are looked at.",
                 wide);
@@ -441,6 +441,8 @@ static void put_parts(FILE *out, const fb_diff_report *r)
 
 void fb__put_scope(FILE *out, const fb_diff_report *r)
 {
+    const char *comma = "";
+
     fputs("<section class=\"card\">\n<h2>What was compared</h2>\n<div class=\"scroll\" "
           "role=\"region\" aria-label=\"table\" "
           "tabindex=\"0\"><table><thead><tr><th></th><th>trace</th><th class=\"num\">events</th>"
@@ -450,8 +452,10 @@ void fb__put_scope(FILE *out, const fb_diff_report *r)
     put_side(out, "b", r->name_b, r->events_b, r->level_b, r->status_b);
     fputs("</tbody></table></div>\n<p class=\"note\">Classes of events:", out);
     for (int k = 0; k < FB_CLASS_COUNT; k++)
-        if ((r->classes & 1u << k) != 0)
-            fprintf(out, " %s", fb_class_name((fb_class)k));
+        if ((r->classes & 1u << k) != 0) {
+            fprintf(out, "%s %s", comma, fb_class_name((fb_class)k));
+            comma = ",";
+        }
     if (r->has_steps)
         fprintf(out, "; steps %" PRIu64 " to %" PRIu64, r->first_step, r->last_step);
     fb__put_tagged(out, r->depth != NULL ? "; " : "", r->depth != NULL ? r->depth : "", "");

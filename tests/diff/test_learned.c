@@ -6,6 +6,7 @@
 #include "recorded_run.h"
 
 #include "diff/diff.h"
+#include "diff/report/picture.h"
 
 enum { UPDATES = 8 };
 
@@ -153,6 +154,36 @@ static void the_last_update_is_seen_at_every_level(void **state)
         }
 }
 
+/* A note of the end is no event of a step, and is told among those in front of it all the same. */
+static void a_page_has_what_was_learned_by_the_end(void **state)
+{
+    const program right = {.level = FB_LEVEL_DRAWS},
+                  wrong = {.level = FB_LEVEL_DRAWS, .wrong = UPDATES};
+    fb_diff_report r = compare(*state, &right, &wrong);
+    fb_picture *p = calloc(1, sizeof *p);
+    const fb_picture_row *last;
+    char *page;
+    fb_error err;
+
+    assert_non_null(p);
+    assert_ok(fb_picture_gather(p, &r, NULL, &err));
+    assert_true(p->row_count > 0);
+    last = &p->rows[p->row_count - 1];
+    assert_true(last->first);
+    assert_int_equal(last->mark, FB_PICTURE_ROW_DIFFERS);
+    assert_string_equal(last->name.op, "end");
+    assert_string_not_equal(last->a, last->b);
+    for (size_t i = 0; i + 1 < p->row_count; i++)
+        assert_false(p->rows[i].first);
+    page = fb_diff_report_html(&r, p);
+    assert_non_null(page);
+    assert_non_null(strstr(page, "parameter or buffer, at the end of the recording"));
+    free(page);
+    fb_picture_free(p);
+    free(p);
+    fb_diff_report_free(&r);
+}
+
 static void what_shows_a_difference_is_not_blamed_for_it(void **state)
 {
     const program right = {.level = FB_LEVEL_OPS, .ops_steps = "0:3"};
@@ -262,6 +293,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_update_is_seen_at_every_level),
+        cmocka_unit_test(a_page_has_what_was_learned_by_the_end),
         cmocka_unit_test(what_shows_a_difference_is_not_blamed_for_it),
         cmocka_unit_test(a_call_left_out_in_the_step_before_is_blamed),
         cmocka_unit_test(a_call_that_was_left_out_before_is_not_blamed),
