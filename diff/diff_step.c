@@ -240,6 +240,18 @@ static fb_status join(fb__earlier *to, const fb__earlier *more, fb_error *err)
     return FB_OK;
 }
 
+/* Of what one side alone did before the first step, numbers that a model computes with are blamed
+ * there; whole numbers, a count, where they are used. */
+static bool is_blamed_there(const fb__culprit *culprit, uint64_t step)
+{
+    const fb__step_event *e = culprit->a != NULL ? culprit->a : culprit->b;
+
+    if (!culprit->found || step > 0 || (culprit->a != NULL && culprit->b != NULL) ||
+        e->site->kind != FB_KIND_TENSOR)
+        return culprit->found;
+    return e->site->dtype >= FB_DTYPE_F64 && e->site->dtype <= FB_DTYPE_C128;
+}
+
 /* What differed in an earlier step and had no reader there is a note until a later step reads it
  * and differs: then the first of it is to blame. Before the first step nothing else judges what one
  * side alone has made: a copy, a cut into the weights. Of two steps at most one is held in memory.
@@ -253,7 +265,7 @@ static fb_status blame_earlier(bool *found, fb__comparison *c, fb__earlier *read
     for (size_t at = first; at-- > 0 && status == FB_OK;) {
         reads->alone = c->noted.steps[at].step == 0;
         status = open_noted(&j, c, at, reads, err);
-        if (status == FB_OK && j.judgement.culprit.found) {
+        if (status == FB_OK && is_blamed_there(&j.judgement.culprit, c->noted.steps[at].step)) {
             first = at;
             status = join(reads, &j.judgement.reads, err);
         }

@@ -7,7 +7,8 @@
 
 #include "firstbit/event.h"
 
-/* The shortest decimal that is read back as the same float32 or float64. Returns out. */
+/* The shortest decimal that is read back as the same float32 or float64; whole numbers below ten
+ * million as such. Returns out. */
 const char *fb__shortest(char out[40], fb_dtype dtype, double x);
 
 #endif

@@ -54,8 +54,8 @@ bool fb__rule_clip_kind(fb_diff_cause *out, const fb__case *c)
         fb__say(out, "only %s clips its gradients here", fb__culprit_side(c));
     else if (site->kind == FB_KIND_SCALAR)
         fb__say(out, "%s of the clipping is %s | %s", fb_slot_word(site->slot),
-                fb__shortest(x, FB_DTYPE_F64, c->culprit->a->value),
-                fb__shortest(y, FB_DTYPE_F64, c->culprit->b->value));
+                fb__shortest(x, site->dtype, c->culprit->a->value),
+                fb__shortest(y, site->dtype, c->culprit->b->value));
     else if (fb__other_argument(&p, c->culprit->a->site, c->culprit->b->site))
         fb__say(out, "gradients are clipped with %s of %s %s | %s", p.name, fb__text(site->op), p.a,
                 p.b);

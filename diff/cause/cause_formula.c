@@ -65,6 +65,19 @@ static bool is_schedule(const fb__case *c)
 }
 
 /* Kernels of contract 0 promise no bits: not between builds, nor between numbers of threads. */
+/* Another argument of the op, or another setting of the optimizer: no order of a sum is that. */
+static bool is_told_otherwise(const fb__case *c)
+{
+    const fb__step_event *a = c->culprit->a, *b = c->culprit->b;
+    fb__argument_pair p;
+
+    if (c->report->engine || a == NULL || b == NULL)
+        return false;
+    return fb__other_argument(&p, a->site, b->site) ||
+           (a->site->kind == FB_KIND_SCALAR && a->site->phase == FB_PHASE_OPTIMIZER &&
+            strncmp(fb__text(a->site->path), "optimizer", 9) == 0);
+}
+
 bool fb__rule_environment(fb_diff_cause *out, const fb__case *c)
 {
     const fb__run_header *a = &c->headers->a, *b = &c->headers->b;
@@ -77,7 +90,7 @@ bool fb__rule_environment(fb_diff_cause *out, const fb__case *c)
     char x[64], y[64];
 
     if (!is_result(c->report->first.name.kind) || !has_two_sides(c) || is_schedule(c) ||
-        (!loose && !declared))
+        is_told_otherwise(c) || (!loose && !declared))
         return false;
     k = fb__candidate_next(c->report, &at, "environment", "kernels");
     at = 0;

@@ -62,6 +62,12 @@ static bool is_no_number(const fb_site *site)
     return site->kind == FB_KIND_TENSOR && (!is_forward(site->phase) || !fb__is_scalar(site));
 }
 
+static bool is_in_place(const fb_site *site)
+{
+    const size_t n = strlen(fb__text(site->op));
+    return n > 1 && site->op[n - 1] == '_';
+}
+
 static bool goes_into_tensors(const fb__case *c, const fb__step_event *e)
 {
     const fb__step_event *reader = fb__reader(c, e, is_no_number, 4096);
@@ -99,8 +105,9 @@ static bool is_other_factor(const fb__case *c)
     fb__argument_pair p;
     double a, b, factor;
 
+    /* What is written in place is kept from step to step: no loss. */
     if (!fb__is_scalar(e->site) || !is_forward(e->site->phase) ||
-        fb__text(e->site->path)[0] != '\0' || goes_into_tensors(c, e))
+        fb__text(e->site->path)[0] != '\0' || goes_into_tensors(c, e) || is_in_place(e->site))
         return false;
     sum = fb__reader(c, e, is_sum, 64);
     if (sum != NULL && !fb__is_pair(c) && sum->partner == UINT32_MAX)
@@ -223,10 +230,37 @@ static bool say_divided_sum(fb_diff_cause *out, const fb__case *c)
 
 /* --- Counts ----------------------------------------------------------------------------------- */
 
+static bool is_divided(const fb_site *site)
+{
+    return fb__is_real(site->dtype) && (fb__op_is(site, "div") || fb__op_is(site, "mul"));
+}
+
 /* Ops that count by comparing. */
 static const char *const counts[] = {
     "ne",          "eq",          "gt",          "lt",         "ge", "le", "count_nonzero",
     "bitwise_not", "logical_not", "bitwise_and", "logical_and"};
+
+/* Ops on whole numbers that add them up, or keep them from being nothing. */
+static const char *const totals[] = {"sum", "clamp_min", "clamp"};
+
+/* Signature: whole numbers are added up on one side alone, and a term of the loss is divided by
+ * them; or a count of other elements is. */
+static bool is_other_total(const fb__case *c)
+{
+    const fb__step_event *e = fb__culprit_event(c), *reader;
+    const bool enters =
+        fb__is_pair(c) && e->input_count == 0 && strncmp(fb__text(e->site->slot), "in", 2) == 0;
+    const bool total =
+        fb__is_one_of(fb__text(e->site->op), totals, sizeof totals / sizeof totals[0]);
+    const bool counts_them =
+        fb__is_one_of(fb__text(e->site->op), counts, sizeof counts / sizeof counts[0]);
+
+    if (e->site->kind != FB_KIND_TENSOR || fb__text(e->site->path)[0] != '\0' ||
+        !fb__is_integer(e->site->dtype) || !(enters ? counts_them : total && !fb__is_pair(c)))
+        return false;
+    reader = fb__reader(c, e, is_divided, 64);
+    return reader != NULL && ends_in_loss(c, reader);
+}
 
 /* Numbers that are no count any more. */
 static bool is_computing(const fb_site *site)
@@ -347,11 +381,15 @@ bool fb__rule_loss_normalization(fb_diff_cause *out, const fb__case *c)
         say_fix_of_normalization(out);
         return true;
     }
-    if (is_other_count(c)) {
+    if (is_other_count(c) || is_other_total(c)) {
         fb__gradients_of(&g, c);
         say_factor(factor, sizeof factor, c, &g);
-        fb__say(out, "only %s counts what it divides or multiplies its loss by (%s)%s",
-                fb__culprit_side(c), fb__text(e->site->op), factor);
+        if (fb__is_pair(c))
+            fb__say(out, "what a loss is divided by is counted of other elements (%s)%s",
+                    fb__text(e->site->op), factor);
+        else
+            fb__say(out, "only %s counts what it divides or multiplies its loss by (%s)%s",
+                    fb__culprit_side(c), fb__text(e->site->op), factor);
         say_fix_of_normalization(out);
         return true;
     }

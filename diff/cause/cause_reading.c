@@ -80,6 +80,23 @@ static bool is_data(const fb__case *c, const char *argument)
             strncmp(fb__text(site->slot), "in", 2) == 0);
 }
 
+/* Whether a module begins with what it was given: it reads parameters beside it, and nothing that a
+ * module has made. */
+static bool is_given(const fb__case *c)
+{
+    const fb__step_event *e = c->culprit->a;
+    bool parameter = false;
+
+    for (uint32_t k = 0; k < e->input_count; k++) {
+        const fb_site *site = fb__input_site(c, e, k);
+
+        if (site == NULL || (site->kind == FB_KIND_TENSOR && fb__text(site->path)[0] != '\0'))
+            return false;
+        parameter |= site->kind == FB_KIND_PARAM;
+    }
+    return parameter;
+}
+
 /* Signature: an op reads another part of the same tensor of data; or an index that picks rows of
  * data is counted from elsewhere. */
 bool fb__rule_other_rows(fb_diff_cause *out, const fb__case *c)
@@ -89,8 +106,9 @@ bool fb__rule_other_rows(fb_diff_cause *out, const fb__case *c)
 
     if (!fb__is_pair(c) || e->site->kind != FB_KIND_TENSOR)
         return false;
-    /* What a module cuts out of what it was given is a matter of the module. */
-    if ((is_outside(e->site) || is_embedding(e->site)) &&
+    /* What a module cuts out of what it was given is a matter of the module, but for the first of
+     * what the program has cut out of its data and gives it. */
+    if ((is_outside(e->site) || is_embedding(e->site) || is_given(c)) &&
         fb__other_offset(&p, c->culprit->a->site, c->culprit->b->site) && is_data(c, p.name)) {
         fb__say(out, "%s (%s) reads another part of the same data: from element %s | %s on",
                 fb__place_of(e), fb__text(e->site->op), p.a, p.b);

@@ -26,6 +26,7 @@ typedef struct reads {
     size_t count, capacity;
     size_t undecided; /* from here on the next call of the model decides */
     fb_hash rows;     /* the last that a program picked itself */
+    bool evaluating;  /* the model's last call was in evaluation mode */
     uint32_t batches;
 } reads;
 
@@ -84,6 +85,43 @@ static bool take_rows(reads *r, const fb_event *e)
     return true;
 }
 
+/* What a module gives, or a program makes of it by a choice or chances. */
+static bool is_given_by_model(const fb_site *site)
+{
+    static const char *const ops[] = {"argmax", "_softmax", "_log_softmax", "sigmoid"};
+
+    return site != NULL && site->kind == FB_KIND_TENSOR &&
+           (fb__text(site->path)[0] != '\0' ||
+            fb__is_one_of(fb__text(site->op), ops, sizeof ops / sizeof ops[0]));
+}
+
+/* Rows of what the model gives, picked by a part of a tensor of indices: which part is known, not
+ * what is in it. The model was called before: in which mode has been told. */
+static bool take_part(reads *r, fb_trace *trace, const fb_site *site, const fb_event *e)
+{
+    const fb_site *from;
+    char text[64];
+    uint64_t first;
+
+    if (site->kind != FB_KIND_TENSOR || strcmp(fb__text(site->op), "index") != 0 ||
+        strcmp(fb__text(site->slot), "out") != 0 || site->rank == 0 || e->input_count != 2 ||
+        fb__text(site->path)[0] != '\0')
+        return true;
+    from = fb_trace_site(trace, e->inputs[1].site);
+    if (from == NULL || !is_given_by_model(fb_trace_site(trace, e->inputs[0].site)) ||
+        from->phase != FB_PHASE_INIT || !fb__is_integer(from->dtype) ||
+        strcmp(fb__text(from->slot), "out") != 0)
+        return true;
+    first = fb__argument(text, sizeof text, site, "in1.offset") ? strtoull(text, NULL, 10) : 0;
+    for (uint64_t i = 0; i < site->shape[0]; i++)
+        if (!add(r, (sample_read){fb_site_hash(from).lo, first + i, r->batches, r->batches,
+                                  r->evaluating}))
+            return false;
+    r->batches++;
+    r->undecided = r->count;
+    return true;
+}
+
 /* All samples of a trace with indices, in order. */
 static void read_all(reads *r, fb_trace *trace)
 {
@@ -99,12 +137,13 @@ static void read_all(reads *r, fb_trace *trace)
             return;
         if (site->kind == FB_KIND_SAMPLE && !take_batch(r, site, e))
             return;
-        if (is_row_index(site) && !take_rows(r, e))
+        if (is_row_index(site) ? !take_rows(r, e) : !take_part(r, trace, site, e))
             return;
         if (site->kind == FB_KIND_MODE && strcmp(fb__text(site->slot), "training") == 0) {
             for (size_t i = r->undecided; i < r->count; i++)
                 r->at[i].evaluated = e->value == 0;
             r->undecided = r->count;
+            r->evaluating = e->value == 0;
         }
     }
 }

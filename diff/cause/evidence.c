@@ -12,6 +12,7 @@
 #include <cjson/cJSON.h>
 
 #include "base/hash.h"
+#include "diff/number.h"
 
 enum { NONE = UINT32_MAX };
 
@@ -164,8 +165,12 @@ bool fb__is_loss(const fb_site *site)
 
 bool fb__is_weight_of_loss(const fb__step_event *e)
 {
-    return strncmp(fb__text(e->site->op), "nll_loss", 8) == 0 && e->input_count == 0 &&
-           strcmp(fb__text(e->site->slot), "in2") == 0;
+    const char *slot = fb__text(e->site->slot);
+
+    return e->input_count == 0 &&
+           ((strncmp(fb__text(e->site->op), "nll_loss", 8) == 0 && strcmp(slot, "in2") == 0) ||
+            (strncmp(fb__text(e->site->op), "binary_cross_entropy", 20) == 0 &&
+             (strcmp(slot, "in2") == 0 || strcmp(slot, "in3") == 0)));
 }
 
 /* The k-th input where it stands in the common start of the step, which is not loaded. NULL: it
@@ -229,8 +234,14 @@ static cJSON *arguments_of(const fb_site *site)
 
 static void print_value(char *out, size_t size, const cJSON *value)
 {
+    char number[40];
     char *text = value == NULL ? NULL : cJSON_PrintUnformatted(value);
 
+    if (cJSON_IsNumber(value)) {
+        (void)snprintf(out, size, "%s", fb__shortest(number, FB_DTYPE_F64, value->valuedouble));
+        free(text);
+        return;
+    }
     (void)snprintf(out, size, "%s", text == NULL ? "absent" : text);
     free(text);
 }

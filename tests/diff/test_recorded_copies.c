@@ -176,6 +176,27 @@ static void rows_leak(tape *t, side s)
     ends(t, read[0], 11 + (uint64_t)s);
 }
 
+/* What the model gives is picked by parts of one order: the part that is evaluated is trained on
+ * too. The neighbour trains on another part that is not. */
+static void parts_leak(tape *t, side s)
+{
+    static const char *const trained[] = {"{}", "{\"in1.offset\":12}", "{\"in1.offset\":60}"};
+    fb_ref order = rows(t, "randperm", "out", 0, 1, NULL, 0), read[2];
+
+    for (uint64_t i = 0; i < 2; i++) {
+        next(t);
+        evaluates(t, false);
+        read[0] = op(t, "Net", "mm", 1 + i, &t->weight, 1);
+        read[1] = order;
+        read[0] =
+            gives(t, FB_PHASE_FORWARD, "", "index", trained[s], 4 + (uint64_t)s + 8 * i, read, 2);
+        ends(t, read[0], 7 + (uint64_t)s + 8 * i);
+        evaluates(t, true);
+        read[0] = op(t, "Net", "mm", 30 + i, &t->weight, 1);
+        (void)gives(t, FB_PHASE_FORWARD, "", "index", "{\"in1.offset\":40}", 32, read, 2);
+    }
+}
+
 /* The samples bring other labels: the model gives the same, the loss does not. The neighbour's
  * bring other inputs too. */
 static void labels_altered(tape *t, side s)
@@ -203,7 +224,7 @@ static void history_of_the_closure(tape *t, side s)
     (void)gradient(t, &made, 2);
     made = op(t, "Net", "mm", 3 + (uint64_t)s, &t->weight, 1);
     (void)gradient(t, &made, 6 + (uint64_t)s);
-    scalar(t, FB_PHASE_OPTIMIZER, "optimizer0.group0", "history_size", s == WRONG ? 1 : 5);
+    scalar(t, FB_PHASE_OPTIMIZER, "optimizer0.group0", "history_size", s == WRONG ? 20 : 100);
     numbers(data, 9 + (uint64_t)s);
     (void)report(t,
                  (fb_site){.kind = FB_KIND_PARAM,
@@ -228,8 +249,9 @@ static const claim claims[] = {
      false},
     {other_rows, "data-order", "8 of the 8 rows that are read (index) are others", false},
     {rows_leak, "evaluation-leak", "2 of the 8 samples that b evaluates with", false},
+    {parts_leak, "evaluation-leak", "4 of the 32 samples that b evaluates with", false},
     {labels_altered, "loss-target", "the same samples bring other targets", false},
-    {history_of_the_closure, "optimizer-formula", "history_size of optimizer0.group0 is 5 | 1",
+    {history_of_the_closure, "optimizer-formula", "history_size of optimizer0.group0 is 100 | 20",
      false},
 };
 

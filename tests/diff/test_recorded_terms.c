@@ -119,6 +119,101 @@ static void sum_not_divided(tape *t, side s)
     ends(t, single(t, "add", 5 + 64 / (s == WRONG ? 1 : n), read, 2), 10 + (uint64_t)s);
 }
 
+static fb_ref total(tape *t, const char *name, int64_t value, const fb_ref *inputs, uint32_t count)
+{
+    return report(
+        t,
+        (fb_site){.kind = FB_KIND_TENSOR,
+                  .phase = FB_PHASE_FORWARD,
+                  .path = "",
+                  .op = name,
+                  .slot = "out",
+                  .dtype = FB_DTYPE_I64},
+        (fb_event){
+            .data = &value, .data_bytes = sizeof value, .inputs = inputs, .input_count = count});
+}
+
+/* The loss is divided by how many sequences there are, not by the sum of their lengths; the
+ * neighbour divides something else by that. */
+static void divided_by_rows(tape *t, side s)
+{
+    fb_ref lengths = (next(t), whole(t, "randint", 0, NULL, 0)), read[2];
+
+    read[0] = single(t, "_ctc_loss", 64, &t->weight, 1);
+    if (s != WRONG)
+        read[1] = total(t, s == RIGHT ? "sum" : "prod", 16, &lengths, 1);
+    read[0] = single(t, "div", s == WRONG ? 16 : 4 + (float)s, read, s == WRONG ? 1 : 2);
+    ends(t, read[0], 10 + (uint64_t)s);
+}
+
+/* A number that is kept from step to step; the neighbour's op is on the loss. */
+static void kept_average(tape *t, side s)
+{
+    static const char *const by[] = {"{\"other\":0.9}", "{\"other\":0.99}", "{\"other\":0.5}"};
+    const char *name = s == NEIGHBOUR ? "mul" : "mul_";
+    fb_ref made;
+
+    next(t);
+    made = single(t, "nll_loss_forward", 5, &t->weight, 1);
+    made = report(
+        t,
+        (fb_site){.kind = FB_KIND_TENSOR,
+                  .phase = FB_PHASE_FORWARD,
+                  .path = "",
+                  .op = name,
+                  .slot = "out",
+                  .arguments = by[s],
+                  .dtype = FB_DTYPE_F32},
+        (fb_event){
+            .data = (float[]){5 + (float)s}, .data_bytes = 4, .inputs = &made, .input_count = 1});
+    ends(t, made, 10 + (uint64_t)s);
+}
+
+/* Noise of another distribution from the same state; the neighbour's generator stands elsewhere. */
+static void other_noise(tape *t, side s)
+{
+    fb_ref made;
+
+    next(t);
+    made = drawn(t, "torch", s == WRONG ? "rand_like" : "randn_like", s == NEIGHBOUR ? 6 : 5, 1);
+    made = op(t, "", s == WRONG ? "rand_like" : "randn_like", 2 + (uint64_t)s, &made, 1);
+    made = op(t, "Net", "mm", 5 + (uint64_t)s, &made, 1);
+    ends(t, made, 8 + (uint64_t)s);
+}
+
+/* A slice of the data that the program gives to the model begins elsewhere; the neighbour's is of
+ * what a module has made. */
+static void sliced_elsewhere(tape *t, side s)
+{
+    fb_ref read[2] = {t->weight, op(t, "", "rand", 1, NULL, 0)};
+
+    next(t);
+    if (s == NEIGHBOUR)
+        read[1] = op(t, "Net.other", "relu", 2, &read[1], 1);
+    read[0] = gives(t, FB_PHASE_FORWARD, "Net.embed", "convolution",
+                    s == RIGHT ? "{}" : "{\"in1.offset\":64}", 3 + (uint64_t)s, read, 2);
+    ends(t, read[0], 6 + (uint64_t)s);
+}
+
+/* The classes weigh otherwise; the neighbour has other targets. */
+static void positive_weight(tape *t, side s)
+{
+    const char *const loss = "binary_cross_entropy_with_logits";
+    const float weight = s == WRONG ? 0.5f : 2;
+    fb_ref read[3] = {(next(t), op(t, "Net", "mm", 1, &t->weight, 1))};
+
+    read[1] = enters(t, "sub", s == NEIGHBOUR ? 3 : 2);
+    read[2] = report(t,
+                     (fb_site){.kind = FB_KIND_TENSOR,
+                               .phase = FB_PHASE_FORWARD,
+                               .path = "",
+                               .op = loss,
+                               .slot = "in2",
+                               .dtype = FB_DTYPE_F32},
+                     (fb_event){.data = &weight, .data_bytes = 4});
+    ends(t, single(t, loss, 4 + (float)s, read, 3), 10 + (uint64_t)s);
+}
+
 static const claim claims[] = {
     {operands_exchanged, "forward-op", "sub at Net has its operands exchanged", false},
     {operands_exchanged_of_nothing, "forward-op", "the result is equal so far", false},
@@ -127,6 +222,11 @@ static const claim claims[] = {
     {summed_for_a_mean, "loss-normalization", "is the mean of 32 numbers in a, their sum in b",
      false},
     {sum_not_divided, "loss-normalization", "only a divides this sum", false},
+    {divided_by_rows, "loss-normalization", "only a counts what it divides", false},
+    {kept_average, "forward-op", "calls mul_ with other 0.9 | 0.99", false},
+    {other_noise, "forward-op", "numbers are drawn as randn_like | rand_like", false},
+    {sliced_elsewhere, "data-content", "reads another part of the same data", false},
+    {positive_weight, "loss-normalization", "the classes have other weights", false},
 };
 
 MAIN_OF_CLAIMS(claims)
