@@ -153,6 +153,8 @@ static void put_element(FILE *out, const fb_diff_first *first)
 {
     uint64_t rest = first->element, stride = 1;
 
+    if (first->rank == 0)
+        return; /* the only number of its tensor */
     fprintf(out, "<dt>element</dt><dd><code>[");
     for (uint32_t i = 0; i < first->rank && i < FB_RANK_MAX; i++)
         stride *= first->shape[i];

@@ -140,7 +140,8 @@ static void print_values(FILE *out, const fb_diff_first *first)
                                      i > 0 ? "," : "", first->shape[i]);
             stride *= first->shape[i];
         }
-        used += (size_t)snprintf(where + used, sizeof where - used, "] element [");
+        used += (size_t)snprintf(where + used, sizeof where - used,
+                                 first->rank > 0 ? "] element [" : "");
         for (uint32_t i = 0; i < first->rank && i < FB_RANK_MAX && used < 230; i++) {
             stride /= first->shape[i] > 0 ? first->shape[i] : 1;
             used += (size_t)snprintf(where + used, sizeof where - used, "%s%" PRIu64,

@@ -121,6 +121,31 @@ static void a_title_always_has_a_place(void **state)
     assert_string_equal(fb__place_name(&name), "fc");
 }
 
+/* The only number of a tensor has no index; one of several has. */
+static void a_single_number_has_no_index(void **state)
+{
+    fb_diff_report r = {.verdict = FB_DIFF_DIFFER, .has_first = true};
+    char *text;
+
+    (void)state;
+    r.first.name.phase = FB_PHASE_FORWARD;
+    r.first.name.micro = FB_MICRO_NONE;
+    r.first.dtype = FB_DTYPE_F32;
+    r.first.has_value = r.first.has_element = true;
+    r.first.a = (fb_diff_value){.bits = 0x461c4000, .number = 10000};
+    r.first.b = (fb_diff_value){.bits = 0x48f42400, .number = 500000};
+    r.first.ulps = UINT64_MAX;
+    text = fb_diff_report_text(&r);
+    assert_non_null(strstr(text, "f32[]   a 0x461c4000 10000   b 0x48f42400 500000\n"));
+    free(text);
+    r.first.rank = 1;
+    r.first.shape[0] = 4;
+    r.first.element = 2;
+    text = fb_diff_report_text(&r);
+    assert_non_null(strstr(text, "f32[4] element [2]   a 0x461c4000 10000"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +156,7 @@ int main(void)
         cmocka_unit_test(more_lines_than_there_is_room_for_are_left_to_be_counted),
         cmocka_unit_test(a_loss_is_named_once),
         cmocka_unit_test(a_title_always_has_a_place),
+        cmocka_unit_test(a_single_number_has_no_index),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
