@@ -92,8 +92,8 @@ static size_t count_made(fb_trace *trace, const fb__step_event *like, const char
     return n;
 }
 
-/* Signature: one place of a program makes generators with one seed again and again, and the other
- * run makes fewer with it. */
+/* Signature: one place of a program makes generators with one seed again and again, for no order,
+ * and the other run makes fewer with it. */
 bool fb__rule_made_again(fb_diff_cause *out, const fb__case *c)
 {
     const fb__step_event *e = fb__culprit_event(c);
@@ -103,7 +103,7 @@ bool fb__rule_made_again(fb_diff_cause *out, const fb__case *c)
     size_t here, there;
 
     if (e->site->kind != FB_KIND_SEED || fb__is_pair(c) ||
-        !fb__is_own_generator(fb__text(e->site->stream)))
+        !fb__is_own_generator(fb__text(e->site->stream)) || serves_an_order(fb__step_of(c, e), e))
         return false;
     stack = fb__text(fb_trace_stack(own, e->site_number));
     here = count_made(own, e, NULL);

@@ -3,7 +3,8 @@
 """Records several programs as `firstbit record` does, but imports torch once and forks for each.
 
 usage: fork_programs.py < FOLDERS    a line for each, with a train.py; prints FOLDER<tab>FAILURE for each
-that fails. Not by arguments: a recording tells them.
+that fails. Not by arguments: a recording tells them. FIRSTBIT_LEVEL: sketch, or empty for the
+default.
 """
 
 import os
@@ -30,7 +31,9 @@ def child(folder):
     sys.argv = ["train.py"]
     sys.path[0] = folder
     sys.modules["__main__"].__file__ = "train.py"  # whose sources the recorder names
-    firstbit.torch.begin_by_environment({"FIRSTBIT_RECORD": "run.fbt", "FIRSTBIT_LEVEL": "sketch"})
+    level = os.environ.get("FIRSTBIT_LEVEL", "sketch")
+    firstbit.torch.begin_by_environment(
+        {"FIRSTBIT_RECORD": "run.fbt", **({"FIRSTBIT_LEVEL": level} if level else {})})
     try:
         runpy.run_path("train.py", run_name="__main__")
     finally:
