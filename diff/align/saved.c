@@ -49,7 +49,8 @@ typedef struct search {
     const fb__states *restored;
     candidate now, best;
     uint64_t generator; /* number of the state with which the resumed run begins; 0: unknown */
-    uint64_t stands_at; /* the step at whose end the generator has this state */
+    uint64_t stood;     /* the state at the end of the step before */
+    uint64_t stands_at; /* the step at whose end the generator has this state, and not before */
     uint32_t stands;    /* in how many steps it does */
 } search;
 
@@ -84,10 +85,13 @@ static void look_at(search *s, const fb_site *site, const fb_event *e, uint64_t 
     } else if (site->kind == FB_KIND_SCALAR && site->phase == FB_PHASE_OPTIMIZER &&
                has_slot(site, "lr")) {
         c->updated = true;
-    } else if (fb__is_generator_state(site) && !site->note && e->step > 0 && e->key != 0 &&
-               e->key == s->generator && strcmp(site->stream, "torch") == 0) {
-        s->stands += s->stands_at != e->step;
-        s->stands_at = e->step;
+    } else if (fb__is_generator_state(site) && !site->note && site->stream != NULL &&
+               strcmp(site->stream, "torch") == 0) {
+        if (e->key != 0 && e->key == s->generator && e->key != s->stood && e->step > 0) {
+            s->stands++;
+            s->stands_at = e->step;
+        }
+        s->stood = e->key;
     }
 }
 

@@ -21,7 +21,7 @@ typedef struct fb__saved {
 
 /* Looks in `whole` for the step whose checkpoint holds most of what `part` has restored, and more
  * than half of its parameters (of a checkpoint without parameters, of all). Where `whole` has saved
- * none, for the only step at whose end PyTorch's generator stands where it stands as `part` begins.
+ * none, for the only step in which PyTorch's generator moved to where it stands as `part` begins.
  * Reads `whole` once. Free it in any case. Statuses of the readers, FB_E_MEMORY. */
 FB_NODISCARD fb_status fb__saved_find(fb__saved *out, fb_trace *whole, fb_trace *part,
                                       fb_error *err);

@@ -117,7 +117,7 @@ while step < end:
             with torch.no_grad():
                 net(data.tensors[0])
             net.train()
-            if not begin:
+            if not begin and lose != "unsaved":
                 save(step)
 """
 
@@ -253,6 +253,24 @@ class Resumed(unittest.TestCase):
                 report = self.diff("pair.fbt", "part.fbt")
                 self.assertEqual(report["verdict"], "same", report)
                 self.assertEqual(report["equal_through"], 19)
+
+    def test_a_run_that_saved_none_is_found_by_where_the_generator_stands(self):
+        self.record("unsaved.fbt", 0, 28, "unsaved", program="late.py")
+        self.record("part.fbt", 16, 28, "nothing", program="late.py")
+        self.record("other.fbt", 16, 28, "optimizer", program="late.py")
+        self.assertEqual(self.diff("unsaved.fbt", "part.fbt")["verdict"], "same")
+        report = self.diff("unsaved.fbt", "other.fbt")
+        self.assertEqual((report["verdict"], report["cause"]["name"]),
+                         ("differ", "checkpoint-resume"), report)
+
+    def test_runs_that_go_on_from_one_checkpoint_are_not_one_behind_the_other(self):
+        for lose in ("nothing", "schedule"):
+            self.record(lose + "1.fbt", 16, 28, lose, program="late.py")
+        self.record("again.fbt", 16, 28, "nothing", program="late.py")
+        self.assertEqual(self.diff("nothing1.fbt", "again.fbt")["verdict"], "same")
+        report = self.diff("nothing1.fbt", "schedule1.fbt")
+        self.assertEqual((report["verdict"], report["first"]["step"] > 0), ("differ", True), report)
+        self.assertNotIn("goes on from the parameters", report["cause"]["text"])
 
     def test_checkpoints_that_hold_copies_are_found_too(self):
         self.record("copied.fbt", 0, 28, "copied", program="late.py")
