@@ -290,11 +290,36 @@ static fb_status conclude(fb__judging *j, uint64_t judged, uint64_t last, fb_err
     return FB_OK;
 }
 
+/* Whether both have parameters, and no one of either begins as any of the other: by names, contents
+ * or a map. What they compute has nothing to do with each other then. Zeros and ones tell nothing:
+ * biases of any model begin so. */
+static bool is_unrelated(const fb__judging *j)
+{
+    size_t told = 0, paired = 0;
+
+    for (uint32_t i = 0; i < j->start_a.start_count; i++) {
+        const fb__node *n = &j->start_a.nodes[i];
+        const bool tells = n->min != n->max;
+
+        told += tells;
+        paired += fb__is_paired(n) && (tells || n->how == FB__HOW_MAP);
+    }
+    return told > 0 && j->start_b.start_count > 0 && paired == 0 && j->start.join_count == 0 &&
+           !j->by_name;
+}
+
 static fb_status judge_steps(fb__judging *j, uint64_t first, uint64_t last, fb_error *err)
 {
     uint64_t judged = 0;
     fb_status status = pair_starts(j, first, err);
 
+    if (status == FB_OK && is_unrelated(j)) {
+        j->report->rounding.params = j->start_a.start_count;
+        return undecidable(j, err,
+                           "no parameter of one begins as any of the other: different models, or "
+                           "other first values, and nothing else tells what is to be compared "
+                           "(--map FILE says which is which)");
+    }
     for (uint64_t step = first; status == FB_OK && !j->done && step <= last; step++) {
         if (step > j->measured_to || j->useless_from != 0 || j->tainted != 0)
             break;

@@ -255,4 +255,35 @@ static const claim claims[] = {
      false},
 };
 
-MAIN_OF_CLAIMS(claims)
+TESTS_OF_CLAIMS(claims)
+
+/* A run of the engine beside a program that has none of its parameters; and beside itself. */
+static void runs_that_have_nothing_to_do_with_each_other_are_said_to(void **state)
+{
+    static const claim other = {one_model_for_two, "", "", false};
+    const recording how = {.level = FB_LEVEL_SKETCH};
+    const fb_diff_options options = {.size = sizeof options, .no_stacks = true};
+    const char *a = record(*state, "engine.fbt", &how);
+    const char *b = play(*state, "other.fbt", &other, RIGHT);
+    fb_diff_report r;
+    fb_error err;
+
+    assert_ok(fb_diff(&r, a, b, &options, &err));
+    assert_int_equal(r.verdict, FB_DIFF_UNDECIDABLE);
+    assert_non_null(strstr(r.why, "no parameter of one begins as any of the other"));
+    assert_false(r.has_first);
+    fb_diff_report_free(&r);
+    assert_ok(fb_diff(&r, a, a, &options, &err));
+    assert_int_equal(r.verdict, FB_DIFF_SAME);
+    fb_diff_report_free(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ENTRIES_OF_CLAIMS,
+        cmocka_unit_test(runs_that_have_nothing_to_do_with_each_other_are_said_to),
+    };
+
+    return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
+}
