@@ -71,29 +71,27 @@ static void name_odd(char *out, size_t size, const fb_groups *g)
 static void put_headline(FILE *out, const fb_groups *g)
 {
     const size_t odd = g->run_count - g->groups[0].size;
-    char names[TEXT_MAX];
+    char names[TEXT_MAX - 128], text[TEXT_MAX], start[96];
 
     if (g->group_count == 1) {
         fprintf(out, "%s: %zu runs in one group\n",
                 g->verdict == FB_DIFF_SAME ? "SAME" : "UNDECIDABLE", g->run_count);
         return;
     }
-    fprintf(out, "%s: %zu groups of %zu runs",
-            g->verdict == FB_DIFF_DIFFER ? "DIVERGED" : "UNDECIDABLE", g->group_count,
-            g->run_count);
-    if (!g->majority) {
-        fputs(g->group_count == g->run_count ? "; no two are the same\n"
-                                             : "; no group has more than half of them\n",
-              out);
-        return;
-    }
+    (void)snprintf(start, sizeof start, "%s: %zu groups of %zu runs",
+                   g->verdict == FB_DIFF_DIFFER ? "DIVERGED" : "UNDECIDABLE", g->group_count,
+                   g->run_count);
     name_odd(names, sizeof names, g);
-    if (odd == 1)
-        fprintf(out, "; the odd one out is %s\n", names);
+    if (!g->majority)
+        (void)snprintf(text, sizeof text, "%s; %s", start,
+                       g->group_count == g->run_count ? "no two are the same"
+                                                      : "no group has more than half of them");
     else if (odd <= 3)
-        fprintf(out, "; the odd ones out are %s\n", names);
+        (void)snprintf(text, sizeof text, "%s; the odd one%s out %s %s", start, odd == 1 ? "" : "s",
+                       odd == 1 ? "is" : "are", names);
     else
-        fprintf(out, "; %zu are odd\n", odd);
+        (void)snprintf(text, sizeof text, "%s; %zu are odd", start, odd);
+    put_wrapped(out, 0, text);
 }
 
 /* --- The groups ------------------------------------------------------------------------------- */
