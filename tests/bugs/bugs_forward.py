@@ -85,4 +85,10 @@ BUGS = [
 +        x = self.drop(self.second(x))
 """, (Event(1, "forward", "Classifier", "relu", "out"),
       Event(1, "forward", "Classifier.drop", "*", "*")), "forward-op"),
+
+    Bug("queries-and-keys-exchanged", "", "keys are held against queries, not queries against keys",
+        "gpt", """
+-        scores = q @ k.transpose(-2, -1)
++        scores = k @ q.transpose(-2, -1)
+""", (Event(1, "forward", "GPT.h.0.attn", "bmm|clone|expand"),), "forward-op"),
 ]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mechanisms in loss, accumulation, clipping, optimizer and schedule."""
 
-from case import Bug, Event
+from case import FIRST_BATCH, Bug, Event
 
 BUGS = [
     Bug("mean-of-means", "transformers PR#34191",
@@ -126,4 +126,15 @@ BUGS = [
 +        self.head.weight = nn.Parameter(self.wte.weight.detach().clone())
 """, (Event(0, "init", "GPT.head.weight"), Event(0, "init", "*", "clone|detach")),
         "aliasing-or-tying", quick=True),
+
+    Bug("divergence-averaged", "", "a term of the loss is a mean over its dimensions, not a sum",
+        "noise", """
+-    return -0.5 * (1 + spread - mean.pow(2) - spread.exp()).sum(1).mean()
++    return -0.5 * (1 + spread - mean.pow(2) - spread.exp()).mean(1).mean()
+""", (Event(1, "forward", "*", "sum|mean"),), "loss-normalization"),
+
+    Bug("rows-in-order", "", "the rows of a batch are sorted", "noise", """
+-        rows = torch.randperm(ROWS, generator=order)[:10]
++        rows = torch.randperm(ROWS, generator=order)[:10].sort()[0]
+""", (Event(FIRST_BATCH, op="sort|index"),), "data-order"),
 ]

@@ -286,4 +286,14 @@ CLEANS = [
 
     Clean("engine-evaluates-more", "config", "evaluation after every step", "engine mlp.json",
           "--set eval.every=1", both="--steps 6"),
+
+    Clean("rows-as-a-list", "rows-in-order", "rows are picked by a list of numbers", "noise", """
+-        rows = torch.randperm(ROWS, generator=order)[:10]
++        rows = torch.randperm(ROWS, generator=order).tolist()[:10]
+"""),
+
+    Clean("mean-by-its-name", "divergence-averaged", "the mean of the loss by the function", "noise", """
+-    return -0.5 * (1 + spread - mean.pow(2) - spread.exp()).sum(1).mean()
++    return torch.mean(torch.sum(1 + spread - mean.pow(2) - spread.exp(), 1) * -0.5)
+"""),
 ]
