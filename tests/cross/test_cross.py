@@ -3,9 +3,11 @@
 
 usage: test_cross.py FIRSTBIT
 """
+import os
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 from cross_case import CrossCase, truth_of
 
@@ -47,7 +49,9 @@ class Cross(unittest.TestCase):
         self.assertEqual(report["cause"]["name"], "init")
 
     def test_openblas_against_ordered_is_rounding_and_bitwise_it_differs(self):
-        self.case.engine("b.fbt", "--kernels", "openblas", level="ops")
+        # Its kernels for AVX-512 happen to add in this order at these sizes; those for SSE do not.
+        with unittest.mock.patch.dict(os.environ, OPENBLAS_CORETYPE="Prescott"):
+            self.case.engine("b.fbt", "--kernels", "openblas", level="ops")
         self.assert_rounding(self.case.diff("a.fbt", "b.fbt"))
         self.assertEqual(self.case.diff("a.fbt", "b.fbt", "--bitwise")["verdict"], "differ")
 
