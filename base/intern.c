@@ -12,8 +12,7 @@
 
 typedef struct entry {
     const uint8_t *bytes;
-    size_t count;
-    uint64_t hash;
+    uint32_t count, hash;
 } entry;
 
 typedef struct block {
@@ -27,7 +26,7 @@ struct fb_intern {
     uint32_t *slots; /* number + 1, 0 when free */
     uint32_t slot_mask;
     block *blocks; /* newest first; the first one still has room */
-    size_t block_used, block_size;
+    size_t block_used, block_size, block_bytes;
 };
 
 enum { FIRST_SLOTS = 64, BLOCK_BYTES = 16384 };
@@ -62,9 +61,9 @@ void fb_intern_destroy(fb_intern *table)
 }
 
 /* The slot that holds these bytes, or the free one where they belong. */
-static uint32_t *find_slot(const fb_intern *table, const void *bytes, size_t count, uint64_t hash)
+static uint32_t *find_slot(const fb_intern *table, const void *bytes, size_t count, uint32_t hash)
 {
-    uint32_t i = (uint32_t)hash & table->slot_mask;
+    uint32_t i = hash & table->slot_mask;
 
     for (;; i = (i + 1) & table->slot_mask) {
         const entry *e;
@@ -86,7 +85,7 @@ static bool grow_slots(fb_intern *table)
     if (slots == NULL)
         return false;
     for (uint32_t n = 0; n < table->count; n++) {
-        uint32_t i = (uint32_t)table->entries[n].hash & mask;
+        uint32_t i = table->entries[n].hash & mask;
         while (slots[i] != 0)
             i = (i + 1) & mask;
         slots[i] = n + 1;
@@ -123,6 +122,7 @@ static const uint8_t *copy_bytes(fb_intern *table, const void *bytes, size_t cou
         table->blocks = b;
         table->block_used = 0;
         table->block_size = size;
+        table->block_bytes += size;
     }
     to = table->blocks->bytes + table->block_used;
     if (count > 0)
@@ -134,7 +134,7 @@ static const uint8_t *copy_bytes(fb_intern *table, const void *bytes, size_t cou
 
 uint32_t fb_intern_put(fb_intern *table, const void *bytes, size_t count, bool *is_new)
 {
-    const uint64_t hash = XXH3_64bits(bytes, count);
+    const uint32_t hash = (uint32_t)XXH3_64bits(bytes, count);
     uint32_t *slot = find_slot(table, bytes, count, hash);
     const uint8_t *copy;
 
@@ -142,7 +142,7 @@ uint32_t fb_intern_put(fb_intern *table, const void *bytes, size_t count, bool *
         *is_new = false;
     if (*slot != 0)
         return *slot - 1;
-    if (table->count >= UINT32_MAX / 4)
+    if (table->count >= UINT32_MAX / 4 || count > UINT32_MAX)
         return FB_INTERN_NONE;
     if (table->count >= table->slot_mask / 2) {
         if (!grow_slots(table))
@@ -154,7 +154,7 @@ uint32_t fb_intern_put(fb_intern *table, const void *bytes, size_t count, bool *
     copy = copy_bytes(table, bytes, count);
     if (copy == NULL)
         return FB_INTERN_NONE;
-    table->entries[table->count] = (entry){copy, count, hash};
+    table->entries[table->count] = (entry){copy, (uint32_t)count, hash};
     *slot = ++table->count;
     if (is_new != NULL)
         *is_new = true;
@@ -163,7 +163,7 @@ uint32_t fb_intern_put(fb_intern *table, const void *bytes, size_t count, bool *
 
 uint32_t fb_intern_find(const fb_intern *table, const void *bytes, size_t count)
 {
-    const uint32_t *slot = find_slot(table, bytes, count, XXH3_64bits(bytes, count));
+    const uint32_t *slot = find_slot(table, bytes, count, (uint32_t)XXH3_64bits(bytes, count));
     return *slot == 0 ? FB_INTERN_NONE : *slot - 1;
 }
 
@@ -179,4 +179,10 @@ const void *fb_intern_get(const fb_intern *table, uint32_t number, size_t *count
 uint32_t fb_intern_count(const fb_intern *table)
 {
     return table->count;
+}
+
+size_t fb_intern_memory(const fb_intern *table)
+{
+    return table->capacity * sizeof *table->entries +
+           ((size_t)table->slot_mask + 1) * sizeof *table->slots + table->block_bytes;
 }

@@ -16,8 +16,8 @@ typedef struct fb_intern fb_intern;
 fb_intern *fb_intern_create(void); /* NULL when memory is out */
 void fb_intern_destroy(fb_intern *table);
 
-/* The number of these bytes: dense, in order of first use, from 0. Copies them when they are new
- * and then sets *is_new (may be NULL). FB_INTERN_NONE when memory is out. */
+/* The number of these bytes, at most 2^32 - 1 of them: dense, in order of first use, from 0. Copies
+ * them when they are new and then sets *is_new (may be NULL). FB_INTERN_NONE when memory is out. */
 uint32_t fb_intern_put(fb_intern *table, const void *bytes, size_t count, bool *is_new);
 
 /* The number of these bytes, FB_INTERN_NONE where they were never put. */
@@ -27,5 +27,7 @@ uint32_t fb_intern_find(const fb_intern *table, const void *bytes, size_t count)
 const void *fb_intern_get(const fb_intern *table, uint32_t number, size_t *count);
 
 uint32_t fb_intern_count(const fb_intern *table);
+
+size_t fb_intern_memory(const fb_intern *table); /* bytes that the table holds */
 
 #endif

@@ -135,11 +135,10 @@ static void look_at_names(contents *c, fb_trace *t)
         add_name(c, &c->others, site->algorithm);
         add_name(c, &c->others, site->distribution);
         add_name(c, &c->arguments, site->arguments);
-        c->stacks += fb__sites_get(&t->sites, i)->frame != FB_FRAME_NONE;
+        c->stacks += fb__chunk_reader_frame(&t->chunk, i) != FB_FRAME_NONE;
     }
-    for (uint32_t i = 0; i < fb_intern_count(t->sites.module_keys); i++)
-        add_name(c, &c->modules,
-                 fb__sites_text(&t->sites, fb__sites_get_module(&t->sites, i).name));
+    for (uint32_t i = 0; i < fb_intern_count(t->sites->module_keys); i++)
+        add_name(c, &c->modules, fb__sites_text(t->sites, fb__sites_get_module(t->sites, i).name));
     sort_names(&c->paths);
     sort_names(&c->ops);
     sort_names(&c->slots);

@@ -36,10 +36,10 @@ fb_status fb__undecidable(fb__comparison *c, fb_error *err, const char *why)
 
 /* --- Opening ---------------------------------------------------------------------------------- */
 
-static fb_status open_one(fb_trace **out, const char *path, fb_error *err)
+static fb_status open_one(fb_trace **out, const char *path, fb_trace *beside, fb_error *err)
 {
     const fb_trace_info *info;
-    const fb_status status = fb_trace_open(out, path, err);
+    const fb_status status = fb_trace_open_beside(out, path, beside, err);
 
     if (status != FB_OK)
         return status;
@@ -59,9 +59,9 @@ static fb_status open_both(fb__comparison *c, const char *a, const char *b, fb_e
     r->name_b = strdup(b);
     if (r->name_a == NULL || r->name_b == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
-    status = open_one(&c->a, a, err);
+    status = open_one(&c->a, a, NULL, err);
     if (status == FB_OK)
-        status = open_one(&c->b, b, err);
+        status = open_one(&c->b, b, c->a, err);
     if (status == FB_OK)
         status = fb__headers_compare(&c->headers, r, c->a, c->b, err);
     r->engine = c->headers.a.configuration != NULL && c->headers.b.configuration != NULL;

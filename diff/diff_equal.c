@@ -71,12 +71,14 @@ static void say_end(char *out, size_t size, const fb__comparison *c)
 }
 
 /* With a reader of its own, which gives back what it had to remember: of both traces at once that
- * would be too much. */
-static fb_status verify_alone(fb_trace_info *out, fb_diff_report *report, const char *path,
-                              fb_error *err)
+ * would be too much. Where most of it is remembered already, that is shared. */
+static fb_status verify_alone(fb_trace_info *out, fb_diff_report *report, fb_trace *compared,
+                              const char *path, fb_error *err)
 {
+    enum { MUCH = 12 << 20 };
     fb_trace *t;
-    fb_status status = fb_trace_open(&t, path, err);
+    fb_status status =
+        fb_trace_open_beside(&t, path, fb_trace_memory(compared) > MUCH ? compared : NULL, err);
 
     if (status != FB_OK)
         return status;
@@ -101,7 +103,7 @@ fb_status fb__check_integrity(fb__comparison *c, fb_error *err)
                                   "integrity of %s (firstbit verify reads all of it)", name);
             continue;
         }
-        status = verify_alone(&info, c->report, name, err);
+        status = verify_alone(&info, c->report, traces[side], name, err);
         if (status == FB_OK && info.status == FB_TRACE_CORRUPT)
             status = fb__fail(err, FB_E_CORRUPT, info.damage, "%s: corrupt at byte %" PRIu64, name,
                               info.damage);

@@ -150,7 +150,7 @@ static fb_status open_both(expectation *x, fb_error *err)
     fb_status status = fb_trace_open(&x->trace_a, x->a, err);
 
     if (status == FB_OK)
-        status = fb_trace_open(&x->trace_b, x->b, err);
+        status = fb_trace_open_beside(&x->trace_b, x->b, x->trace_a, err);
     if (status != FB_OK)
         return status;
     x->differences.name_a = strdup(x->a);

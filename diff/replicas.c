@@ -181,8 +181,9 @@ static fb_status compare_rank(fb_replicas *out, fb_trace *first, const fb_linked
 {
     comparison c = {.first = first, .names = fb_intern_create()};
     char *path = fb_linked_path(part, main);
-    fb_status status =
-        path == NULL || c.names == NULL ? out_of_memory(err) : fb_trace_open(&c.other, path, err);
+    fb_status status = path == NULL || c.names == NULL
+                           ? out_of_memory(err)
+                           : fb_trace_open_beside(&c.other, path, first, err);
 
     if (status == FB_OK)
         status = compare_steps(&c, err);

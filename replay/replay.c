@@ -64,7 +64,7 @@ static fb_status open_traces(replay *r, fb_error *err)
     fb_status status = fb_trace_open(&r->trace, r->against, err);
 
     if (status == FB_OK)
-        status = fb_trace_open(&r->index, r->against, err);
+        status = fb_trace_open_beside(&r->index, r->against, r->trace, err);
     if (status != FB_OK)
         return status;
     if (fb_trace_get_info(r->trace)->status == FB_TRACE_CORRUPT)

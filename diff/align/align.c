@@ -40,9 +40,11 @@ fb_status fb__key_index_make(fb__key_index *out, const fb__step *step, fb_error 
     for (size_t i = 0; i < step->count; i++) {
         size_t at = (size_t)step->events[i].key.lo & out->mask;
 
-        while (out->slots[at] != NONE)
+        while (out->slots[at] != NONE &&
+               !fb_hash_equal(step->events[out->slots[at]].key, step->events[i].key))
             at = (at + 1) & out->mask;
-        out->slots[at] = (uint32_t)i;
+        if (out->slots[at] == NONE) /* of equal keys the first counts */
+            out->slots[at] = (uint32_t)i;
     }
     return FB_OK;
 }

@@ -351,7 +351,7 @@ fb_status fb_growth_measure(fb_growth *out, const fb_diff_report *report,
         return FB_OK;
     status = fb_trace_open(&a, report->name_a, err);
     if (status == FB_OK)
-        status = fb_trace_open(&b, report->name_b, err);
+        status = fb_trace_open_beside(&b, report->name_b, a, err);
     if (status == FB_OK)
         status = measure(out, report, options != NULL ? options : &defaults, a, b, err);
     fb_trace_close(a);

@@ -247,6 +247,8 @@ fb_status fb__guilt_find(fb__guilt *out, const fb__step_pair *pair, const fb__ea
     status = fb__key_index_make(&out->in_a, &pair->a, err);
     if (status == FB_OK)
         status = fb__key_index_make(&out->in_b, &pair->b, err);
+    if (status == FB_OK)
+        status = fb__draw_streams_find(&out->streams, pair, err);
     out->a = calloc(pair->a.count + 1, sizeof *out->a);
     out->b = calloc(pair->b.count + 1, sizeof *out->b);
     if (status == FB_OK && (out->a == NULL || out->b == NULL))
@@ -281,6 +283,7 @@ void fb__guilt_free(fb__guilt *guilt)
 {
     fb__key_index_free(&guilt->in_a);
     fb__key_index_free(&guilt->in_b);
+    fb__draw_streams_free(&guilt->streams);
     free(guilt->a);
     free(guilt->b);
     *guilt = (fb__guilt){0};

@@ -13,6 +13,7 @@
 #define FB_DIFF_JUDGE_GUILT_H
 
 #include "diff/align/align.h"
+#include "diff/judge/draw_streams.h"
 #include "diff/read/step_events.h"
 
 enum {
@@ -30,6 +31,7 @@ enum {
 typedef struct fb__guilt {
     const fb__step_pair *pair;
     fb__key_index in_a, in_b;
+    fb__draw_streams streams;
     uint16_t *a, *b; /* bits as above of each event */
     bool trailing;   /* behind the last update of both runs */
     bool told_equal; /* what the step tells of losses and updates is equal in numbers */

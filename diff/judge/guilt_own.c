@@ -47,35 +47,10 @@ static bool is_reset(const fb_site *site)
 
 /* --- Draws ------------------------------------------------------------------------------------ */
 
-static bool is_draw_of(const fb__step_event *e, const char *stream)
-{
-    return e->site->kind == FB_KIND_DRAW && same_text(e->site->stream, stream);
-}
-
-/* Whether a draw of this stream that both sides have says something else on the other side, and the
- * last one of the step does too: where that is equal the generator stands where it would have
- * stood, and what was drawn before counts by who reads it. So it does behind the last update. */
+/* What is drawn behind the last update moves nothing. */
 static bool stream_differs(const fb__guilt *g, const char *stream)
 {
-    const fb__step_pair *pair = g->pair;
-    bool differs = false, at_last = false;
-
-    if (g->trailing)
-        return false;
-    for (size_t i = 0; i < pair->a.count; i++) {
-        const fb__step_event *e = &pair->a.events[i];
-
-        if (!is_draw_of(e, stream))
-            continue;
-        at_last = e->partner == NONE || !e->same_content;
-        differs |= e->partner != NONE && !e->same_content;
-    }
-    for (size_t i = pair->b.count; i > 0; i--)
-        if (is_draw_of(&pair->b.events[i - 1], stream)) {
-            at_last |= pair->b.events[i - 1].partner == NONE;
-            break;
-        }
-    return differs && at_last;
+    return !g->trailing && fb__stream_differs(&g->streams, stream);
 }
 
 /* As many numbers of one distribution from one state: the generator is moved alike. */

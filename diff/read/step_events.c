@@ -76,7 +76,7 @@ static bool grow(void *array, size_t *capacity, size_t needed, size_t bytes)
     if (needed <= *capacity)
         return true;
     while (n < needed)
-        n *= 2;
+        n += n / 2;
     memcpy(&old, array, sizeof old);
     grown = realloc(old, n * bytes);
     if (grown == NULL)
@@ -256,6 +256,31 @@ static fb_status add_indices(fb__step_event *out, fb__step *step, const fb_event
     return FB_OK;
 }
 
+/* What is held of a step, and what aligning and judging it will take. */
+static size_t memory_of(const fb__step *step)
+{
+    enum { JUDGING = 64 }; /* an event: indexes by key, groups, marks */
+
+    return step->capacity * (sizeof *step->events + JUDGING) +
+           step->site_capacity * sizeof *step->sites + step->input_capacity * sizeof *step->inputs +
+           step->input_site_capacity * sizeof *step->input_sites +
+           step->index_capacity * sizeof *step->indices;
+}
+
+/* Each side may have half of what the readers leave. */
+static bool is_full(const fb__step *step, const fb_event *event)
+{
+    const size_t readers = fb_trace_memory(step->trace), own = memory_of(step);
+    const size_t room = readers < FB__STEP_MEMORY ? FB__STEP_MEMORY - readers : 0;
+    const size_t more = step->count < step->capacity ? 0 : own / 2;
+
+    if (step->count >= FB__STEP_EVENTS_MAX ||
+        event->input_count > FB__STEP_INPUTS_MAX - step->input_count)
+        return true;
+    return step->count >= FB__STEP_EVENTS_LEAST &&
+           (own + more > room / 2 || own + more + memory_of(step->beside) > room);
+}
+
 /* Takes the event into memory; *full when there is no room left for it. */
 static fb_status keep(bool *full, fb__step *step, const fb_event *event, uint64_t number,
                       fb_error *err)
@@ -263,8 +288,7 @@ static fb_status keep(bool *full, fb__step *step, const fb_event *event, uint64_
     fb__step_event *out;
     fb_status status;
 
-    *full = step->count >= FB__STEP_EVENTS_MAX ||
-            event->input_count > FB__STEP_INPUTS_MAX - step->input_count;
+    *full = is_full(step, event);
     if (*full) {
         step->truncated = true;
         return FB_OK;
@@ -399,6 +423,8 @@ fb_status fb__step_pair_load(fb__step_pair *out, fb_trace *a, fb_trace *b, uint6
 
     *out = (fb__step_pair){
         .a = {.trace = a, .step = step}, .b = {.trace = b, .step = step}, .classes = classes};
+    out->a.beside = &out->b;
+    out->b.beside = &out->a;
     fb__number_optimizers(&out->b.numbering, a, b);
     status = fb_trace_seek(a, step, err);
     if (status == FB_OK)

@@ -3,8 +3,9 @@
  * step_events.h - the events of one step of one trace, in memory, in a form that can be compared
  * with another trace's.
  *
- * Bounded: at most FB__STEP_EVENTS_MAX events a side are held. What both sides have in common at
- * the start of the step is passed over first, so the window begins where they part.
+ * Bounded: at most FB__STEP_EVENTS_MAX events a side are held, fewer where the sites of the traces
+ * take much memory. What both sides have in common at the start of the step is passed over first,
+ * so the window begins where they part.
  */
 #ifndef FB_DIFF_READ_STEP_EVENTS_H
 #define FB_DIFF_READ_STEP_EVENTS_H
@@ -20,7 +21,10 @@ enum {
     FB__STEP_EVENTS_MAX = 1 << 16, /* with the two below: some 35 MB for both sides */
     FB__STEP_INPUTS_MAX = 1 << 18,
     FB__STEP_INDICES_MAX = 1 << 18,
-    FB__STEP_PHASES = 16, /* more than there are */
+    FB__STEP_PHASES = 16,       /* more than there are */
+    FB__STEP_MEMORY = 52 << 20, /* of both sides and the readers together; to align and to judge
+                                 * takes some more */
+    FB__STEP_EVENTS_LEAST = 1 << 10, /* whatever the traces take */
 };
 
 /* The mode in which modules are called where an event stands. */
@@ -64,9 +68,10 @@ typedef struct fb__site_key {
 } fb__site_key;
 
 typedef struct fb__step {
-    fb_trace *trace;         /* borrowed */
-    fb__numbering numbering; /* of optimizers, as side a has it */
-    fb__site_key *sites;     /* by number */
+    fb_trace *trace;               /* borrowed */
+    const struct fb__step *beside; /* the other side */
+    fb__numbering numbering;       /* of optimizers, as side a has it */
+    fb__site_key *sites;           /* by number */
     size_t site_capacity;
     uint64_t step;
     fb__step_event *events;

@@ -72,6 +72,17 @@ static uint32_t place_of(fb_hash key, uint32_t mask)
     return (uint32_t)(key.lo ^ key.hi) & mask;
 }
 
+/* Of nodes of one identity, which no sound program reports, the first counts. */
+static void enter(const fb__table *t, uint32_t *index, uint32_t mask, uint32_t node)
+{
+    uint32_t at = place_of(t->nodes[node].key, mask);
+
+    while (index[at] != 0 && !fb_hash_equal(t->nodes[index[at] - 1].key, t->nodes[node].key))
+        at = (at + 1) & mask;
+    if (index[at] == 0)
+        index[at] = node + 1;
+}
+
 static bool grow_index(fb__table *t)
 {
     const uint32_t mask = t->index_mask == 0 ? 1023 : t->index_mask * 2 + 1;
@@ -79,13 +90,8 @@ static bool grow_index(fb__table *t)
 
     if (index == NULL)
         return false;
-    for (uint32_t i = t->start_count; i < t->count; i++) {
-        uint32_t at = place_of(t->nodes[i].key, mask);
-
-        while (index[at] != 0)
-            at = (at + 1) & mask;
-        index[at] = i + 1;
-    }
+    for (uint32_t i = t->start_count; i < t->count; i++)
+        enter(t, index, mask, i);
     free(t->index);
     t->index = index;
     t->index_mask = mask;
@@ -101,15 +107,6 @@ uint32_t fb__table_find(const fb__table *t, fb_hash key)
         if (fb_hash_equal(t->nodes[t->index[at] - 1].key, key))
             return t->index[at] - 1;
     return FB__NODE_NONE;
-}
-
-static void enter_index(fb__table *t, uint32_t node)
-{
-    uint32_t at = place_of(t->nodes[node].key, t->index_mask);
-
-    while (t->index[at] != 0)
-        at = (at + 1) & t->index_mask;
-    t->index[at] = node + 1;
 }
 
 /* --- Nodes ------------------------------------------------------------------------------------ */
@@ -283,13 +280,22 @@ static bool is_wanted(const fb__table *t, const fb_site *site, const fb_event *e
     return fb__is_step_node(site, e) && site->occurrence >= skipped(t, site, e->micro);
 }
 
+static bool is_full(const fb__table *t)
+{
+    const size_t readers = fb_trace_memory(t->trace);
+    const size_t room = readers < FB__TABLES_MEMORY ? FB__TABLES_MEMORY - readers : 0;
+
+    return t->count >= FB__NODES_MAX ||
+           (t->count >= FB__NODES_LEAST && t->count * sizeof *t->nodes > room / FB__TABLES);
+}
+
 static fb_status add_node(fb__table *t, const fb_site *site, const fb_event *e, uint64_t number,
                           fb_error *err)
 {
     fb__node *n;
     fb_status status;
 
-    if (t->count >= FB__NODES_MAX) {
+    if (is_full(t)) {
         t->truncated = true;
         return FB_OK;
     }
@@ -303,7 +309,7 @@ static fb_status add_node(fb__table *t, const fb_site *site, const fb_event *e, 
         t->sketches = false;
     status = add_edges(t, n, e, err);
     if (status == FB_OK)
-        enter_index(t, t->count++);
+        enter(t, t->index, t->index_mask, t->count++);
     return status;
 }
 

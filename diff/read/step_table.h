@@ -4,7 +4,8 @@
  * contain, as far as a trace says it, and what they were made from. It is what two programs have in
  * common when neither names nor ops are the same. docs/diff.md, "Other frameworks".
  *
- * Bounded: at most FB__NODES_MAX nodes, some 850 bytes each, and FB__EDGES_MAX references.
+ * Bounded: at most FB__NODES_MAX nodes, some 850 bytes each, fewer where the sites of the traces
+ * take much memory, and FB__EDGES_MAX references.
  */
 #ifndef FB_DIFF_READ_STEP_TABLE_H
 #define FB_DIFF_READ_STEP_TABLE_H
@@ -17,7 +18,10 @@
 
 enum {
     FB__NODES_MAX = 1 << 14,
+    FB__NODES_LEAST = 1 << 10, /* whatever the traces take */
     FB__EDGES_MAX = 1 << 18,
+    FB__TABLES = 5, /* as many tables are held at once: of both sides before the first update, of */
+    FB__TABLES_MEMORY = 44 << 20, /* a step, of a repeat; they and the readers have so many bytes */
     FB__NODE_NONE = UINT32_MAX,
 };
 

@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "base/error.h"
 #include "diff/align/align.h"
@@ -222,12 +225,12 @@ static fb_status read_shares(gathering *g, fb_error *err)
 
 /* --- All -------------------------------------------------------------------------------------- */
 
-static fb_status gather(gathering *g, const fb_diff_options *options, fb_error *err)
+static fb_status gather(gathering *g, fb_error *err)
 {
     fb_status status = fb_trace_open(&g->a, g->report->name_a, err);
 
     if (status == FB_OK)
-        status = fb_trace_open(&g->b, g->report->name_b, err);
+        status = fb_trace_open_beside(&g->b, g->report->name_b, g->a, err);
     if (status != FB_OK)
         return status;
     fb__chains_open(&g->chains, g->a, g->b, g->report->has_steps ? g->report->first_step : 0);
@@ -238,8 +241,6 @@ static fb_status gather(gathering *g, const fb_diff_options *options, fb_error *
         status = read_shares(g, err);
     if (status == FB_OK && has_place(g))
         status = fb__picture_place(g, err);
-    if (status == FB_OK)
-        status = fb_growth_measure(&g->out->growth, g->report, options, err);
     return status;
 }
 
@@ -262,12 +263,17 @@ fb_status fb_picture_gather(fb_picture *out, const fb_diff_report *report,
         free(g);
         return FB_OK;
     }
+#ifdef __GLIBC__
+    (void)malloc_trim(0); /* what the comparison has freed counts no longer */
+#endif
     g->out = out;
     g->report = report;
-    status = gather(g, options, err);
+    status = gather(g, err);
     fb_trace_close(g->a);
     fb_trace_close(g->b);
     free(g);
+    if (status == FB_OK) /* with readers of its own */
+        status = fb_growth_measure(&out->growth, report, options, err);
     if (status != FB_OK)
         fb_picture_free(out);
     return status;

@@ -263,7 +263,7 @@ static fb_status make_repeats(repeats *r, const char *folder, const char *path,
         name_repeat(name, folder, k);
         status = fb__record_again(name, path, k, options->to, options, err);
         if (status == FB_OK)
-            status = fb_trace_open(k == 0 ? &r->base : &r->at[k - 1], name, err);
+            status = fb_trace_open_beside(k == 0 ? &r->base : &r->at[k - 1], name, r->base, err);
     }
     return status;
 }

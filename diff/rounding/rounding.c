@@ -178,8 +178,9 @@ static fb_status judge_step(fb__judging *j, uint64_t step, bool first, fb_error 
         keep_starts(&j->start_b, &b);
     }
     if (status == FB_OK && first && (a.truncated || b.truncated))
-        status = fb__list_add(&j->report->left_out, err, "tensors of a step beyond the first %d",
-                              FB__NODES_MAX);
+        status =
+            fb__list_add(&j->report->left_out, err, "tensors of a step beyond the first %" PRIu32,
+                         a.truncated ? a.count : b.count);
     fb__pairing_free(&p);
     fb__table_free(&a);
     fb__table_free(&b);

@@ -81,7 +81,7 @@ fb_status fb__add_sketches(fb__judging *j, bool of_b, uint64_t last, fb_error *e
     fb__judging_file(file, j, of_b ? "b.fbt" : "a.fbt");
     status = fb__record_again(file, path, 0, last, &how, &why);
     if (status == FB_OK)
-        status = fb_trace_open(own, file, &why);
+        status = fb_trace_open_beside(own, file, *trace, &why);
     if (status == FB_OK && !fb__is_same_run(*own, *trace, last)) {
         fb_trace_close(*own);
         *own = NULL;
@@ -133,7 +133,7 @@ static fb_status open_noise(fb__judging *j, uint64_t first, uint64_t last, fb_er
         fb_trace *trace = NULL;
         bool of_b = false;
 
-        status = fb_trace_open(&trace, j->options->noise[i], err);
+        status = fb_trace_open_beside(&trace, j->options->noise[i], j->a, err);
         if (status == FB_OK)
             status = speaks_of_b(&of_b, j, trace, first, err);
         if (status == FB_OK)
@@ -171,7 +171,7 @@ static fb_status measure_side(bool *done, fb__judging *j, bool of_b, uint64_t la
     fb__judging_file(file, j, "envelope.fbt");
     status = fb_noise(file, path, &how, &why);
     if (status == FB_OK)
-        status = fb_trace_open(&trace, file, &why);
+        status = fb_trace_open_beside(&trace, file, j->a, &why);
     if (status != FB_OK)
         return fb__list_add(&j->report->left_out, err, "envelope of %s: %s", path, why.text);
     *done = true;

@@ -54,12 +54,20 @@ static void *grown(void *array, size_t *capacity, size_t needed, size_t bytes)
     return to;
 }
 
+static size_t memory_of(const step_graph *g)
+{
+    enum { INDEX = 12 }; /* bytes of slots and queue, an event */
+
+    return g->capacity * (sizeof *g->events + INDEX) + g->input_capacity * sizeof *g->inputs;
+}
+
 static fb_status add_event(step_graph *g, fb_trace *trace, const fb_event *e, uint64_t number,
                            fb_error *err)
 {
     void *events, *inputs;
 
-    if (g->count >= FB_WHY_EVENTS_MAX || e->input_count > FB_WHY_INPUTS_MAX - g->input_count)
+    if (g->count >= FB_WHY_EVENTS_MAX || e->input_count > FB_WHY_INPUTS_MAX - g->input_count ||
+        fb_trace_memory(trace) + memory_of(g) > FB_WHY_MEMORY)
         return fb__fail(err, FB_E_LIMIT, FB_NO_OFFSET,
                         "step %" PRIu64 " has more events than can be held", e->step);
     events = grown(g->events, &g->capacity, g->count + 1, sizeof *g->events);
@@ -104,6 +112,11 @@ static size_t find(const step_graph *g, uint32_t site, int32_t micro)
     return SIZE_MAX;
 }
 
+static bool is_event(const fb_why_event *a, const fb_why_event *b)
+{
+    return a->site_number == b->site_number && a->micro == b->micro;
+}
+
 static fb_status make_index(step_graph *g, fb_error *err)
 {
     size_t size = 16;
@@ -118,11 +131,13 @@ static fb_status make_index(step_graph *g, fb_error *err)
     if (g->slots == NULL || g->queue == NULL)
         return out_of_memory(err);
     for (size_t i = 0; i < g->count; i++) {
-        size_t at = slot_of(g, g->events[i].site_number, g->events[i].micro);
+        const fb_why_event *e = &g->events[i];
+        size_t at = slot_of(g, e->site_number, e->micro);
 
-        while (g->slots[at] != 0)
+        while (g->slots[at] != 0 && !is_event(&g->events[g->slots[at] - 1], e))
             at = (at + 1) & g->mask;
-        g->slots[at] = (uint32_t)i + 1;
+        if (g->slots[at] == 0) /* of several the first counts */
+            g->slots[at] = (uint32_t)i + 1;
     }
     return FB_OK;
 }

@@ -19,6 +19,7 @@ enum {
     FB_WHY_EVENTS_MAX = 1 << 17,  /* of one step; two are held, of 15 MB each */
     FB_WHY_INPUTS_MAX = 3 << 17,  /* of one step */
     FB_WHY_PENDING_MAX = 1 << 18, /* references to earlier steps that wait: 4 MB */
+    FB_WHY_MEMORY = 48 << 20,     /* bytes of the reader and the events of one of these steps */
     FB_WHY_DEPTH = 3              /* levels of inputs that the text shows by default */
 };
 

@@ -68,6 +68,15 @@ typedef struct fb_trace_step {
 FB_API FB_NODISCARD fb_status fb_trace_open(fb_trace **out, const char *path, fb_error *err);
 FB_API void fb_trace_close(fb_trace *trace); /* NULL is fine */
 
+/* The same for a trace that is read beside another one: both share one table of sites, which is
+ * what takes most of a reader's memory. A number is then the same site for both, and lives as long
+ * as one of them. For one thread. beside: NULL: as fb_trace_open. */
+FB_API FB_NODISCARD fb_status fb_trace_open_beside(fb_trace **out, const char *path,
+                                                   fb_trace *beside, fb_error *err);
+
+/* Bytes of memory that a reader holds, nearly, with those that share its table. */
+FB_API size_t fb_trace_memory(const fb_trace *trace);
+
 /* Cheap facts, known after open (status and totals come from the end of the file; a full check is
  * fb_trace_verify). Lives as long as the trace. */
 FB_API const fb_trace_info *fb_trace_get_info(const fb_trace *trace);

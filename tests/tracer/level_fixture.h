@@ -130,7 +130,7 @@ static inline void level_event_put(level_writer *w, int which, level_event *made
     const size_t total = made->event.data_bytes;
     size_t at = 0;
 
-    fb__builder_event(&w->builder, (uint32_t)which, &made->event, NULL);
+    fb__builder_event(&w->builder, (uint32_t)which, &made->event);
     w->root[fb_site_class(&entry->site)] = fb_hash_add(
         w->root[fb_site_class(&entry->site)],
         fb_event_hash(fb_identity_hash(entry->hash, made->event.step, made->event.micro),
@@ -266,7 +266,7 @@ static inline uint64_t write_pieces(const char *path, uint64_t second)
 
     level_begin(&w, path);
     make_level_event(&made, LEVEL_SITES - 1, 3, &random);
-    fb__builder_event(&w.builder, LEVEL_SITES - 1, &made.event, NULL);
+    fb__builder_event(&w.builder, LEVEL_SITES - 1, &made.event);
     w.events++;
     fb__builder_contents(&w.builder, 4, LEVEL_BYTES_MAX, 0, made.event.data, FB_CONTENTS_PIECE);
     level_seal(&w);

@@ -131,23 +131,23 @@ static uint32_t micro_code(int32_t micro, int32_t input_micro)
                                 : (uint32_t)input_micro + FB_MICRO_CODE_NUMBER;
 }
 
-static fb_form_input input_of(const fb_event *e, uint32_t i, const uint32_t *map)
+static fb_form_input input_of(const fb_event *e, uint32_t i)
 {
     const fb_ref *ref = &e->inputs[i];
 
-    return (fb_form_input){.site = map == NULL ? ref->site : map[ref->site],
+    return (fb_form_input){.site = ref->site,
                            .micro_code = micro_code(e->micro, ref->micro),
                            .step_code = step_code(e->step, ref->step)};
 }
 
 static bool form_matches(const fb_builder *b, const fb_form *form, uint32_t site, uint32_t bits,
-                         const fb_event *e, const uint32_t *map)
+                         const fb_event *e)
 {
     if (form->site != site || form->flags != (e->flags & fb__known_flags) || form->bits != bits ||
         form->input_count != e->input_count)
         return false;
     for (uint32_t i = 0; i < e->input_count; i++) {
-        const fb_form_input want = input_of(e, i, map);
+        const fb_form_input want = input_of(e, i);
         const fb_form_input *have = &b->inputs[form->inputs + i];
 
         if (have->site != want.site || have->micro_code != want.micro_code ||
@@ -163,12 +163,12 @@ static uint64_t mix(uint64_t key, uint64_t value)
     return key ^ key >> 29;
 }
 
-static uint64_t form_key(uint32_t site, uint32_t bits, const fb_event *e, const uint32_t *map)
+static uint64_t form_key(uint32_t site, uint32_t bits, const fb_event *e)
 {
     uint64_t key = mix(site, (uint64_t)(e->flags & fb__known_flags) << 32 | bits);
 
     for (uint32_t i = 0; i < e->input_count; i++) {
-        const fb_form_input input = input_of(e, i, map);
+        const fb_form_input input = input_of(e, i);
         key = mix(key, (uint64_t)input.site << 32 | input.micro_code);
         key = mix(key, input.step_code);
     }
@@ -213,7 +213,7 @@ static bool reserve_form(fb_builder *b, uint32_t inputs)
 }
 
 static uint32_t new_form(fb_builder *b, uint64_t key, uint32_t site, uint32_t bits,
-                         const fb_event *e, const uint32_t *map)
+                         const fb_event *e)
 {
     const uint32_t number = b->form_count;
     uint32_t i = (uint32_t)key & b->form_slot_mask;
@@ -231,7 +231,7 @@ static uint32_t new_form(fb_builder *b, uint64_t key, uint32_t site, uint32_t bi
     b->form_count++;
     use_site(b, site);
     for (uint32_t n = 0; n < e->input_count; n++) {
-        const fb_form_input input = input_of(e, n, map);
+        const fb_form_input input = input_of(e, n);
         b->inputs[b->input_count++] = input;
         use_site(b, input.site);
     }
@@ -240,24 +240,24 @@ static uint32_t new_form(fb_builder *b, uint64_t key, uint32_t site, uint32_t bi
 }
 
 static uint32_t find_form(fb_builder *b, uint32_t predicted, uint32_t site, uint32_t bits,
-                          const fb_event *e, const uint32_t *map)
+                          const fb_event *e)
 {
     uint64_t key;
 
-    if (predicted < b->form_count && form_matches(b, &b->forms[predicted], site, bits, e, map))
+    if (predicted < b->form_count && form_matches(b, &b->forms[predicted], site, bits, e))
         return predicted;
-    key = form_key(site, bits, e, map);
+    key = form_key(site, bits, e);
     for (uint32_t i = (uint32_t)key & b->form_slot_mask; b->form_slots[i] != 0;
          i = (i + 1) & b->form_slot_mask) {
         const uint32_t f = b->form_slots[i] - 1;
-        if (b->forms[f].key == key && form_matches(b, &b->forms[f], site, bits, e, map))
+        if (b->forms[f].key == key && form_matches(b, &b->forms[f], site, bits, e))
             return f;
     }
     if (!reserve_form(b, e->input_count)) {
         b->failed = true;
         return 0;
     }
-    return new_form(b, key, site, bits, e, map);
+    return new_form(b, key, site, bits, e);
 }
 
 /* --- Rows --------------------------------------------------------------------------------------
@@ -357,7 +357,7 @@ static void put_columns(fb_builder *b, fb_form *form, fb_kind kind, const fb_eve
         put_text(b, e->text);
 }
 
-void fb__builder_event(fb_builder *b, uint32_t site, const fb_event *e, const uint32_t *map)
+void fb__builder_event(fb_builder *b, uint32_t site, const fb_event *e)
 {
     const fb_kind kind = fb__sites_get(b->sites, site)->site.kind;
     const bool has_hash = fb__kind_has_hash(kind) && (e->hash.lo | e->hash.hi) != 0;
@@ -370,7 +370,7 @@ void fb__builder_event(fb_builder *b, uint32_t site, const fb_event *e, const ui
 
     set_step(b, e->step);
     set_micro(b, e->micro);
-    form = find_form(b, predicted, site, bits, e, map);
+    form = find_form(b, predicted, site, bits, e);
     if (b->failed)
         return;
     if (form == predicted)

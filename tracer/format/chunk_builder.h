@@ -74,9 +74,9 @@ typedef struct fb_builder {
 bool fb__builder_init(fb_builder *b, fb_sites *sites); /* false when memory is out */
 void fb__builder_free(fb_builder *b);
 
-/* Appends an event of site `site`. map: number in the trace of each site number that e->inputs use;
- * NULL where they are the same. Failure shows in fb__builder_failed. */
-void fb__builder_event(fb_builder *b, uint32_t site, const fb_event *e, const uint32_t *map);
+/* Appends an event of site `site`; sites of its inputs are numbers of the table too. Failure shows
+ * in fb__builder_failed. */
+void fb__builder_event(fb_builder *b, uint32_t site, const fb_event *e);
 
 /*
  * Appends a piece of the contents of the last event (fb__builder_event itself stores none). The

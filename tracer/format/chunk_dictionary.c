@@ -137,6 +137,21 @@ static void get_kind_fields(fb_chunk_reader *c, fb_bytes *b, fb_site *site, uint
     }
 }
 
+static fb_status set_frame(fb_chunk_reader *c, uint32_t site, uint32_t frame, fb_error *err)
+{
+    if (site >= c->site_frame_capacity) {
+        const uint32_t before = c->site_frame_capacity;
+
+        if (!fb__chunk_reserve(&c->site_frames, &c->site_frame_capacity, sizeof *c->site_frames,
+                               site + site / 2 + 64))
+            return fb__chunk_no_memory(err);
+        memset(c->site_frames + before, 0,
+               (c->site_frame_capacity - before) * sizeof *c->site_frames);
+    }
+    c->site_frames[site] = frame + 1;
+    return FB_OK;
+}
+
 /* Fields that a later version appended are left alone. */
 static fb_status read_site(fb_chunk_reader *c, fb_bytes b, uint32_t *number, fb_error *err)
 {
@@ -161,8 +176,8 @@ static fb_status read_site(fb_chunk_reader *c, fb_bytes b, uint32_t *number, fb_
     if (b.failed || fb__sites_check(&site, "", NULL) != FB_OK)
         return fb__chunk_corrupt(c, "bad site", err);
     status = fb__sites_put_named(c->sites, &site, names, number, err);
-    if (status == FB_OK && frame != 0)
-        fb__sites_get(c->sites, *number)->frame = c->frames[frame - 1];
+    if (status == FB_OK && frame != 0 && c->sites->rename == NULL)
+        status = set_frame(c, *number, c->frames[frame - 1], err);
     return status;
 }
 

@@ -18,8 +18,29 @@ bool fb__chunk_reader_init(fb_chunk_reader *c, fb_sites *sites)
     return c->zstd != NULL;
 }
 
+/* Bytes that the reader holds, as far as they have been used. */
+static size_t memory_of(const fb_chunk_reader *c)
+{
+    const size_t numbers = (size_t)c->string_capacity + c->module_capacity + c->frame_capacity +
+                           c->site_capacity + c->site_frame_capacity;
+
+    return c->most_bytes + numbers * sizeof *c->strings + c->form_capacity * sizeof *c->forms +
+           c->input_capacity * sizeof *c->inputs + c->index_capacity * sizeof *c->indices +
+           c->text_capacity + c->extras.block_capacity * sizeof *c->extras.block;
+}
+
+static void count_memory(fb_chunk_reader *c)
+{
+    const size_t now = memory_of(c);
+
+    c->sites->reader_bytes += now - c->counted;
+    c->counted = now;
+}
+
 void fb__chunk_reader_free(fb_chunk_reader *c)
 {
+    if (c->sites != NULL)
+        c->sites->reader_bytes -= c->counted;
     ZSTD_freeDCtx(c->zstd);
     free(c->stored);
     free(c->raw);
@@ -27,12 +48,21 @@ void fb__chunk_reader_free(fb_chunk_reader *c)
     free(c->modules);
     free(c->frames);
     free(c->local_sites);
+    free(c->site_frames);
     free(c->forms);
     free(c->inputs);
     free(c->indices);
     free(c->text);
     fb__extras_reader_free(&c->extras);
     memset(c, 0, sizeof *c);
+}
+
+void fb__chunk_reader_forget(fb_chunk_reader *c)
+{
+    free(c->site_frames);
+    c->site_frames = NULL;
+    c->site_frame_capacity = 0;
+    c->loaded = false;
 }
 
 uint8_t *fb__chunk_reader_body(fb_chunk_reader *c)
@@ -131,6 +161,8 @@ fb_status fb__chunk_reader_unpack(fb_chunk_reader *c, const fb_chunk_header *hea
     const char *flaw;
 
     c->head = *head;
+    if (body + head->packed_raw > c->most_bytes)
+        c->most_bytes = body + head->packed_raw;
     if (c->raw == NULL && (c->raw = malloc(FB_CHUNK_MAX)) == NULL)
         return fb__chunk_no_memory(err);
     if (fb__check(c->stored, body) != head->body_check ||
@@ -148,10 +180,11 @@ fb_status fb__chunk_reader_unpack(fb_chunk_reader *c, const fb_chunk_header *hea
 
 fb_status fb__chunk_reader_load(fb_chunk_reader *c, const fb_chunk_header *head, fb_error *err)
 {
-    const fb_status status = fb__chunk_reader_unpack(c, head, err);
+    fb_status status = fb__chunk_reader_unpack(c, head, err);
 
     if (status != FB_OK)
         return status;
+    count_memory(c);
     c->steps = fb_bytes_of(c->stored, head->steps_bytes);
     c->hashes = fb_bytes_of(c->stored + head->steps_bytes + head->packed_stored, head->hash_bytes);
     c->previous = FB_INTERN_NONE;
@@ -159,7 +192,9 @@ fb_status fb__chunk_reader_load(fb_chunk_reader *c, const fb_chunk_header *head,
     c->steps_left = head->steps;
     c->has_step = false;
     c->micro = FB_MICRO_NONE;
-    return fb__chunk_dictionary(c, err);
+    status = fb__chunk_dictionary(c, err);
+    count_memory(c);
+    return status;
 }
 
 /* --- Steps part --------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ typedef struct fb_chunk_reader {
     ZSTD_DCtx *zstd;
     fb_chunk_header head;
     uint8_t *stored, *raw; /* FB_CHUNK_MAX each, made at the first load */
+    size_t most_bytes;     /* of both together that a chunk has taken */
+    size_t counted;        /* what sites->reader_bytes has of this reader */
     bool loaded;
 
     fb_bytes columns[FB_SECTION_COUNT], steps, hashes;
@@ -44,6 +46,8 @@ typedef struct fb_chunk_reader {
     uint32_t *modules, *frames, *local_sites;
     uint32_t string_count, module_count, frame_count, site_count;
     uint32_t string_capacity, module_capacity, frame_capacity, site_capacity;
+    uint32_t *site_frames; /* by site number in the trace: its innermost frame + 1, 0: none */
+    uint32_t site_frame_capacity;
     fb_read_form *forms;
     uint32_t form_count, form_capacity;
 
@@ -63,6 +67,15 @@ typedef struct fb_chunk_reader {
 
 bool fb__chunk_reader_init(fb_chunk_reader *c, fb_sites *sites); /* false when memory is out */
 void fb__chunk_reader_free(fb_chunk_reader *c);
+
+/* The innermost frame of a site's call stack, as this trace tells it; FB_FRAME_NONE. */
+static inline uint32_t fb__chunk_reader_frame(const fb_chunk_reader *c, uint32_t site)
+{
+    return site < c->site_frame_capacity ? c->site_frames[site] - 1 : FB_FRAME_NONE;
+}
+
+/* Forgets what it knows of sites: the table has been emptied. */
+void fb__chunk_reader_forget(fb_chunk_reader *c);
 
 /* Room for the body of any chunk: FB_CHUNK_MAX bytes. NULL when memory is out. */
 uint8_t *fb__chunk_reader_body(fb_chunk_reader *c);

@@ -11,17 +11,18 @@
 #include "base/hash.h"
 #include "tracer/format/format.h"
 
-/* Strings of one trace, all together: what keeps a hostile file from filling memory. */
-enum { STRING_BYTES_MAX = 8 << 20 };
+enum { FIRST_SLOTS = 64 };
 
 bool fb__sites_init(fb_sites *sites)
 {
     *sites = (fb_sites){.strings = fb_intern_create(),
-                        .keys = fb_intern_create(),
                         .frame_keys = fb_intern_create(),
-                        .module_keys = fb_intern_create()};
-    if (sites->strings == NULL || sites->keys == NULL || sites->frame_keys == NULL ||
-        sites->module_keys == NULL || fb_intern_put(sites->strings, "", 0, NULL) != 0) {
+                        .module_keys = fb_intern_create(),
+                        .slots = calloc(FIRST_SLOTS, sizeof *sites->slots),
+                        .slot_mask = FIRST_SLOTS - 1,
+                        .readers = 1};
+    if (sites->strings == NULL || sites->frame_keys == NULL || sites->module_keys == NULL ||
+        sites->slots == NULL || fb_intern_put(sites->strings, "", 0, NULL) != 0) {
         fb__sites_free(sites);
         return false;
     }
@@ -33,19 +34,41 @@ void fb__sites_free(fb_sites *sites)
     for (uint32_t i = 0; i < sites->block_count; i++)
         free(sites->blocks[i]);
     free(sites->blocks);
+    free(sites->slots);
     fb_intern_destroy(sites->strings);
-    fb_intern_destroy(sites->keys);
     fb_intern_destroy(sites->frame_keys);
     fb_intern_destroy(sites->module_keys);
     *sites = (fb_sites){0};
 }
 
+size_t fb__sites_memory(const fb_sites *sites)
+{
+    return sites->block_count * (FB_SITES_BLOCK * sizeof **sites->blocks + sizeof *sites->blocks) +
+           ((size_t)sites->slot_mask + 1) * sizeof *sites->slots +
+           fb_intern_memory(sites->strings) + fb_intern_memory(sites->frame_keys) +
+           fb_intern_memory(sites->module_keys);
+}
+
+/* Whether there may be one more of something of which a trace has at most `most`. */
+static bool has_room(const fb_sites *sites, size_t count, size_t most)
+{
+    return count < most * sites->readers &&
+           (sites->readers == 1 ||
+            fb__sites_memory(sites) + sites->reader_bytes < FB_SITES_SHARED_MAX);
+}
+
 uint32_t fb__sites_string(fb_sites *sites, const char *text, size_t count)
 {
+    char renamed[FB_NAME_MAX];
     bool is_new;
     uint32_t number;
 
-    if (sites->string_bytes + count > STRING_BYTES_MAX)
+    if (sites->rename != NULL) {
+        count = sites->rename(sites->rename_self, renamed, text, count);
+        text = renamed;
+    }
+    if (!has_room(sites, fb_intern_count(sites->strings), FB_SITES_STRINGS_MAX) ||
+        !has_room(sites, sites->string_bytes + count, FB_SITES_STRING_BYTES_MAX))
         return fb_intern_find(sites->strings, text, count);
     number = fb_intern_put(sites->strings, text, count, &is_new);
     if (number != FB_INTERN_NONE && is_new)
@@ -55,14 +78,14 @@ uint32_t fb__sites_string(fb_sites *sites, const char *text, size_t count)
 
 uint32_t fb__sites_module(fb_sites *sites, const fb_module *module)
 {
-    if (fb_intern_count(sites->module_keys) >= FB_SITES_MODULES_MAX)
+    if (!has_room(sites, fb_intern_count(sites->module_keys), FB_SITES_MODULES_MAX))
         return fb_intern_find(sites->module_keys, module, sizeof *module);
     return fb_intern_put(sites->module_keys, module, sizeof *module, NULL);
 }
 
 uint32_t fb__sites_frame(fb_sites *sites, const fb_frame *frame)
 {
-    if (fb_intern_count(sites->frame_keys) >= FB_SITES_FRAMES_MAX)
+    if (!has_room(sites, fb_intern_count(sites->frame_keys), FB_SITES_FRAMES_MAX))
         return fb_intern_find(sites->frame_keys, frame, sizeof *frame);
     return fb_intern_put(sites->frame_keys, frame, sizeof *frame, NULL);
 }
@@ -149,6 +172,47 @@ static site_key key_of(const fb_site *plain, const uint32_t names[FB_SITE_NAMES]
     return key;
 }
 
+/* The slot of the site of this key, or the free one where it belongs. */
+static uint32_t *find_slot(const fb_sites *sites, const site_key *key, uint32_t hash)
+{
+    for (uint32_t i = hash & sites->slot_mask;; i = (i + 1) & sites->slot_mask) {
+        const fb_site_entry *entry;
+        site_key other;
+
+        if (sites->slots[i] == 0)
+            return &sites->slots[i];
+        entry = fb__sites_get(sites, sites->slots[i] - 1);
+        if (entry->key != hash)
+            continue;
+        other = key_of(&entry->site, entry->names);
+        if (other.count == key->count && memcmp(other.bytes, key->bytes, key->count) == 0)
+            return &sites->slots[i];
+    }
+}
+
+static bool grow_slots(fb_sites *sites)
+{
+    const uint32_t mask = sites->slot_mask * 2 + 1;
+    uint32_t *slots;
+
+    if (sites->count < sites->slot_mask / 2)
+        return true;
+    slots = calloc((size_t)mask + 1, sizeof *slots);
+    if (slots == NULL)
+        return false;
+    for (uint32_t n = 0; n < sites->count; n++) {
+        uint32_t i = fb__sites_get(sites, n)->key & mask;
+
+        while (slots[i] != 0)
+            i = (i + 1) & mask;
+        slots[i] = n + 1;
+    }
+    free(sites->slots);
+    sites->slots = slots;
+    sites->slot_mask = mask;
+    return true;
+}
+
 /* Whether a caller, maybe built with an older event.h, has this field of a site. */
 #define HAS_FIELD(site, field) ((site)->size >= offsetof(fb_site, field) + sizeof(site)->field)
 
@@ -210,22 +274,33 @@ fb_status fb__sites_put_named(fb_sites *sites, const fb_site *site,
                               const uint32_t names[FB_SITE_NAMES], uint32_t *number, fb_error *err)
 {
     const fb_site plain = plain_site(site);
-    const site_key key = key_of(&plain, names);
+    uint32_t kept[FB_SITE_NAMES];
+    site_key key;
+    uint32_t hash, *slot;
     fb_site_entry *entry;
 
-    *number = fb_intern_find(sites->keys, key.bytes, key.count);
-    if (*number != FB_INTERN_NONE)
+    memcpy(kept, names, sizeof kept);
+    if (sites->rename != NULL) /* these tell of the program, and are no names */
+        kept[FB_SITE_SOURCE] = kept[FB_SITE_ARGUMENTS] = 0;
+    key = key_of(&plain, kept);
+    hash = (uint32_t)fb__check(key.bytes, key.count);
+    slot = find_slot(sites, &key, hash);
+    *number = *slot - 1;
+    if (*slot != 0)
         return FB_OK;
-    if (sites->count >= FB_TRACE_SITES_MAX)
-        return fb__fail(err, FB_E_LIMIT, FB_NO_OFFSET, "more than %d different sites",
+    if (!has_room(sites, sites->count, FB_TRACE_SITES_MAX))
+        return fb__fail(err, FB_E_LIMIT, FB_NO_OFFSET,
+                        sites->readers == 1 ? "more than %d different sites"
+                                            : "more than %d different sites each, or names and "
+                                              "sites of both that no reader has memory for",
                         FB_TRACE_SITES_MAX);
-    entry = new_entry(sites);
-    *number =
-        entry == NULL ? FB_INTERN_NONE : fb_intern_put(sites->keys, key.bytes, key.count, NULL);
-    if (*number == FB_INTERN_NONE)
+    entry = grow_slots(sites) ? new_entry(sites) : NULL;
+    if (entry == NULL)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "out of memory");
-    fill_entry(entry, sites, &plain, names);
-    sites->count++;
+    fill_entry(entry, sites, &plain, kept);
+    entry->key = hash;
+    *number = sites->count;
+    *find_slot(sites, &key, hash) = ++sites->count;
     return FB_OK;
 }
 
@@ -250,8 +325,8 @@ static fb_status put_name(fb_sites *sites, const char *text, uint32_t *string, f
                         text, FB_NAME_MAX);
     *string = fb__sites_string(sites, text, count);
     if (*string == FB_INTERN_NONE)
-        return fb__fail(err, FB_E_LIMIT, FB_NO_OFFSET, "more than %d bytes of names",
-                        STRING_BYTES_MAX);
+        return fb__fail(err, FB_E_LIMIT, FB_NO_OFFSET, "more than %d names or %d bytes of them",
+                        FB_SITES_STRINGS_MAX, FB_SITES_STRING_BYTES_MAX);
     return FB_OK;
 }
 

@@ -32,9 +32,11 @@ typedef enum fb_site_name {
 #define FB_FRAME_NONE UINT32_MAX
 
 typedef struct fb_site_entry {
-    fb_site site;                  /* names live as long as the table and are never NULL */
-    fb_hash hash;                  /* fb_site_hash */
-    uint32_t frame;                /* innermost frame of its call stack, or FB_FRAME_NONE */
+    fb_site site;   /* names live as long as the table and are never NULL */
+    fb_hash hash;   /* fb_site_hash */
+    uint32_t frame; /* innermost frame of its call stack, or FB_FRAME_NONE: as its program, which
+                     * has the table for itself, took it; a reader has it in fb_chunk_reader */
+    uint32_t key;   /* where it is looked for */
     uint32_t names[FB_SITE_NAMES]; /* string numbers */
 } fb_site_entry;
 
@@ -49,6 +51,9 @@ enum {
     FB_BUILD_ID_MAX = 32,
     FB_SITES_FRAMES_MAX = 1 << 17, /* of a trace; numbers of frames and modules are below */
     FB_SITES_MODULES_MAX = 1 << 12,
+    FB_SITES_STRINGS_MAX = 1 << 18, /* of a trace, and their bytes all together: what keeps a */
+    FB_SITES_STRING_BYTES_MAX = 8 << 20, /* hostile file from filling memory */
+    FB_SITES_SHARED_MAX = 44 << 20, /* bytes of a table that several readers share, and theirs */
 };
 
 /* A loaded program file: known by its build id, called by its name without folder. */
@@ -60,19 +65,31 @@ typedef struct fb_module {
 
 typedef struct fb_sites {
     fb_intern *strings; /* number 0 is "" */
-    fb_intern *keys;    /* a site's fields as bytes -> site number */
     fb_intern *frame_keys;
     fb_intern *module_keys;
     fb_site_entry **blocks; /* entries never move: blocks of FB_SITES_BLOCK */
     uint32_t block_count;
     uint32_t count;
+    uint32_t *slots; /* hash table of the entries: number + 1, 0 where it is free */
+    uint32_t slot_mask;
     size_t string_bytes;
+    unsigned readers;    /* that share the table: more than one, and its limits are those of a trace
+                          * times their number, and FB_SITES_SHARED_MAX */
+    size_t reader_bytes; /* that these readers hold beside it */
+
+    /* Where set, every string becomes another one on its way into the table, and sites have neither
+     * source nor arguments nor stack: see share.c. At most FB_NAME_MAX bytes; returns their count.
+     */
+    size_t (*rename)(const void *self, char *out, const char *text, size_t count);
+    const void *rename_self;
 } fb_sites;
 
 enum { FB_SITES_BLOCK = 256 };
 
 bool fb__sites_init(fb_sites *sites); /* false when memory is out */
 void fb__sites_free(fb_sites *sites);
+
+size_t fb__sites_memory(const fb_sites *sites); /* bytes that the table holds */
 
 /* The number of an equal site, a new one where there is none. Fields that the kind does not use are
  * dropped. FB_E_USAGE (unknown kind, phase, dtype, too long a name, too high a rank), FB_E_LIMIT,

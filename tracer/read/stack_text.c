@@ -193,13 +193,13 @@ static char **kept_text(fb_frame_texts *texts, uint32_t frame)
 
 static void put_frame(fb_buffer *out, fb_trace *t, uint32_t number, const char *folder)
 {
-    const fb_frame frame = fb__sites_get_frame(&t->sites, number);
+    const fb_frame frame = fb__sites_get_frame(t->sites, number);
     char **kept = kept_text(&t->frame_texts, number);
     char *text = kept != NULL ? *kept : NULL;
     size_t count;
 
     if (text == NULL)
-        text = spell_frame(&t->sites, &frame, folder);
+        text = spell_frame(t->sites, &frame, folder);
     if (text == NULL) {
         out->failed = true;
         return;
@@ -222,7 +222,7 @@ static char *spell_stack(fb_trace *t, uint32_t frame, const char *folder)
 
     for (int depth = 0; frame != FB_FRAME_NONE && depth < FB_STACK_DEPTH_MAX; depth++) {
         put_frame(&out, t, frame, folder);
-        frame = fb__sites_get_frame(&t->sites, frame).caller;
+        frame = fb__sites_get_frame(t->sites, frame).caller;
     }
     fb_buffer_u8(&out, 0);
     if (out.failed) {
@@ -238,17 +238,17 @@ const char *fb_trace_stack(fb_trace *trace, uint32_t site)
     const char *slash = strrchr(t->path, '/');
     char *folder;
 
-    if (site >= t->sites.count)
+    if (site >= t->sites->count)
         return "";
-    if (fb__sites_get(&t->sites, site)->names[FB_SITE_SOURCE] != 0)
-        return fb__sites_text(&t->sites, fb__sites_get(&t->sites, site)->names[FB_SITE_SOURCE]);
-    if (fb__sites_get(&t->sites, site)->frame == FB_FRAME_NONE)
+    if (fb__sites_get(t->sites, site)->names[FB_SITE_SOURCE] != 0)
+        return fb__sites_text(t->sites, fb__sites_get(t->sites, site)->names[FB_SITE_SOURCE]);
+    if (fb__chunk_reader_frame(&t->chunk, site) == FB_FRAME_NONE)
         return "";
     if (t->stack != NULL && t->stack_site == site)
         return t->stack;
     free(t->stack);
     folder = slash == NULL ? NULL : strndup(t->path, (size_t)(slash - t->path));
-    t->stack = spell_stack(t, fb__sites_get(&t->sites, site)->frame, folder);
+    t->stack = spell_stack(t, fb__chunk_reader_frame(&t->chunk, site), folder);
     t->stack_site = site;
     free(folder);
     return t->stack == NULL ? "" : t->stack;

@@ -22,7 +22,36 @@ const char *fb_trace_status_name(fb_trace_status status)
     return "?";
 }
 
+/* The table of sites: the one of `beside`, or one of its own. */
+static bool take_sites(fb_trace *t, fb_trace *beside)
+{
+    if (beside != NULL) {
+        t->sites = beside->sites;
+        t->sites->readers++;
+        return true;
+    }
+    t->sites = malloc(sizeof *t->sites);
+    if (t->sites == NULL || fb__sites_init(t->sites))
+        return t->sites != NULL;
+    free(t->sites);
+    t->sites = NULL;
+    return false;
+}
+
+static void leave_sites(fb_trace *t)
+{
+    if (t->sites == NULL || --t->sites->readers > 0)
+        return;
+    fb__sites_free(t->sites);
+    free(t->sites);
+}
+
 fb_status fb_trace_open(fb_trace **out, const char *path, fb_error *err)
+{
+    return fb_trace_open_beside(out, path, NULL, err);
+}
+
+fb_status fb_trace_open_beside(fb_trace **out, const char *path, fb_trace *beside, fb_error *err)
 {
     fb_trace *t = calloc(1, sizeof *t);
     fb_status status;
@@ -32,8 +61,7 @@ fb_status fb_trace_open(fb_trace **out, const char *path, fb_error *err)
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
     t->descriptor = -1;
     status = fb__trace_open_source(t, path, err);
-    if (status == FB_OK &&
-        (!fb__sites_init(&t->sites) || !fb__chunk_reader_init(&t->chunk, &t->sites)))
+    if (status == FB_OK && (!take_sites(t, beside) || !fb__chunk_reader_init(&t->chunk, t->sites)))
         status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", path);
     if (status == FB_OK)
         status = fb__trace_find_end(t, err);
@@ -59,7 +87,7 @@ void fb_trace_close(fb_trace *trace)
     fb_buffer_free(&t->tail);
     fb__chunk_reader_free(&t->chunk);
     fb__kept_bodies_free(&t->kept);
-    fb__sites_free(&t->sites);
+    leave_sites(t);
     free(t->json);
     free(t->path);
     if (t->descriptor >= 0)
@@ -300,5 +328,26 @@ fb_status fb_trace_next(fb_trace *trace, const fb_event **event, uint64_t *numbe
 
 const fb_site *fb_trace_site(const fb_trace *trace, uint32_t site)
 {
-    return site < trace->sites.count ? &fb__sites_get(&trace->sites, site)->site : NULL;
+    return site < trace->sites->count ? &fb__sites_get(trace->sites, site)->site : NULL;
+}
+
+size_t fb_trace_memory(const fb_trace *trace)
+{
+    const fb_trace *t = trace;
+
+    return fb__sites_memory(t->sites) + t->sites->reader_bytes + t->tail.capacity;
+}
+
+fb_status fb__trace_rename(fb_trace *t,
+                           size_t (*rename)(const void *self, char *out, const char *text,
+                                            size_t count),
+                           const void *self, fb_error *err)
+{
+    fb__sites_free(t->sites);
+    fb__chunk_reader_forget(&t->chunk);
+    if (!fb__sites_init(t->sites))
+        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);
+    t->sites->rename = rename;
+    t->sites->rename_self = self;
+    return FB_OK;
 }

@@ -43,7 +43,7 @@ struct fb_trace {
     uint64_t tail_at; /* ... at this offset of the file */
     uint64_t tail_events; /* how many events they hold */
 
-    fb_sites sites;
+    fb_sites *sites;          /* shared with the traces that were opened beside it */
     fb_values_reader *values; /* made by the first fb_trace_values */
     fb_chunk_reader chunk;
     fb_kept_bodies kept;
@@ -136,6 +136,13 @@ void fb__values_reader_destroy(fb_values_reader *v); /* NULL is fine */
 
 /* Loads the chunk at t->next_offset unless one is loaded; at the end none is. As fb_trace_next. */
 FB_NODISCARD fb_status fb__trace_next_chunk(fb_trace *t, fb_error *err);
+
+/* Begins anew with an empty table of sites, whose strings are renamed (sites.h). For the only
+ * reader of its table. FB_E_MEMORY. */
+FB_NODISCARD fb_status fb__trace_rename(fb_trace *t,
+                                        size_t (*rename)(const void *self, char *out,
+                                                         const char *text, size_t count),
+                                        const void *self, fb_error *err);
 
 /* The next event or end of step, in t->chunk. As fb_trace_next. */
 FB_NODISCARD fb_status fb__trace_next_item(fb_trace *t, fb_item *item, fb_error *err);

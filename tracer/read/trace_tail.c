@@ -146,35 +146,6 @@ static fb_status tail_append(void *self, const fb_chunk_header *head, const uint
 /* --- Taking up the recording where the chunks end ----------------------------------------------
  */
 
-/* The site of an event of ours, in the sealer's table. */
-static fb_status site_for(fb_sealer *s, const fb_trace *t, uint32_t *site, fb_error *err)
-{
-    return fb__sites_put(&s->sites, fb_trace_site(t, *site), site, err);
-}
-
-/* Adds an event of the open step, which chunks hold already, to the sealer's root. */
-static fb_status take_up_event(fb_sealer *s, const fb_trace *t, const fb_event *event,
-                               fb_error *err)
-{
-    const size_t bytes = (event->input_count + 1) * sizeof(fb_ref);
-    fb_event e = *event;
-    fb_ref *inputs = malloc(bytes);
-    fb_status status;
-
-    if (inputs == NULL)
-        return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);
-    status = site_for(s, t, &e.site, err);
-    for (uint32_t i = 0; i < e.input_count && status == FB_OK; i++) {
-        inputs[i] = event->inputs[i];
-        status = site_for(s, t, &inputs[i].site, err);
-    }
-    e.inputs = inputs;
-    if (status == FB_OK && !fb__sealer_add_to_root(s, e.site, &e))
-        status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);
-    free(inputs);
-    return status;
-}
-
 /* The root of a step that had begun and not ended with the last chunk. */
 static fb_status take_up_step(fb_sealer *s, fb_trace *t, fb_error *err)
 {
@@ -194,7 +165,8 @@ static fb_status take_up_step(fb_sealer *s, fb_trace *t, fb_error *err)
             s->step = step;
             s->step_first_event = number;
         }
-        status = take_up_event(s, t, e, err);
+        if (!fb__sealer_add_to_root(s, e->site, e))
+            status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);
     }
     return status;
 }
@@ -258,13 +230,16 @@ static fb_status join(fb_trace *t, const fb_tail_copy *tail, uint64_t staged, fb
     fb_status status = FB_OK;
 
     t->tail_at = t->end;
-    if (!fb__sealer_init(&sealer, t->header.id, sink))
+    if (!fb__sealer_init(&sealer, t->header.id, sink, t->sites))
         status = fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);
     if (status == FB_OK)
         status = take_up(&sealer, t, err);
     if (status == FB_OK)
         status = take_halves(&sealer, tail, staged, err);
     fb__sealer_free(&sealer);
+    /* The chunks have them now: another trace may be read with this table. */
+    for (uint32_t i = 0; i < t->sites->count; i++)
+        fb__sites_get(t->sites, i)->frame = FB_FRAME_NONE;
     return status;
 }
 

@@ -29,7 +29,7 @@ static fb_status make_reader(fb_trace *t, fb_error *err)
     if (t->values != NULL)
         return FB_OK;
     t->values = calloc(1, sizeof *t->values);
-    if (t->values == NULL || !fb__chunk_reader_init(&t->values->chunk, &t->sites)) {
+    if (t->values == NULL || !fb__chunk_reader_init(&t->values->chunk, t->sites)) {
         free(t->values);
         t->values = NULL;
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", t->path);

@@ -39,13 +39,13 @@ static fb_status corrupt(const verifier *v, const char *what, fb_error *err)
 
 static fb_hash identity_of(const verifier *v, uint32_t site, uint64_t step, int32_t micro)
 {
-    return fb_identity_hash(fb__sites_get(&v->t->sites, site)->hash, step, micro);
+    return fb_identity_hash(fb__sites_get(v->t->sites, site)->hash, step, micro);
 }
 
 static fb_status check_event(verifier *v, fb_error *err)
 {
     const fb_event *e = &v->t->chunk.event;
-    const fb_site *site = &fb__sites_get(&v->t->sites, e->site)->site;
+    const fb_site *site = &fb__sites_get(v->t->sites, e->site)->site;
     const fb_class c = fb_site_class(site);
     const bool late = v->finished_step != FB_NO_STEP && e->step <= v->finished_step;
 
@@ -82,7 +82,7 @@ static fb_status check_extras(verifier *v, fb_error *err)
     bool out_of_memory = false;
     const char *flaw =
         fb__contents_event(&v->contents, v->index++,
-                           fb__sites_get(&v->t->sites, e->site)->site.dtype, e, &out_of_memory);
+                           fb__sites_get(v->t->sites, e->site)->site.dtype, e, &out_of_memory);
 
     if (out_of_memory)
         return no_memory(v, err);

@@ -12,22 +12,22 @@
 #include "tracer/record/sealer_rows.h"
 #include "tracer/format/tail.h"
 
-bool fb__sealer_init(fb_sealer *s, fb_hash id, fb_sink sink)
+bool fb__sealer_init(fb_sealer *s, fb_hash id, fb_sink sink, fb_sites *sites)
 {
     *s = (fb_sealer){
         .sink = sink,
+        .sites = sites,
         .id = id,
         .row_micro = FB_MICRO_NONE,
         .finished_step = FB_NO_STEP,
         .first_nonfinite = FB_NO_EVENT,
         .sealed = {.id = id, .finished_step = FB_NO_STEP, .first_nonfinite = FB_NO_EVENT}};
-    return fb__sites_init(&s->sites) && fb__builder_init(&s->builder, &s->sites);
+    return fb__builder_init(&s->builder, sites);
 }
 
 void fb__sealer_free(fb_sealer *s)
 {
     fb__builder_free(&s->builder);
-    fb__sites_free(&s->sites);
     free(s->site_numbers.of);
     free(s->frame_numbers.of);
     free(s->module_numbers.of);
@@ -46,8 +46,8 @@ void fb__sealer_free(fb_sealer *s)
 static fb_site_memory *memory_of(fb_sealer *s, uint32_t site)
 {
     /* Room for all sites at once, so that pointers to others stay good during one event. */
-    if (s->sites.count > s->memory_capacity) {
-        const uint32_t capacity = s->sites.count * 2 + 64;
+    if (s->sites->count > s->memory_capacity) {
+        const uint32_t capacity = s->sites->count * 2 + 64;
         fb_site_memory *memory = realloc(s->memory, capacity * sizeof *memory);
 
         if (memory == NULL)
@@ -58,8 +58,7 @@ static fb_site_memory *memory_of(fb_sealer *s, uint32_t site)
         s->memory_capacity = capacity;
     }
     if (s->memory[site].class_number == FB_CLASS_COUNT)
-        s->memory[site].class_number =
-            (uint8_t)fb_site_class(&fb__sites_get(&s->sites, site)->site);
+        s->memory[site].class_number = (uint8_t)fb_site_class(&fb__sites_get(s->sites, site)->site);
     return &s->memory[site];
 }
 
@@ -67,7 +66,7 @@ static fb_hash identity_of(fb_sealer *s, uint32_t site, fb_site_memory *memory, 
                            int32_t micro)
 {
     if (!memory->has_identity || memory->step != step || memory->micro != micro) {
-        memory->identity = fb_identity_hash(fb__sites_get(&s->sites, site)->hash, step, micro);
+        memory->identity = fb_identity_hash(fb__sites_get(s->sites, site)->hash, step, micro);
         memory->step = step;
         memory->micro = micro;
         memory->has_identity = true;
@@ -87,9 +86,9 @@ bool fb__sealer_add_to_root(fb_sealer *s, uint32_t site, const fb_event *e)
         const fb_ref *ref = &e->inputs[i];
         s->input_ids[i] = identity_of(s, ref->site, memory_of(s, ref->site), ref->step, ref->micro);
     }
-    s->root[memory->class_number] = fb_hash_add(
-        s->root[memory->class_number],
-        fb_event_hash(identity, &fb__sites_get(&s->sites, site)->site, e, s->input_ids));
+    s->root[memory->class_number] =
+        fb_hash_add(s->root[memory->class_number],
+                    fb_event_hash(identity, &fb__sites_get(s->sites, site)->site, e, s->input_ids));
     return true;
 }
 
@@ -251,7 +250,7 @@ static const char *take_event(fb_sealer *s, const fb_tail_row_head *head, fb_byt
     }
     if ((e.flags & FB_EVENT_NONFINITE) != 0 && s->first_nonfinite == FB_NO_EVENT)
         s->first_nonfinite = s->events;
-    fb__builder_event(&s->builder, site, &e, NULL);
+    fb__builder_event(&s->builder, site, &e);
     s->events++;
     s->contents_width = 0;
     s->contents_unknown = false;

@@ -50,7 +50,7 @@ typedef struct fb_numbers {
 typedef struct fb_sealer {
     fb_sink sink;
     fb_hash id;
-    fb_sites sites;
+    fb_sites *sites; /* borrowed */
     fb_builder builder;
     fb_chunk_header sealed; /* the last chunk */
     uint64_t chunks;
@@ -94,7 +94,8 @@ typedef struct fb_tail_contents {
     const uint8_t *data; /* NULL: none */
 } fb_tail_contents;
 
-bool fb__sealer_init(fb_sealer *s, fb_hash id, fb_sink sink); /* false when memory is out */
+/* sites: borrowed: those of the rows are added to them. False when memory is out. */
+bool fb__sealer_init(fb_sealer *s, fb_hash id, fb_sink sink, fb_sites *sites);
 void fb__sealer_free(fb_sealer *s);
 
 /*

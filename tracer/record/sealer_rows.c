@@ -51,7 +51,7 @@ static const char *read_name(fb_sealer *s, fb_bytes *b, uint32_t *string, bool *
 
     if (b->failed || bytes > FB_NAME_MAX || memchr(text, 0, bytes) != NULL)
         return "bad name";
-    *string = fb__sites_string(&s->sites, (const char *)text, bytes);
+    *string = fb__sites_string(s->sites, (const char *)text, bytes);
     *no_memory = *string == FB_INTERN_NONE;
     return NULL;
 }
@@ -69,7 +69,7 @@ const char *fb__sealer_read_module(fb_sealer *s, uint32_t number, fb_bytes *b, b
     flaw = read_name(s, b, &module.name, no_memory);
     if (flaw != NULL || *no_memory)
         return flaw;
-    to = fb__sites_module(&s->sites, &module);
+    to = fb__sites_module(s->sites, &module);
     *no_memory = to == FB_INTERN_NONE || !set_number(s, &s->module_numbers, number, to);
     return NULL;
 }
@@ -84,7 +84,7 @@ const char *fb__sealer_read_frame(fb_sealer *s, uint32_t number, fb_bytes *b, bo
         (caller != FB_FRAME_NONE && !get_number(s, &s->frame_numbers, caller, &frame.caller)) ||
         !get_number(s, &s->module_numbers, module, &frame.module))
         return "bad frame";
-    to = fb__sites_frame(&s->sites, &frame);
+    to = fb__sites_frame(s->sites, &frame);
     *no_memory = to == FB_INTERN_NONE || !set_number(s, &s->frame_numbers, number, to);
     return NULL;
 }
@@ -143,7 +143,7 @@ const char *fb__sealer_read_site(fb_sealer *s, uint32_t number, fb_bytes *b, boo
         return flaw;
     if (number >= FB_TRACE_SITES_MAX)
         return "bad site";
-    switch (fb__sites_put_named(&s->sites, &site, names, &to, &err)) {
+    switch (fb__sites_put_named(s->sites, &site, names, &to, &err)) {
     case FB_OK:
         break;
     case FB_E_MEMORY:
@@ -152,8 +152,8 @@ const char *fb__sealer_read_site(fb_sealer *s, uint32_t number, fb_bytes *b, boo
     default:
         return "too many sites";
     }
-    if (fb__sites_get(&s->sites, to)->frame == FB_FRAME_NONE)
-        fb__sites_get(&s->sites, to)->frame = frame;
+    if (fb__sites_get(s->sites, to)->frame == FB_FRAME_NONE)
+        fb__sites_get(s->sites, to)->frame = frame;
     *no_memory = !set_number(s, &s->site_numbers, number, to);
     return NULL;
 }
@@ -374,7 +374,7 @@ const char *fb__sealer_read_event(fb_sealer *s, fb_event *out, uint32_t *site,
 
     if (!get_number(s, &s->site_numbers, head->number, site))
         return "unknown site";
-    if (!parts_fit(fb__sites_get(&s->sites, *site)->site.kind, head->mask))
+    if (!parts_fit(fb__sites_get(s->sites, *site)->site.kind, head->mask))
         return "parts that the kind has not";
     fb__sealer_read_place(s, head, b);
     *out = (fb_event){.size = sizeof *out, .step = s->row_step, .micro = s->row_micro};

@@ -332,7 +332,7 @@ fb_status fb__sealing_begin(fb_sealing *s, fb_hash id, const fb_stage *stage, bo
     s->evicts = can_evict();
     s->bytes = s->file.bytes;
     s->began_ns = clock_ns(CLOCK_MONOTONIC);
-    if (!fb__sealer_init(&s->sealer, id, sink))
+    if (!fb__sites_init(&s->sites) || !fb__sealer_init(&s->sealer, id, sink, &s->sites))
         return fb__fail(err, FB_E_MEMORY, FB_NO_OFFSET, "%s: out of memory", s->file.path);
     if (threaded)
         start_thread(s);
@@ -355,6 +355,7 @@ void fb__sealing_free(fb_sealing *s)
 {
     (void)fb__trace_file_close(&s->file, NULL);
     fb__sealer_free(&s->sealer);
+    fb__sites_free(&s->sites);
     free(s->chunk_offsets);
 }
 

@@ -39,6 +39,7 @@ typedef struct fb_sealing {
     fb_error error;
 
     pthread_mutex_t sealer_lock; /* over what follows */
+    fb_sites sites;              /* of the sealer: the program's thread has its own */
     fb_sealer sealer;
     fb_trace_file file;
     uint64_t *chunk_offsets;

@@ -17,18 +17,14 @@
 #include "tracer/format/trace_file.h"
 #include "tracer/read/trace_state.h"
 
-enum { SHARED_NAME = 16 }; /* "n" and 12 hex digits: 2^-15 that any two of 10^5 names meet */
+enum { SHARED_NAME = 13 }; /* "n" and 12 hex digits: 2^-15 that any two of 10^5 names meet */
 
 typedef struct sharing {
     fb_trace *t;
     const void *key;
     size_t key_bytes;
-    fb_sites sites;
-    fb_builder builder;
+    fb_builder builder; /* its sites are the reader's, which meets no name but as it is shared */
     fb_trace_file file;
-    uint32_t *map; /* the reader's site number -> ours + 1 */
-    uint32_t map_count;
-    uint32_t *numbers; /* the same without the + 1, for the builder */
     fb_hash *input_ids;
     uint32_t input_id_capacity;
 
@@ -47,7 +43,7 @@ static fb_status no_memory(fb_error *err)
  */
 
 /* Words of the format's own vocabulary: they tell nothing about the program. */
-static bool is_public(const char *name)
+static bool is_public(const char *name, size_t count)
 {
     static const char *const words[] = {
         "",        "out",       "grad",   "param",       "state", "final_hash", "philox4x32-10",
@@ -55,58 +51,27 @@ static bool is_public(const char *name)
     };
 
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (strcmp(name, words[i]) == 0)
+        if (strlen(words[i]) == count && memcmp(name, words[i], count) == 0)
             return true;
     return false;
 }
 
-static const char *neutral(const sharing *s, char out[SHARED_NAME], const char *name)
+/* A name as it is shared: fb_sites.rename. */
+static size_t neutral(const void *self, char *out, const char *name, size_t count)
 {
+    static const char digits[] = "0123456789abcdef";
+    const sharing *s = self;
     uint8_t digest[FB_SHA256_BYTES];
 
-    fb__hmac_sha256(digest, s->key, s->key_bytes, name, strlen(name));
-    out[0] = 'n';
-    for (size_t i = 0; i < 6; i++)
-        (void)snprintf(out + 1 + 2 * i, 3, "%02x", digest[i]);
-    return out;
-}
-
-static fb_status rename_site(sharing *s, uint32_t number, fb_error *err)
-{
-    fb_site site = fb__sites_get(&s->t->sites, number)->site;
-    const char **const names[FB_SITE_NAMES] = {
-        &site.path,         &site.op,       &site.slot,    &site.stream, &site.algorithm,
-        &site.distribution, &site.consumer, &site.dataset, &site.source, &site.arguments};
-    char shared[FB_SITE_NAMES][SHARED_NAME];
-    fb_status status;
-
-    site.source = site.arguments = NULL; /* they tell of the program, and are no names */
-    for (int i = 0; i < FB_SITE_NAMES; i++)
-        if (*names[i] != NULL && !is_public(*names[i]))
-            *names[i] = neutral(s, shared[i], *names[i]);
-    status = fb__sites_put(&s->sites, &site, &s->numbers[number], err);
-    if (status == FB_OK)
-        s->map[number] = s->numbers[number] + 1;
-    return status;
-}
-
-static fb_status map_site(sharing *s, uint32_t number, fb_error *err)
-{
-    if (number >= s->map_count) {
-        const uint32_t count = s->t->sites.count * 2 + 64;
-        uint32_t *map = realloc(s->map, count * sizeof *map), *numbers;
-
-        if (map == NULL)
-            return no_memory(err);
-        s->map = map;
-        numbers = realloc(s->numbers, count * sizeof *numbers);
-        if (numbers == NULL)
-            return no_memory(err);
-        s->numbers = numbers;
-        memset(map + s->map_count, 0, (count - s->map_count) * sizeof *map);
-        s->map_count = count;
+    if (is_public(name, count)) {
+        memcpy(out, name, count);
+        return count;
     }
-    return s->map[number] != 0 ? FB_OK : rename_site(s, number, err);
+    fb__hmac_sha256(digest, s->key, s->key_bytes, name, count);
+    out[0] = 'n';
+    for (size_t i = 1; i < SHARED_NAME; i++)
+        out[i] = digits[digest[(i - 1) / 2] >> (i % 2 != 0 ? 4 : 0) & 15];
+    return SHARED_NAME;
 }
 
 /* --- Chunks ------------------------------------------------------------------------------------
@@ -149,9 +114,9 @@ static const char *shared_text(const fb_site *site, const char *text)
                : NULL;
 }
 
-static fb_status add_to_root(sharing *s, uint32_t site, const fb_event *e, fb_error *err)
+static fb_status add_to_root(sharing *s, const fb_event *e, fb_error *err)
 {
-    const fb_site_entry *entry = fb__sites_get(&s->sites, site);
+    const fb_site_entry *entry = fb__sites_get(s->t->sites, e->site);
     const fb_class c = fb_site_class(&entry->site);
 
     if (e->input_count > s->input_id_capacity) {
@@ -164,8 +129,8 @@ static fb_status add_to_root(sharing *s, uint32_t site, const fb_event *e, fb_er
     }
     for (uint32_t i = 0; i < e->input_count; i++) {
         const fb_ref *ref = &e->inputs[i];
-        s->input_ids[i] = fb_identity_hash(fb__sites_get(&s->sites, s->numbers[ref->site])->hash,
-                                           ref->step, ref->micro);
+        s->input_ids[i] =
+            fb_identity_hash(fb__sites_get(s->t->sites, ref->site)->hash, ref->step, ref->micro);
     }
     s->root[c] =
         fb_hash_add(s->root[c], fb_event_hash(fb_identity_hash(entry->hash, e->step, e->micro),
@@ -176,15 +141,9 @@ static fb_status add_to_root(sharing *s, uint32_t site, const fb_event *e, fb_er
 static fb_status take_event(sharing *s, fb_error *err)
 {
     fb_event e = s->t->chunk.event;
-    fb_status status = map_site(s, e.site, err);
-    uint32_t site;
+    fb_status status = FB_OK;
 
-    for (uint32_t i = 0; i < e.input_count && status == FB_OK; i++)
-        status = map_site(s, e.inputs[i].site, err);
-    if (status != FB_OK)
-        return status;
-    site = s->numbers[e.site];
-    e.text = shared_text(&fb__sites_get(&s->sites, site)->site, e.text);
+    e.text = shared_text(&fb__sites_get(s->t->sites, e.site)->site, e.text);
     e.flags &= FB_EVENT_NONFINITE | FB_EVENT_UNDEFINED;
     e.data = NULL;
     e.data_bytes = 0;
@@ -193,10 +152,10 @@ static fb_status take_event(sharing *s, fb_error *err)
     e.block_count = 0;
     /* A note behind the end of its step enters no root. */
     if (s->state.finished_step == FB_NO_STEP || e.step > s->state.finished_step)
-        status = add_to_root(s, site, &e, err);
+        status = add_to_root(s, &e, err);
     if ((e.flags & FB_EVENT_NONFINITE) != 0 && s->state.first_nonfinite == FB_NO_EVENT)
         s->state.first_nonfinite = s->events;
-    fb__builder_event(&s->builder, site, &e, s->numbers);
+    fb__builder_event(&s->builder, e.site, &e);
     s->events++;
     return status;
 }
@@ -299,11 +258,10 @@ static fb_status check_result(const sharing *s, fb_error *err)
     return status;
 }
 
-/* The sites of both traces, which are not needed to read the result. */
-static void free_sites(sharing *s)
+/* What was read and is not needed to read the result. */
+static void close_source(sharing *s)
 {
     fb__builder_free(&s->builder);
-    fb__sites_free(&s->sites);
     fb_trace_close(s->t);
     s->t = NULL;
 }
@@ -319,7 +277,7 @@ static fb_status write_shared(sharing *s, void (*progress)(void *, uint64_t, uin
         status = seal(s, err);
     if (status == FB_OK)
         status = put_footer(s, err);
-    free_sites(s);
+    close_source(s);
     if (status == FB_OK)
         status = check_result(s, err);
     return status == FB_OK ? fb__trace_file_publish(&s->file, err) : status;
@@ -343,7 +301,10 @@ static fb_status begin(sharing *s, const char *path, const char *to, fb_error *e
     if (s->t->info.status == FB_TRACE_CORRUPT)
         return fb__fail(err, FB_E_CORRUPT, s->t->info.damage, "%s: corrupt at byte %llu", path,
                         (unsigned long long)s->t->info.damage);
-    if (!fb__sites_init(&s->sites) || !fb__builder_init(&s->builder, &s->sites))
+    status = fb__trace_rename(s->t, neutral, s, err);
+    if (status != FB_OK)
+        return status;
+    if (!fb__builder_init(&s->builder, s->t->sites))
         return no_memory(err);
     return fb__trace_file_begin(&s->file, to, err);
 }
@@ -372,9 +333,7 @@ fb_status fb_trace_share(const char *path, const char *to, const void *key, size
                 *err = late;
         }
     }
-    free_sites(s);
-    free(s->map);
-    free(s->numbers);
+    close_source(s);
     free(s->input_ids);
     free(s);
     return status;
