@@ -94,6 +94,7 @@ class Chunk:
             require(packed + self.hashes + self.steps_bytes <= CHUNK_MAX, "chunk too large")
         require(self.codec == 1 or self.packed_raw == self.packed_stored, "sizes of codec 0")
         require(self.hashes % 16 == 0 and self.hashes <= 16 * self.events <= 16 * self.packed_raw, "counts")
+        require(self.events <= 1 << 19, "counts")
         require(32 * self.steps <= self.steps_bytes, "counts")
         require(self.first_step <= self.last_step <= STEP_MAX, "steps")
         require(self.first_event <= STEP_MAX and self.sequence <= STEP_MAX, "numbers")
@@ -327,6 +328,7 @@ class Body:
 
     def __iter__(self):
         rows, number, ends = self.sections[6], self.chunk.first_event, 0
+        inputs = 0
         self.step, self.micro, self.previous = None, -1, None
         while rows.left():
             row = rows.varint()
@@ -337,6 +339,8 @@ class Body:
                     yield "step", end
             else:
                 e = self.event(row, number)
+                inputs += len(e.inputs)
+                require(inputs <= 4194304, "more inputs than a chunk may have")
                 self.extras.add(e, number - self.chunk.first_event)
                 yield "event", e
                 number += 1

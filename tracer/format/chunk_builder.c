@@ -384,6 +384,7 @@ void fb__builder_event(fb_builder *b, uint32_t site, const fb_event *e)
     if (fb__kind_has_shape(kind))
         fb__extras_event(&b->extras, b->events, fb__sites_get(b->sites, site)->site.dtype, e);
     b->events++;
+    b->inputs_of_events += e->input_count;
 }
 
 void fb__builder_contents(fb_builder *b, uint32_t width, uint64_t total, uint64_t offset,
@@ -441,7 +442,8 @@ bool fb__builder_full(const fb_builder *b, uint64_t most)
     for (int i = FB_SECTION_ROWS; i < FB_SECTION_COUNT; i++)
         bytes += b->columns[i].count;
     return bytes >= FB_CHUNK_RAW || bytes >= most || b->form_count >= FB_CHUNK_FORMS_MAX / 2 ||
-           b->local_sites.count >= FB_CHUNK_SITES_MAX / 2;
+           b->local_sites.count >= FB_CHUNK_SITES_MAX / 2 ||
+           b->inputs_of_events >= FB_CHUNK_INPUTS_MAX / 2;
 }
 
 void fb__builder_reset(fb_builder *b)
@@ -460,7 +462,7 @@ void fb__builder_reset(fb_builder *b)
     b->input_count = 0;
     b->definition_bytes = 0;
     b->epoch++;
-    b->events = 0;
+    b->events = b->inputs_of_events = 0;
     b->step_ends = 0;
     b->previous = FB_INTERN_NONE;
     b->has_step = false;

@@ -64,7 +64,7 @@ typedef struct fb_builder {
     size_t definition_bytes; /* estimate of the dictionary */
     bool failed;             /* memory is out */
 
-    uint32_t events, step_ends;
+    uint32_t events, step_ends, inputs_of_events;
     uint32_t previous; /* form of the previous event, FB_INTERN_NONE at the start */
     bool has_step;
     uint64_t step, first_step;

@@ -190,6 +190,7 @@ fb_status fb__chunk_reader_load(fb_chunk_reader *c, const fb_chunk_header *head,
     c->previous = FB_INTERN_NONE;
     c->events_left = head->events;
     c->steps_left = head->steps;
+    c->inputs_left = FB_CHUNK_INPUTS_MAX;
     c->has_step = false;
     c->micro = FB_MICRO_NONE;
     status = fb__chunk_dictionary(c, err);
@@ -375,6 +376,9 @@ static const char *read_event(fb_chunk_reader *c, uint64_t row)
     if (number >= c->form_count || c->events_left == 0 || !c->has_step)
         return "bad row";
     form = &c->forms[number];
+    if (form->input_count > c->inputs_left)
+        return "more inputs than a chunk may have";
+    c->inputs_left -= form->input_count;
     if (c->previous != FB_INTERN_NONE)
         c->forms[c->previous].follower = (uint32_t)number;
     c->previous = (uint32_t)number;

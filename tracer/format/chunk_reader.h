@@ -52,7 +52,7 @@ typedef struct fb_chunk_reader {
     uint32_t form_count, form_capacity;
 
     uint32_t previous; /* form of the previous event */
-    uint32_t events_left, steps_left;
+    uint32_t events_left, steps_left, inputs_left;
     bool has_step;
     uint64_t step;
     int32_t micro;

@@ -230,8 +230,8 @@ static const char *chunk_flaw(const fb_chunk_header *h, const uint8_t *bytes)
         return "chunk larger than the limit";
     if (h->codec == FB_CODEC_NONE && h->packed_raw != h->packed_stored)
         return "sizes of an uncompressed chunk differ";
-    if (h->events > h->packed_raw || h->hash_bytes % sizeof(fb_hash) != 0 ||
-        h->hash_bytes / sizeof(fb_hash) > h->events)
+    if (h->events > h->packed_raw || h->events > FB_CHUNK_EVENTS_MAX ||
+        h->hash_bytes % sizeof(fb_hash) != 0 || h->hash_bytes / sizeof(fb_hash) > h->events)
         return "impossible count of events";
     if ((uint64_t)h->steps * FB_STEP_ENTRY_BYTES > h->steps_bytes)
         return "impossible count of steps";

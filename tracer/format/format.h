@@ -29,6 +29,8 @@ enum {
     FB_CHUNK_STRINGS_MAX = 1 << 18,
     FB_CHUNK_FRAMES_MAX = 1 << 16,
     FB_CHUNK_MODULES_MAX = 1 << 12,
+    FB_CHUNK_EVENTS_MAX = 1 << 19, /* rows of zeros compress to nothing: what keeps a small */
+    FB_CHUNK_INPUTS_MAX = 1 << 22, /* file from being years of work; inputs of all events */
     FB_TRACE_SITES_MAX = 96 << 10, /* different sites of a whole trace */
     FB_INDICES_MAX = 1 << 17,      /* indices of one sample event */
     FB_TEXT_MAX = 1 << 16,         /* bytes of an event's text */

@@ -65,6 +65,7 @@ static fb_status describe(fb_trace *t, uint64_t end, fb_chunk_header *head, fb_f
                           fb_error *err)
 {
     fb_chunk_header first, last;
+    uint64_t next = UINT64_MAX;
     fb_status status;
 
     *head = (fb_chunk_header){.id = t->header.id,
@@ -78,7 +79,7 @@ static fb_status describe(fb_trace *t, uint64_t end, fb_chunk_header *head, fb_f
     status = fb__trace_chunk_header(t, t->header.span, &first, err);
     if (status != FB_OK)
         return status;
-    if (!fb__trace_scan_back(t, end - FB_FORMAT_ALIGN, &last))
+    if (!fb__trace_scan_back(t, end - FB_FORMAT_ALIGN, &next, &last))
         return fb__fail(err, FB_E_CORRUPT, end, "%s: no sound chunk before byte %llu", t->path,
                         (unsigned long long)end);
     *head = last;

@@ -141,20 +141,32 @@ fb_status fb__trace_load(fb_trace *t, const fb_chunk_header *head, fb_error *err
     return status == FB_OK ? FB_OK : fb__fail_in(err, status, "%s: ", t->path);
 }
 
-bool fb__trace_sound_chunk(fb_trace *t, uint64_t offset, fb_chunk_header *out)
+static bool has_sound_body(fb_trace *t, const fb_chunk_header *head)
 {
-    return fb__trace_chunk_header(t, offset, out, NULL) == FB_OK &&
-           read_body(t, out, NULL) == FB_OK &&
-           fb__check(t->chunk.stored, (size_t)(fb__chunk_bytes(out) - FB_CHUNK_HEADER_BYTES)) ==
-               out->body_check;
+    return read_body(t, head, NULL) == FB_OK &&
+           fb__check(t->chunk.stored, (size_t)(fb__chunk_bytes(head) - FB_CHUNK_HEADER_BYTES)) ==
+               head->body_check;
 }
 
-bool fb__trace_scan_back(fb_trace *t, uint64_t from, fb_chunk_header *out)
+bool fb__trace_sound_chunk(fb_trace *t, uint64_t offset, fb_chunk_header *out)
+{
+    return fb__trace_chunk_header(t, offset, out, NULL) == FB_OK && has_sound_body(t, out);
+}
+
+/* Chunks do not overlap: one that goes beyond the next sound header is none. So no byte is read for
+ * two of them, however many headers a hostile file has. */
+bool fb__trace_scan_back(fb_trace *t, uint64_t from, uint64_t *end, fb_chunk_header *out)
 {
     for (uint64_t at = from / FB_FORMAT_ALIGN * FB_FORMAT_ALIGN; at >= t->header.span;
-         at -= FB_FORMAT_ALIGN)
-        if (fb__trace_sound_chunk(t, at, out))
+         at -= FB_FORMAT_ALIGN) {
+        const uint64_t most = *end;
+
+        if (fb__trace_chunk_header(t, at, out, NULL) != FB_OK)
+            continue;
+        *end = at;
+        if (at + fb__chunk_bytes(out) <= most && has_sound_body(t, out))
             return true;
+    }
     return false;
 }
 
@@ -311,10 +323,10 @@ static void describe_tear(fb_trace *t)
 static void find_tear(fb_trace *t)
 {
     fb_chunk_header head;
-    uint64_t from = t->size;
+    uint64_t from = t->size, next = UINT64_MAX;
 
     t->end = t->header.span;
-    while (from >= t->header.span && fb__trace_scan_back(t, from, &head)) {
+    while (from >= t->header.span && fb__trace_scan_back(t, from, &next, &head)) {
         if (head.type == FB_CHUNK_EVENTS) {
             t->last = head;
             t->has_last = true;

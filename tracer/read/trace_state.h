@@ -79,8 +79,10 @@ FB_NODISCARD fb_status fb__trace_load(fb_trace *t, const fb_chunk_header *head, 
  */
 bool fb__trace_sound_chunk(fb_trace *t, uint64_t offset, fb_chunk_header *out);
 
-/* The last sound chunk at or before `from`, looking at every page; false where there is none. */
-bool fb__trace_scan_back(fb_trace *t, uint64_t from, fb_chunk_header *out);
+/* The last sound chunk at or before `from`, looking at every page; false where there is none. *end:
+ * where the chunk may end at most: UINT64_MAX for the first call, kept for later ones, which look
+ * further back. */
+bool fb__trace_scan_back(fb_trace *t, uint64_t from, uint64_t *end, fb_chunk_header *out);
 
 /* What a chunk is looked for by: all grow from chunk to chunk. */
 typedef enum fb_target {
