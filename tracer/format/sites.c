@@ -43,7 +43,7 @@ void fb__sites_free(fb_sites *sites)
 
 size_t fb__sites_memory(const fb_sites *sites)
 {
-    return sites->block_count * (FB_SITES_BLOCK * sizeof **sites->blocks + sizeof *sites->blocks) +
+    return sites->block_count * (FB_SITES_BLOCK * sizeof **sites->blocks + sizeof(void *)) +
            ((size_t)sites->slot_mask + 1) * sizeof *sites->slots +
            fb_intern_memory(sites->strings) + fb_intern_memory(sites->frame_keys) +
            fb_intern_memory(sites->module_keys);
