@@ -133,6 +133,7 @@ static void become(const cli_launch *launch, int told)
 
     for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++)
         (void)signal(shared[i], SIG_DFL);
+    cli_restore_limits();
     for (size_t i = 0; argv != NULL && i < launch->count; i++)
         argv[i] = strdup(launch->program[i]);
     if (launch->quiet)

@@ -137,13 +137,14 @@ void cli_print_help(FILE *out, const cli_command *command)
         fprintf(out, "\n%s", command->details);
 }
 
-/* Results that did not reach stdout (a full disk) are trouble, whatever the command found. */
+/* Results that did not reach stdout (a full disk) are trouble, whatever the command found; a command
+ * in trouble has said so. */
 static int flush_results(const char *command, int status)
 {
     const bool failed_before = ferror(stdout) != 0;
 
     errno = 0;
-    if (fflush(stdout) == 0 && !failed_before)
+    if ((fflush(stdout) == 0 && !failed_before) || status == CLI_TROUBLE)
         return status;
     /* Where an earlier write failed, its reason is gone. */
     fprintf(stderr, "firstbit%s%s: cannot write standard output%s%s\n", command[0] ? " " : "",
@@ -189,6 +190,7 @@ int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : NULL;
 
+    cli_survive_limits();
     if (word == NULL) {
         print_overview(stderr);
         return CLI_TROUBLE;

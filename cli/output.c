@@ -335,6 +335,18 @@ void cli_progress_bytes(void *argument, uint64_t done, uint64_t total)
 
 static volatile sig_atomic_t caught;
 
+static void (*limit_before)(int) = SIG_DFL;
+
+void cli_survive_limits(void)
+{
+    limit_before = signal(SIGXFSZ, SIG_IGN);
+}
+
+void cli_restore_limits(void)
+{
+    (void)signal(SIGXFSZ, limit_before);
+}
+
 static void remember_signal(int number)
 {
     caught = number;

@@ -99,4 +99,9 @@ void cli_catch_interrupts(void);
 bool cli_interrupted(void);
 int cli_interrupt_signal(void); /* the signal's number, or 0 */
 
+/* A write beyond a limit of file sizes fails from now on, as one to a full disk does, and does not
+ * end the process. A program that we become gets back what we were started with. */
+void cli_survive_limits(void);
+void cli_restore_limits(void);
+
 #endif
