@@ -137,8 +137,8 @@ void cli_print_help(FILE *out, const cli_command *command)
         fprintf(out, "\n%s", command->details);
 }
 
-/* Results that did not reach stdout (a full disk) are trouble, whatever the command found; a command
- * in trouble has said so. */
+/* Results that did not reach stdout (a full disk) are trouble, whatever the command found; a
+ * command in trouble has said so. */
 static int flush_results(const char *command, int status)
 {
     const bool failed_before = ferror(stdout) != 0;

@@ -88,7 +88,8 @@ static_check() {
 }
 
 # What shares memory between threads: the pool, the engine on it, the recorder, a replay.
-threaded=(test_pool test_hash test_run test_run_watch test_run_micro test_recorder test_kills test_tail
+threaded=(test_pool test_hash test_run test_run_watch test_run_micro test_recorder test_recorder_trouble
+    test_kills test_tail
     test_replay)
 
 step build-gcc build release

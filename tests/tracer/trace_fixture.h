@@ -319,4 +319,15 @@ static inline fb_trace *open_trace(const char *path)
     return t;
 }
 
+/* What reading all of it finds. */
+static inline fb_trace_status verified(const char *path)
+{
+    fb_trace_info info;
+    fb_trace *t = open_trace(path);
+
+    assert_int_equal(fb_trace_verify(&info, t, NULL, NULL, NULL), FB_OK);
+    fb_trace_close(t);
+    return info.status;
+}
+
 #endif
