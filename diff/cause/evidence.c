@@ -232,16 +232,17 @@ static cJSON *arguments_of(const fb_site *site)
     return object;
 }
 
+/* NULL: absent. */
 static void print_value(char *out, size_t size, const cJSON *value)
 {
     char number[40];
-    char *text = value == NULL ? NULL : cJSON_PrintUnformatted(value);
+    char *text;
 
-    if (cJSON_IsNumber(value)) {
+    if (value != NULL && cJSON_IsNumber(value)) {
         (void)snprintf(out, size, "%s", fb__shortest(number, FB_DTYPE_F64, value->valuedouble));
-        free(text);
         return;
     }
+    text = value == NULL ? NULL : cJSON_PrintUnformatted(value);
     (void)snprintf(out, size, "%s", text == NULL ? "absent" : text);
     free(text);
 }
